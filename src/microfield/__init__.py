@@ -1,0 +1,1 @@
+"""microfield: microscopy images as neural fields."""

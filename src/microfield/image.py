@@ -1,0 +1,189 @@
+"""Image: an array with meaning. Axes, voxel size, channel names and provenance travel with the values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import InputError
+
+AXES = "TCZYXS"
+"""Time, channel, depth, height, width, colour samples: every axis microfield knows."""
+
+SPATIAL = "ZYX"
+CHANNELS = "CS"
+SUPPORTED_DTYPES = ("uint8", "uint16", "int16", "float32", "uint32", "int32", "float64", "int8")
+
+
+class ArrayLike(Protocol):
+    """Anything with a shape, a dtype and NumPy-style slicing: ndarray, memmap, zarr, dask."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape, axes and dtype of an array or of one part of it.
+
+    ``axes`` has one letter of ``TCZYXS`` per array axis, in array order; ``dtype`` is a native NumPy dtype.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Number of array elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the raw array."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def channel_axes(self) -> tuple[int, ...]:
+        """Array positions of the axes that hold separate intensities (C and S)."""
+        return tuple(i for i, axis in enumerate(self.axes) if axis in CHANNELS)
+
+    @property
+    def channels(self) -> int:
+        """Number of separate intensities: the product of the C and S extents, 1 without them."""
+        return math.prod(self.shape[i] for i in self.channel_axes)
+
+    def with_shape(self, shape: tuple[int, ...]) -> Layout:
+        """The same axes and dtype with another shape, for a part."""
+        return Layout(shape, self.axes, self.dtype)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An array with its meaning.
+
+    Parameters
+    ----------
+    data : array-like of shape ``(n, ...)``, 2-D to 5-D
+        Values; may be lazy (zarr, dask, memmap). Read through `read`.
+    axes : str
+        One letter of ``TCZYXS`` per array axis, in array order.
+    voxel_size : mapping, optional
+        Axis letter to physical step, for any of ``TZYX``.
+    units : mapping, optional
+        Axis letter to unit in OME-Zarr spelling (``"micrometer"``, ``"second"``).
+    channel_names : tuple of str, optional
+        One name per element of axis C.
+    source_bytes : int, optional
+        Size of the file the array came from, for honest second ratios.
+    metadata : str, optional
+        Vendor metadata (OME-XML) as text.
+    labels : bool, optional
+        True or False where the source says whether the values are object labels; None where it does not say.
+    name : str
+        What messages call this image.
+    """
+
+    data: ArrayLike
+    axes: str
+    voxel_size: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    source_bytes: int | None = None
+    metadata: str | None = None
+    labels: bool | None = None
+    name: str = "array"
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes, len(self.data.shape), self.name)
+        dtype = np.dtype(self.data.dtype)
+        if dtype.name not in SUPPORTED_DTYPES:
+            raise InputError(
+                f"{self.name} holds {dtype.name} values, which microfield does not compress; "
+                f"convert it to one of {', '.join(SUPPORTED_DTYPES)}."
+            )
+        if 0 in self.data.shape:
+            raise InputError(f"{self.name} has shape {tuple(self.data.shape)}: an empty axis leaves nothing to compress.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every axis."""
+        return tuple(int(n) for n in self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Native-endian dtype of the values `read` returns."""
+        return np.dtype(self.data.dtype).newbyteorder("=")
+
+    @property
+    def layout(self) -> Layout:
+        """Shape, axes and dtype in one value."""
+        return Layout(self.shape, self.axes, self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the raw array: the numerator of the compression ratio."""
+        return self.layout.nbytes
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Axis letter to extent."""
+        return dict(zip(self.axes, self.shape, strict=True))
+
+    def read(self, box: tuple[slice, ...] | None = None) -> npt.NDArray[Any]:
+        """Values of a box (all of the image by default) as a C-contiguous native-endian ndarray."""
+        key = box if box is not None else (slice(None),) * len(self.shape)
+        values = np.asarray(self.data[key])
+        return np.ascontiguousarray(values, dtype=self.dtype)
+
+
+def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
+    """Refuse axes that microfield does not know, with the remedy.
+
+    Raises
+    ------
+    InputError
+        If a letter is unknown or repeated, Y or X is missing, the count does not match, or ``ndim`` is not 2 to 5.
+    """
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise InputError(
+            f"{name} has axes {axes!r}, of which microfield does not know {', '.join(unknown)}; "
+            f"choose a position along them first, or rename them to letters of {AXES} with --axes."
+        )
+    if len(axes) != ndim or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) or not 2 <= ndim <= 5:
+        raise InputError(
+            f"{name} has {ndim} dimensions and axes {axes!r}; "
+            f"give --axes with one different letter of {AXES} per dimension (2 to 5), Y and X among them."
+        )
+
+
+def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
+    """Axes assumed for a bare array: YX, ZYX (YXS for 8-bit colour), CZYX, TCZYX."""
+    if len(shape) == 3 and shape[-1] in (3, 4) and np.dtype(dtype) == np.uint8 and min(shape[:2]) > 4:
+        return "YXS"
+    guesses = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+    if len(shape) not in guesses:
+        raise InputError(f"an array of shape {shape} has {len(shape)} dimensions; microfield takes 2 to 5.")
+    return guesses[len(shape)]
+
+
+def as_image(source: Any, axes: str | None = None) -> Image:
+    """An `Image` from an Image, an xarray.DataArray, or anything array-like (dask and zarr stay lazy)."""
+    if isinstance(source, Image):
+        return source
+    dims = getattr(source, "dims", None)
+    if axes is None and dims is not None:
+        axes = "".join(str(d).upper() for d in cast("tuple[str, ...]", dims))
+    data: Any = getattr(source, "data", source) if dims is not None else source
+    if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
+        data = np.asarray(data)
+    return Image(data, axes or guess_axes(tuple(data.shape), data.dtype))
