@@ -121,7 +121,8 @@ class Image:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Native-endian dtype of the values `read` returns."""
-        return np.dtype(self.data.dtype).newbyteorder("=")
+        native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
+        return native
 
     @property
     def layout(self) -> Layout:

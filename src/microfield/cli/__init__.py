@@ -1,0 +1,54 @@
+"""The command line: ``microfield compress | decompress | info | verify | methods | compare``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from microfield.cli import compare, compress, decompress, inspect
+from microfield.errors import MicrofieldError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 the work failed, 2 the call was wrong."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return int(arguments.run(arguments))
+    except MicrofieldError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; files that were complete stay, nothing half-written is left.")
+    except BrokenPipeError:
+        # Somebody stopped reading our output (`| head`): not worth a message, and no second error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("not enough memory for this; select less at once, or compress in tiles (--tile).")
+    except OSError as error:
+        what = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{what}.")
+
+
+def _fail(message: str) -> int:
+    print(f"microfield: {message}", file=sys.stderr)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, one module per command."""
+    from microfield import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="microfield", description="Microscopy images as neural fields: small files, read voxel by voxel."
+    )
+    parser.add_argument("--version", action="version", version=f"microfield {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for module in (compress, decompress, inspect, compare):
+        module.add_to(commands)
+    return parser

@@ -1,0 +1,1 @@
+"""Entropy coding: varints, integer tables, the range coder, quantised weights."""

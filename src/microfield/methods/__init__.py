@@ -1,0 +1,46 @@
+"""The registry of methods: each under the name users write, imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+from microfield.errors import InputError
+
+if TYPE_CHECKING:
+    from microfield.methods.base import Method
+
+_METHODS: dict[str, str | type[Method]] = {
+    "siren": "microfield.methods.siren:Siren",
+    "inif": "microfield.methods.inif:Inif",
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all registered methods, in order of registration."""
+    return tuple(_METHODS)
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Add a method under its own name (usable as a class decorator); a method of the same name is replaced."""
+    _METHODS[method.name] = method
+    return method
+
+
+def get_method(name: str) -> type[Method]:
+    """The method of this name.
+
+    Raises
+    ------
+    InputError
+        No such method is registered; the message lists those that are.
+    MissingExtraError
+        The method needs an optional part that is not installed.
+    """
+    entry = _METHODS.get(name)
+    if entry is None:
+        raise InputError(f"there is no method {name!r}; choose one of {', '.join(sorted(_METHODS))}.")
+    if isinstance(entry, str):
+        module, _, attribute = entry.partition(":")
+        entry = _METHODS[name] = cast("type[Method]", getattr(importlib.import_module(module), attribute))
+    return entry

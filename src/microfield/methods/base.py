@@ -39,9 +39,8 @@ class Encoded:
         What goes into the file.
     nbytes : int
         Bytes of the part as stored, section framing included.
-    distortion : float
-        Mean over the part of the squared error, each channel divided by its range in the whole image:
-        PSNR = -10 log10(distortion).
+    square_error : float64 array of shape (channels,)
+        Mean squared error of every channel of the part, in squared grey levels, as it decodes.
     state : object
         Warm start for the next call on the same or a similar part; never stored.
     exhausted : bool
@@ -50,7 +49,7 @@ class Encoded:
 
     sections: Sections
     nbytes: int
-    distortion: float
+    square_error: npt.NDArray[np.float64]
     state: Any = None
     exhausted: bool = False
 
@@ -191,7 +190,7 @@ def parse_options(method: type[Method], given: Mapping[str, Any]) -> Any:
 
 
 def _parse_one(method: str, spec: dataclasses.Field[Any], value: Any) -> Any:
-    kind = type(spec.default)
+    kind: type[Any] = type(spec.default)
     what = f"option {spec.name}={value!r} of method {method!r}"
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -208,3 +207,21 @@ def _parse_one(method: str, spec: dataclasses.Field[Any], value: Any) -> Any:
     if (low is not None and not parsed >= low) or (high is not None and not parsed <= high):
         raise InputError(f"{what} must lie between {low} and {high}.")
     return parsed
+
+
+def measure_error(
+    decoder: Decoder, block: npt.NDArray[Any], layout: Layout, voxels: int = 1 << 22
+) -> npt.NDArray[np.float64]:
+    """`Encoded.square_error` of a part as it decodes, slab by slab so that memory stays bounded."""
+    rows = max(1, voxels * block.shape[0] // block.size)
+    axes = layout.channel_axes
+    others = tuple(i for i in range(block.ndim) if i not in axes)
+    total = np.zeros([layout.shape[i] for i in axes])
+    for start in range(0, block.shape[0], rows):
+        taken = range(start, min(start + rows, block.shape[0]))
+        decoded = decoder.read((taken, *(range(n) for n in block.shape[1:])))
+        square = (decoded.astype(np.float64) - block[start : taken.stop]) ** 2
+        # Where the slabs cut the channel axis itself, each slab holds other channels.
+        target = total[start : taken.stop] if 0 in axes else total
+        target += square.sum(axis=others)
+    return np.asarray(total.reshape(-1) / (layout.size / layout.channels))

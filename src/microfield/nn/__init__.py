@@ -1,0 +1,1 @@
+"""What neural methods share: coordinates, sine networks, the fit loop, optimisers and guidance."""

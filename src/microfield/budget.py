@@ -1,0 +1,297 @@
+"""Budget: what the user asked for, and the only place that searches a quality or shares bytes among parts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import BudgetError, InputError
+from microfield.image import Layout
+from microfield.methods.base import Context, Encoded, Method
+from microfield.rates import Spectrum, water_level
+
+KINDS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
+
+TOLERANCE_DB = 0.1
+"""A quality target is met from above, within this many dB where the method's knob is continuous."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Exactly one request: a size (``ratio``, ``bits_per_voxel``, ``max_bytes``) or a quality (``psnr``, ``noise_factor``)."""
+
+    kind: str
+    value: float
+
+    @classmethod
+    def of(cls, **requests: float | str | None) -> Budget:
+        """The one request that is not None, checked.
+
+        Raises
+        ------
+        InputError
+            If there is none, more than one, or one that makes no sense.
+        """
+        given = {k: v for k, v in requests.items() if v is not None}
+        if len(given) != 1:
+            named = " and ".join(given) or "none"
+            raise InputError(f"give exactly one of {', '.join(KINDS)} (got {named}).")
+        kind, raw = next(iter(given.items()))
+        value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{kind} must be a positive number, not {raw}.")
+        return cls(kind, float(value))
+
+    def byte_limit(self, layout: Layout) -> int | None:
+        """Bytes the file may take at most; None for a quality request."""
+        if self.kind == "ratio":
+            return int(layout.nbytes / self.value)
+        if self.kind == "bits_per_voxel":
+            return int(self.value * layout.size / 8)
+        return int(self.value) if self.kind == "max_bytes" else None
+
+
+def _number(kind: str, raw: float | str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise InputError(f"{kind} must be a number, not {raw!r}.") from None
+
+
+_UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_bytes(text: float | str) -> int:
+    """Bytes from a number or text such as ``300kB`` or ``2MiB``."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(text))
+    if not match or match[2].lower() not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
+        raise InputError(f"{text!r} is not a size; write for example 300kB, 2MB or 1500000.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+class Part(Protocol):
+    """A part to encode: its layout, which channels of the image it holds, and how to get its values."""
+
+    @property
+    def layout(self) -> Layout:
+        """Shape, axes and dtype of the part."""
+        ...
+
+    @property
+    def channels(self) -> npt.NDArray[np.intp]:
+        """Numbers of its channels in the image, in the part's own channel order."""
+        ...
+
+    def read(self) -> npt.NDArray[Any]:
+        """Values of the part."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything the search needs.
+
+    Attributes
+    ----------
+    limit : callable (number of part bytes) -> bool
+        True where parts of these sizes make a file within the budget; None for a quality request.
+    """
+
+    method: Method
+    parts: Sequence[Part]
+    spectra: Sequence[Spectrum]
+    context: Context
+    voxels: int
+
+
+def normalised_error(encoded: Sequence[Encoded], parts: Sequence[Part], channel_range: npt.NDArray[np.float64]) -> float:
+    """Mean over channels of the squared error in channel ranges, over all parts: PSNR = -10 log10 of it."""
+    return float(np.mean(channel_errors(encoded, parts, channel_range.size) / channel_range**2))
+
+
+def channel_errors(encoded: Sequence[Encoded], parts: Sequence[Part], channels: int) -> npt.NDArray[np.float64]:
+    """Mean squared error of every channel of the image."""
+    total, weight = np.zeros(channels), np.zeros(channels)
+    for one, part in zip(encoded, parts, strict=True):
+        where = part.channels
+        per_channel = part.layout.size / part.layout.channels
+        total[where] += one.square_error * per_channel
+        weight[where] += per_channel
+    return np.asarray(total / weight)
+
+
+def encode_bytes(request: Request, limit: int, states: list[Any] | None = None) -> list[Encoded]:
+    """Encode all parts into at most ``limit`` bytes together.
+
+    Methods whose quality is a byte count get shares of equal slope; what one part leaves goes to those after it. For
+    others one common quality is searched: equal quantiser steps are equal slopes.
+
+    Raises
+    ------
+    BudgetError
+        If not even the smallest parts fit.
+    """
+    smallest = sum(request.method.smallest(p.layout) for p in request.parts)
+    if smallest > limit:
+        raise Shortage(smallest)
+    if request.method.quality_is_bytes:
+        return _encode_shares(request, limit, states)
+    return _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= limit)
+
+
+class Shortage(BudgetError):
+    """Raised with the bytes the parts take at least; the writer turns it into a sentence about the file."""
+
+    def __init__(self, smallest: int) -> None:
+        super().__init__(f"the parts take at least {smallest} bytes.")
+        self.smallest = smallest
+
+
+def shares(request: Request, limit: int) -> npt.NDArray[np.float64]:
+    """Bytes for every part at equal slope, the smallest possible part included: float64, summing to ``limit``."""
+    floor = np.asarray([request.method.smallest(p.layout) for p in request.parts], np.float64)
+    room = limit - floor.sum()
+    theta = water_level(request.spectra, 8 * room)
+    bits = np.asarray([s.bits(theta) for s in request.spectra])
+    if bits.sum() <= 0:
+        bits = np.ones(len(bits))
+    return np.asarray(floor + room * bits / bits.sum())
+
+
+def _encode_shares(request: Request, limit: int, states: list[Any] | None) -> list[Encoded]:
+    planned = shares(request, limit)
+    floor = [request.method.smallest(p.layout) for p in request.parts]
+    done: list[Encoded] = []
+    left = limit
+    for i, part in enumerate(request.parts):
+        behind = planned[i:].sum()
+        mine = left if i + 1 == len(planned) else int(left * planned[i] / behind)
+        mine = max(floor[i], min(mine, left - sum(floor[i + 1 :])))
+        context = _slice_context(request, part, planned[i] / behind, i)
+        state = states[i] if states else None
+        done.append(request.method.encode(part.read(), part.layout, mine, context, state))
+        left -= done[-1].nbytes
+    return done
+
+
+def _slice_context(request: Request, part: Part, fraction: float, index: int) -> Context:
+    """The context of one part: its channels, its share of the time and of the progress."""
+    whole, n = request.context, len(request.parts)
+    where = part.channels
+    return replace(
+        whole,
+        channel_range=whole.channel_range[where], channel_minimum=whole.channel_minimum[where],
+        channel_weights=whole.channel_weights[where], deadline=whole.deadline.share(fraction),
+        progress=lambda done, what: whole.progress((index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
+    )
+
+
+def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool]) -> list[Encoded]:
+    """The finest (or, for a quality target, coarsest accepted) common quality in 0..1000, by bisection."""
+    low, high, best = 0.0, 1000.0, None
+    for _ in range(24):
+        middle = (low + high) / 2
+        attempt = [
+            request.method.encode(p.read(), p.layout, middle, _slice_context(request, p, 1.0, i))
+            for i, p in enumerate(request.parts)
+        ]
+        if accept(attempt):
+            low, best = middle, attempt
+        else:
+            high = middle
+    if best is None:
+        raise BudgetError(f"{request.method.name} cannot code this image so coarsely.")
+    return best
+
+
+def encode_quality(request: Request, error: float, largest: int) -> list[Encoded]:
+    """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
+
+    Bytes are searched on the logarithmic scale, where PSNR is close to a straight line; fits are warm-started, so that
+    only the first attempts cost a whole fit.
+
+    Raises
+    ------
+    BudgetError
+        If more than ``largest`` bytes would be needed, with the quality those give.
+    """
+    goal = -10 * math.log10(error)
+    smallest = sum(request.method.smallest(p.layout) for p in request.parts)
+    first = theta_bytes(request.spectra, error, request.voxels)
+    search = _Search(goal, math.log2(max(smallest, min(first, largest))), math.log2(smallest), math.log2(max(largest, smallest)))
+    states: list[Any] | None = None
+    while (log_bytes := search.propose()) is not None:
+        left = request.context.deadline.share(1 / 3)
+        attempt = encode_bytes(replace(request, context=request.context.with_deadline(left)), int(2**log_bytes), states)
+        states = [e.state for e in attempt]
+        reached = normalised_error(attempt, request.parts, request.context.channel_range)
+        search.tell(log_bytes, math.inf if reached <= 0 else -10 * math.log10(reached), attempt)
+    if search.best is None:
+        raise BudgetError(
+            f"the asked quality ({goal:.2f} dB) needs more than a quarter of the raw size; {search.reached:.2f} dB were "
+            f"reached there. Ask for less, or store this image without loss."
+        )
+    return search.best
+
+
+def theta_bytes(spectra: Sequence[Spectrum], error: float, voxels: int) -> float:
+    """Bytes a transform codec would need for a normalised error: where the search starts."""
+    low, high = -60.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        small = sum(s.error(2.0**middle) for s in spectra) / voxels < error
+        low, high = (middle, high) if small else (low, middle)
+    return sum(s.bits(2.0**low) for s in spectra) / 8
+
+
+class _Search:
+    """Where to look next for the fewest bytes that reach a PSNR."""
+
+    def __init__(self, goal: float, start: float, low: float, high: float, attempts: int = 9) -> None:
+        self.goal, self.low, self.high, self.left = goal, low, high, attempts
+        self.tried: list[tuple[float, float]] = []
+        self.next: float | None = start
+        self.best: list[Encoded] | None = None
+        self.reached = -math.inf
+
+    def propose(self) -> float | None:
+        """Logarithm of the next byte count, or None when the search is over."""
+        return self.next if self.left > 0 else None
+
+    def tell(self, log_bytes: float, psnr: float, attempt: list[Encoded]) -> None:
+        """Learn the outcome of a proposal."""
+        self.left -= 1
+        self.reached = max(self.reached, psnr)
+        above = [x for x, p in self.tried if p >= self.goal]
+        if psnr >= self.goal and (not above or log_bytes < min(above)):
+            self.best = attempt
+        self.tried.append((log_bytes, psnr))
+        if self.goal <= psnr <= self.goal + TOLERANCE_DB:
+            self.next = None
+            return
+        self.next = self._aim()
+
+    def _aim(self) -> float | None:
+        below = [t for t in self.tried if t[1] < self.goal]
+        above = [t for t in self.tried if t[1] >= self.goal]
+        # Aim into the middle of the tolerance, so that a slightly wrong slope still lands in it.
+        goal = self.goal + TOLERANCE_DB / 2
+        if below and above:
+            (x0, p0), (x1, p1) = max(below), min(above)
+            if x1 - x0 < 0.004:
+                return None
+            if not math.isfinite(p1) or p1 - p0 < 1e-6:
+                return (x0 + x1) / 2
+            return x0 + (x1 - x0) * min(0.9, max(0.1, (goal - p0) / (p1 - p0)))
+        x, p = self.tried[-1]
+        edge = self.high if below else self.low
+        if x == edge:
+            return None
+        move = (goal - p) / 1.5 if math.isfinite(p) else -2.0
+        return min(max(x + max(-3.0, min(3.0, move)), self.low), self.high)

@@ -1,0 +1,164 @@
+"""What a reader finds in a file, and how it becomes an Image: axes, values and channels as the caller wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from microfield.errors import InputError
+from microfield.image import AXES, ArrayLike, Image
+from microfield.io.lazy import View
+
+UNNAMED = "IQ"
+"""Axes that a TIFF has without saying what they mean: a bare sequence of pages."""
+
+AXIS_WORDS = {
+    "A": "angle", "E": "wavelength", "H": "lifetime", "M": "mosaic tile", "P": "position", "R": "tile",
+    "I": "unnamed", "Q": "unnamed", "V": "view", "B": "block",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """An array as it stands in a file. Fields are those of `Image`; ``axes`` may hold letters Image does not know."""
+
+    data: ArrayLike
+    axes: str
+    name: str
+    voxel_size: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    source_bytes: int | None = None
+    metadata: str | None = None
+    labels: bool | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every axis."""
+        return tuple(int(n) for n in self.data.shape)
+
+
+def to_image(found: Found, axes: str | None = None, channel: int | str | None = None) -> Image:
+    """The Image of what was found.
+
+    Axes of size 1 that `Image` does not know are dropped; a single unnamed axis of a plain stack is depth (time if the
+    file has a depth axis). bool becomes uint8 marked as labels, and float16 float32.
+
+    Parameters
+    ----------
+    found : Found
+        From a reader.
+    axes : str, optional
+        Letters that replace the file's, one per axis, counted with or without those of size 1 that are dropped.
+    channel : int or str, optional
+        The element of C to take, by index from 0 or by name; the axis disappears.
+
+    Raises
+    ------
+    InputError
+        An axis cannot be used, or there is no such channel.
+    """
+    given = axes.upper() if axes is not None else None
+    if given is not None and len(given) == len(found.shape):
+        found = replace(found, axes=given)
+    dropped = [a not in AXES and n == 1 for a, n in zip(found.axes, found.shape, strict=True)]
+    fixed: list[int | None] = [0 if gone else None for gone in dropped]
+    letters = "".join(a for a, gone in zip(found.axes, dropped, strict=True) if not gone)
+    letters = _renamed(letters, given, found)
+    name, names = found.name, found.channel_names
+    if channel is not None:
+        index = _channel_index(channel, names, found, letters)
+        name = f"{name}, channel {names[index] if index < len(names) else index}"
+        if "C" in letters:
+            fixed[[i for i, at in enumerate(fixed) if at is None][letters.index("C")]] = index
+            letters = letters.replace("C", "")
+    data, was_mask = _as_supported(found.data, fixed)
+    sizes = dict(zip(letters, data.shape, strict=True))
+    return Image(
+        data, letters,
+        voxel_size={a: v for a, v in found.voxel_size.items() if a in letters},
+        units={a: u for a, u in found.units.items() if a in letters and a in found.voxel_size},
+        channel_names=names if len(names) == sizes.get("C") else (),
+        source_bytes=found.source_bytes, metadata=found.metadata,
+        labels=True if was_mask else found.labels, name=name,
+    )  # fmt: skip
+
+
+def _renamed(letters: str, given: str | None, found: Found) -> str:
+    """The caller's letters, or the file's with an unnamed axis understood.
+
+    Raises
+    ------
+    InputError
+        The letters do not fit, or an axis of more than one element is none of TCZYXS.
+    """
+    if given is not None:
+        if len(given) != len(letters):
+            raise InputError(
+                f"{found.name} has {len(letters)} dimensions ({letters}, shape {found.shape}) "
+                f"but --axes {given} names {len(given)}; give one letter of {AXES} for each."
+            )
+        return given
+    unnamed = [a for a in letters if a in UNNAMED]
+    if len(unnamed) == 1:
+        free = next((a for a in "ZT" if a not in letters), None)
+        if free is not None:
+            return letters.replace(unnamed[0], free)
+    unknown = [a for a in dict.fromkeys(letters) if a not in AXES]
+    if unknown:
+        words = ", ".join(f"{a} ({AXIS_WORDS.get(a, 'other')})" for a in unknown)
+        raise InputError(
+            f"{found.name} has shape {found.shape} with the axes {found.axes}, of which {words} cannot be used; "
+            f"say with --axes what they are, one letter of {AXES} per axis, or save one position of them as a file."
+        )
+    return letters
+
+
+def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, letters: str) -> int:
+    """Position of a channel given by index or name."""
+    count = dict(zip(found.axes, found.shape, strict=True)).get("C", 1) if "C" in letters else 1
+    if isinstance(channel, str) and channel in names:
+        return names.index(channel)
+    if isinstance(channel, int) or channel.isdecimal():
+        index = int(channel)
+        if 0 <= index < count:
+            return index
+    listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names)) if names else f"0 to {count - 1}"
+    raise InputError(f"{found.name} has no channel {channel!r}; it has {count}: {listed}.")
+
+
+def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLike, bool]:
+    """The array with axes dropped and values of a type `Image` takes, and whether it was a mask (bool)."""
+    stored = np.dtype(data.dtype)
+    converted: np.dtype[Any] = {
+        "bool": np.dtype("uint8"), "float16": np.dtype("float32"),
+    }.get(stored.name, stored.newbyteorder("="))  # fmt: skip
+    if converted == stored and stored.isnative and all(at is None for at in fixed):
+        return data, False
+    return View(data, tuple(fixed), converted), stored == np.bool_
+
+
+def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> int:
+    """Index of the scene asked for, 0 if none is asked.
+
+    Raises
+    ------
+    InputError
+        There is no such scene; the message lists those there are.
+    """
+    if scene is None:
+        return 0
+    if isinstance(scene, str) and scene in names:
+        return list(names).index(scene)
+    if (isinstance(scene, int) or scene.isdecimal()) and 0 <= int(scene) < len(names):
+        return int(scene)
+    listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names[:20])) + (", ..." if len(names) > 20 else "")
+    raise InputError(f"{file} has no scene {scene!r}; it has {len(names)}: {listed}.")
+
+
+def scene_name(file: str, index: int, names: Sequence[str]) -> str:
+    """What to call an image: its file and, where there are several scenes, which one of how many."""
+    return file if len(names) < 2 else f"{file} (scene {index} of {len(names)}: {names[index]})"

@@ -1,0 +1,108 @@
+"""Read a coordinate network: slices, regions, strides and points, each voxel from its coordinates alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import FormatError
+from microfield.image import Layout
+from microfield.methods.base import Box, Cost, Sections
+from microfield.methods.coordinate.bitstream import Part, unpack
+from microfield.nn.evaluate import evaluate
+
+Float32 = npt.NDArray[np.float32]
+
+
+class CoordinateDecoder:
+    """Decoder of one part. Immutable after construction, so any number of threads may read."""
+
+    def __init__(self, layout: Layout, sections: Sections) -> None:
+        if len(sections) != 1:
+            raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
+        self.layout = layout
+        self.nbytes = len(sections[0])
+        self.part: Part = unpack(sections[0], layout)
+        self._output_channel = self.part.coordinates.channel_numbers(self.part.coordinates.outputs).reshape(-1)
+        self._input_channel = self.part.coordinates.channel_numbers(self.part.coordinates.inputs)
+        self._channels_are_inputs = self._input_channel.any()
+
+    def cost(self, box: Box) -> Cost:
+        """Every point is evaluated once, whatever else is asked; all weights are needed."""
+        return Cost(math.prod(len(box[i]) for i in self.part.coordinates.inputs), self.nbytes)
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Values of the outer product of ``box``, in the part's dtype."""
+        shape = tuple(len(r) for r in box)
+        if 0 in shape:
+            return np.empty(shape, self.layout.dtype)
+        coordinates = self.part.coordinates
+        indices = [np.asarray(box[i]) for i in coordinates.inputs]
+        lengths = tuple(map(len, indices))
+        rows = self._rows(box)
+        out = np.empty((math.prod(lengths), rows.size), self.layout.dtype)
+
+        def inputs(start: int, stop: int) -> tuple[npt.NDArray[np.intp], ...]:
+            local = np.unravel_index(np.arange(start, stop), lengths) if lengths else ()
+            return tuple(index[k] for index, k in zip(indices, local, strict=True))
+
+        def store(start: int, stop: int, values: Float32) -> None:
+            out[start:stop] = self._grey(values[rows], self._output_channel[rows, None], inputs, start, stop).T
+
+        evaluate(self.part.network, out.shape[0], lambda a, b: self._coordinates(inputs(a, b), b - a), store)
+        return self._to_axes(out, box)
+
+    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values at integer points of shape (n, ndim)."""
+        coordinates = self.part.coordinates
+        out = np.empty(len(points), self.layout.dtype)
+        rows = np.zeros(len(points), np.intp)
+        for i in coordinates.outputs:
+            rows = rows * self.layout.shape[i] + points[:, i]
+
+        def inputs(start: int, stop: int) -> tuple[npt.NDArray[np.intp], ...]:
+            return tuple(points[start:stop, i].astype(np.intp) for i in coordinates.inputs)
+
+        def store(start: int, stop: int, values: Float32) -> None:
+            row = rows[start:stop]
+            picked = values[row, np.arange(stop - start)][None]
+            out[start:stop] = self._grey(picked, self._output_channel[row][None], inputs, start, stop)[0]
+
+        evaluate(self.part.network, len(points), lambda a, b: self._coordinates(inputs(a, b), b - a), store)
+        return out
+
+    def _coordinates(self, inputs: tuple[npt.NDArray[np.intp], ...], n: int) -> Float32:
+        out = np.empty((len(inputs), n), np.float32)
+        for row, table, index in zip(out, self.part.coordinates.tables, inputs, strict=True):
+            np.take(table, index, out=row)
+        return out
+
+    def _grey(self, values: Float32, channel: npt.NDArray[np.intp], inputs: Any, start: int, stop: int,
+              ) -> npt.NDArray[Any]:
+        """Network outputs (rows, n) to grey values of the part's dtype."""
+        if self._channels_are_inputs:
+            channel = channel + self._input_channel[inputs(start, stop)]
+        grey = values * self.part.scale[channel] + self.part.offset[channel]
+        dtype = self.layout.dtype
+        # float32 cannot hold every 32-bit integer: bounds and rounding in double for those.
+        wide = grey.astype(np.float64) if dtype.itemsize > 2 else grey
+        np.clip(wide, self.part.low[channel], self.part.high[channel], out=wide)
+        return (np.rint(wide) if dtype.kind in "iu" else wide).astype(dtype)
+
+    def _rows(self, box: Box) -> npt.NDArray[np.intp]:
+        """Outputs that the box asks for, in the order of the output axes."""
+        rows = np.zeros((), np.intp)
+        for i in self.part.coordinates.outputs:
+            rows = rows[..., None] * self.layout.shape[i] + np.asarray(box[i], np.intp)
+        return rows.reshape(-1)
+
+    def _to_axes(self, out: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+        """(points, outputs) back to the array's axis order."""
+        coordinates = self.part.coordinates
+        rest = tuple(i for i in range(len(box)) if i not in coordinates.inputs + coordinates.outputs)
+        order = coordinates.inputs + rest + coordinates.outputs
+        shaped = out.reshape([len(box[i]) for i in order])
+        return np.ascontiguousarray(shaped.transpose(np.argsort(order)))

@@ -1,0 +1,91 @@
+"""The Method that `siren` and `inif` specialise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+
+from microfield.container import part_size
+from microfield.errors import BudgetError, MissingExtraError
+from microfield.image import Layout
+from microfield.methods.base import Context, Encoded, Sections, measure_error, option
+from microfield.methods.coordinate.decoder import CoordinateDecoder
+from microfield.methods.coordinate.published import fit_published, published_shape
+
+
+@dataclass(frozen=True)
+class CoordinateOptions:
+    """Options of siren and inif."""
+
+    paper: bool = option(False, "the published configuration (float32 weights, 7 layers), for comparison only")
+    outputs: str = option("auto", "axes that are network outputs instead of coordinates, such as C or CT; "
+                                  "auto tries them, none makes every axis a coordinate")
+    depth: int = option(0, "sine layers; 0 chooses by size", low=0, high=12)
+    frequency: float = option(0.0, "largest initial frequency in radians per voxel; 0 tries several", low=0, high=10)
+    bits_per_weight: float = option(6.5, "planned size of a weight: fewer bits make a wider network", low=3, high=12)
+    optimiser: str = option("soap", "optimiser of the fit", choices=("soap", "adam", "adamax"))
+
+
+class CoordinateMethod:
+    """A coordinate network whose weights are the file."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    bitstream_version: ClassVar[int] = 1
+    experimental: ClassVar[bool] = False
+    quality_is_bytes: ClassVar[bool] = True
+    Options: ClassVar[type[Any]] = CoordinateOptions
+    learn_frequency: ClassVar[bool]
+    published_w0: ClassVar[float]
+
+    def __init__(self, options: CoordinateOptions | None = None) -> None:
+        self.options = options or CoordinateOptions()
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the size can be met closely: float32 networks come in whole widths only."""
+        return not self.options.paper
+
+    def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
+               state: Any = None) -> Encoded:
+        """Fit a network to the block so that the stored part takes at most ``quality`` bytes."""
+        limit = int(quality) - part_size((b"",))
+        try:
+            data, state, exhausted = self._fit(block, layout, limit, context, state)
+        except ModuleNotFoundError as missing:
+            raise MissingExtraError(f"Compressing with {self.name}", "compress") from missing
+        decoder = CoordinateDecoder(layout, (data,))
+        error = measure_error(decoder, block, layout)
+        return Encoded((data,), part_size((data,)), error, state, exhausted)
+
+    def _fit(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
+             ) -> tuple[bytes, Any, bool]:
+        if self.options.paper:
+            shape = published_shape(layout, limit)
+            if shape is None:
+                raise BudgetError(f"{limit} bytes are too few for the published configuration of {self.name}.")
+            data = fit_published(block, layout, shape, self.published_w0, self.learn_frequency, context)
+            return data, None, False
+        from microfield.methods.coordinate.encoder import PartEncoder, Recipe
+
+        o = self.options
+        recipe = Recipe(self.learn_frequency, o.optimiser, o.bits_per_weight, o.outputs, o.frequency, o.depth)
+        return PartEncoder(block, layout, recipe, context).encode(limit, state)
+
+    def smallest(self, layout: Layout) -> int:
+        """Fewest bytes a part of this layout can take: one value per channel, or a published network of width 1."""
+        if self.options.paper:
+            limit = next(n for n in range(64, 1 << 16) if published_shape(layout, n) is not None)
+            return limit + part_size((b"",))
+        per_channel = 2 + (2 * layout.dtype.itemsize if layout.dtype.kind == "f" else 2 * layout.dtype.itemsize + 2)
+        return part_size((b"",)) + 2 + layout.channels * (per_channel + 1) + 8
+
+    @classmethod
+    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> CoordinateDecoder:
+        """Open a part."""
+        del bitstream_version
+        return CoordinateDecoder(layout, sections)
+
+

@@ -1,0 +1,111 @@
+"""Sine networks in jax: parameters, initialisation, forward pass and fake quantisation.
+
+Parameters are *folded*: the frequency w0 of SIREN is multiplied into weights and biases, h = sin(f (x W + b)), where f
+is one factor for all layers, 1 to begin with, which INIF learns. The published configuration keeps W and b unfolded and
+f = w0 (`init_published`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from microfield.nn.sine import COEFFICIENTS, RADIANS_TO_TURNS
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Params(NamedTuple):
+    """Weights of shape (fan_in, fan_out), biases (fan_out,), hidden layers first, and the shared frequency factor."""
+
+    weights: tuple[jax.Array, ...]
+    biases: tuple[jax.Array, ...]
+    frequency: jax.Array
+
+
+def _polynomial(t: jax.Array) -> jax.Array:
+    c0, c1, c2, c3 = COEFFICIENTS
+    s = t * t
+    return (((s * c3 + c2) * s + c1) * s + c0) * t
+
+
+@jax.custom_jvp
+def sine_turns(t: jax.Array) -> jax.Array:
+    """sin(2 pi t) by the format's polynomial (`microfield.nn.sine`)."""
+    return _polynomial(t - jnp.round(t))
+
+
+@sine_turns.defjvp
+def _sine_turns_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (t,), (dt,) = primals, tangents
+    quarter = t + np.float32(0.25)
+    cosine = _polynomial(quarter - jnp.round(quarter))
+    return sine_turns(t), np.float32(2 * np.pi) * cosine * dt
+
+
+def forward(params: Params, x: jax.Array) -> jax.Array:
+    """Network output: (points, inputs) -> (points, outputs)."""
+    factor = params.frequency * RADIANS_TO_TURNS
+    for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
+        x = sine_turns((x @ w + b) * factor)
+    return x @ params.weights[-1] + params.biases[-1]
+
+
+def init_folded(
+    seed: int, n_inputs: int, width: int, depth: int, n_outputs: int, first: Float64
+) -> Params:
+    """Random folded parameters (Sitzmann et al. 2020, section 3.2, with w0 = 1 after folding).
+
+    Parameters
+    ----------
+    depth : int
+        Number of sine layers.
+    first : float64 array of shape (inputs,)
+        Largest initial frequency along every coordinate, radians per unit.
+    """
+    rng = np.random.default_rng(seed)
+    weights = [rng.uniform(-1, 1, (n_inputs, width)) * first[:, None]]
+    biases = [rng.uniform(-np.pi, np.pi, width)]
+    bound = np.sqrt(6 / width)
+    for _ in range(depth - 1):
+        weights.append(rng.uniform(-bound, bound, (width, width)))
+        biases.append(rng.uniform(-0.1, 0.1, width))
+    weights.append(rng.uniform(-bound, bound, (width, n_outputs)) * 0.3)
+    biases.append(np.zeros(n_outputs))
+    return _params(weights, biases, 1.0)
+
+
+def init_published(seed: int, n_inputs: int, width: int, depth: int, n_outputs: int, w0: float) -> Params:
+    """Initialisation of INIF's public code: U(+-1/d) first, U(+-sqrt(6/width)/w0) hidden, biases 0, truncated normal out."""
+    rng = np.random.default_rng(seed)
+    weights = [rng.uniform(-1, 1, (n_inputs, width)) / n_inputs]
+    bound = np.sqrt(6 / width) / w0
+    weights += [rng.uniform(-bound, bound, (width, width)) for _ in range(depth - 1)]
+    weights.append(np.clip(rng.normal(size=(width, n_outputs)), -2, 2) / np.sqrt(width))
+    return _params(weights, [np.zeros(w.shape[1]) for w in weights], w0)
+
+
+def _params(weights: list[Float64], biases: list[Float64], frequency: float) -> Params:
+    return Params(
+        tuple(jnp.asarray(w, jnp.float32) for w in weights),
+        tuple(jnp.asarray(b, jnp.float32) for b in biases),
+        jnp.float32(frequency),
+    )
+
+
+def fake_quantise(params: Params, steps: Params) -> Params:
+    """Parameters as the file will hold them, with gradients passed straight through.
+
+    ``steps`` has one scalar per tensor; 0 leaves a tensor alone.
+    """
+
+    def one(p: jax.Array, step: jax.Array) -> jax.Array:
+        safe = jnp.where(step > 0, step, 1)
+        return p + jax.lax.stop_gradient(jnp.where(step > 0, jnp.round(p / safe) * safe - p, 0))
+
+    quantised: Params = jax.tree.map(one, params, steps)
+    return quantised

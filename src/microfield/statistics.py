@@ -1,0 +1,236 @@
+"""What an image is like before anything is done to it: channels, ranges, percentiles, and whether it holds labels.
+
+Everything here streams: an image is read in blocks of bounded size, so that memory does not grow with it. A *channel*
+is one separate intensity: one element of the product of axes C and S, numbered C-major in array order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.image import CHANNELS, Image, Layout
+from microfield.noise import noise_sigma
+
+Floats = npt.NDArray[np.float64]
+Box = tuple[slice, ...]
+
+BLOCK = 1 << 22
+"""Elements read at once."""
+SAMPLE = 1 << 20
+"""Values per channel kept for percentiles where a full histogram is not affordable."""
+WINDOWS, WINDOW = 8, 512
+"""How many windows of which side length are looked at per channel to estimate noise."""
+_MIN_ROWS = 64
+
+
+def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Box]:
+    """Cut an array into boxes of about ``limit`` elements: whole YX planes where they fit, else bands of whole rows."""
+    order = sorted(range(len(layout.axes)), key=lambda i: ("YXS".find(layout.axes[i]), i), reverse=True)
+    step, inner = [1] * len(order), 1
+    for axis in order:
+        least = _MIN_ROWS if layout.axes[axis] == "Y" else 1
+        step[axis] = min(layout.shape[axis], max(least, limit // inner))
+        inner *= step[axis]
+    counts = [-(-n // s) for n, s in zip(layout.shape, step, strict=True)]
+    for index in np.ndindex(*counts):
+        yield tuple(slice(i * s, min(n, (i + 1) * s)) for i, s, n in zip(index, step, layout.shape, strict=True))
+
+
+def channel_numbers(layout: Layout, box: Box) -> list[int]:
+    """Numbers of the channels that a box of the array touches, in the order `as_planes` returns them."""
+    numbers = np.arange(layout.channels).reshape([layout.shape[i] for i in layout.channel_axes])
+    return [int(n) for n in np.ravel(numbers[tuple(box[i] for i in layout.channel_axes)])]
+
+
+def as_planes(block: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
+    """A block with any axes as an array of shape ``(channels, planes, Y, X)``."""
+    first = [i for i, axis in enumerate(axes) if axis in CHANNELS]
+    rest = [i for i, axis in enumerate(axes) if axis not in CHANNELS + "YX"]
+    y, x = axes.index("Y"), axes.index("X")
+    channels = math.prod(block.shape[i] for i in first)
+    planes = math.prod(block.shape[i] for i in rest)
+    return block.transpose(*first, *rest, y, x).reshape(channels, planes, block.shape[y], block.shape[x])
+
+
+def count_invalid(block: npt.NDArray[Any]) -> tuple[int, int]:
+    """How many values are NaN and how many are infinite; (0, 0) for integers."""
+    if block.dtype.kind != "f":
+        return 0, 0
+    nan = int(np.count_nonzero(np.isnan(block)))
+    return nan, int(block.size - np.count_nonzero(np.isfinite(block))) - nan
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Statistics of the finite values of an image; every field is a float64 array of shape ``(channels,)``.
+
+    Attributes
+    ----------
+    minimum, maximum : grey levels
+    range : maximum - minimum, and 1 where a channel is constant
+    low, high : the 0.1 and 99.9 percentiles (a value of the data, rounded down in rank)
+    noise : estimated standard deviation of the noise in grey levels, 0 where none can be seen (`noise_sigma`)
+    """
+
+    minimum: Floats
+    maximum: Floats
+    range: Floats
+    low: Floats
+    high: Floats
+    noise: Floats
+
+    @property
+    def robust_range(self) -> Floats:
+        """``high - low``, which one hot pixel does not move; ``range`` where the two percentiles agree."""
+        return np.where(self.high > self.low, self.high - self.low, self.range)
+
+
+class _Histogram:
+    """Counts of every value of an 8- or 16-bit channel: extremes and percentiles are exact."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.first = int(np.iinfo(dtype).min)
+        self.counts = np.zeros(1 << (8 * dtype.itemsize), np.int64)
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        shifted = values.ravel() if self.first == 0 else values.ravel().astype(np.int32) - self.first
+        self.counts += np.bincount(shifted, minlength=self.counts.size)
+
+    def quantiles(self, levels: tuple[float, ...]) -> list[float]:
+        cumulative = np.cumsum(self.counts)
+        ranks = [math.floor(level * (int(cumulative[-1]) - 1)) for level in levels]
+        return [float(self.first + int(np.searchsorted(cumulative, rank, side="right"))) for rank in ranks]
+
+
+class _Sample:
+    """Exact extremes and a regular sample of a channel of wider or floating dtype; percentiles come from the sample."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride, self.minimum, self.maximum = stride, math.inf, -math.inf
+        self.kept: list[npt.NDArray[Any]] = []
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            self.minimum = min(self.minimum, float(finite.min()))
+            self.maximum = max(self.maximum, float(finite.max()))
+            self.kept.append(finite[:: self.stride].copy())
+
+    def quantiles(self, levels: tuple[float, ...]) -> list[float]:
+        if not self.kept:
+            return [0.0] * len(levels)
+        inside = np.quantile(np.concatenate(self.kept).astype(np.float64), levels, method="lower")
+        exact = {0.0: self.minimum, 1.0: self.maximum}
+        return [exact.get(level, float(value)) for level, value in zip(levels, inside, strict=True)]
+
+
+def _sketch(layout: Layout) -> _Histogram | _Sample:
+    if layout.dtype.kind in "iu" and layout.dtype.itemsize <= 2:
+        return _Histogram(layout.dtype)
+    stride = max(1, -(-(layout.size // layout.channels) // SAMPLE))
+    row = layout.shape[layout.axes.index("X")]
+    while stride > 1 and math.gcd(stride, row) > 1:  # a common factor would visit some columns only
+        stride += 1
+    return _Sample(stride)
+
+
+def channel_statistics(image: Image) -> ChannelStatistics:
+    """Range, percentiles and noise of every channel, in one pass over the image and a look at a few windows.
+
+    NaN and infinity are left out (`count_invalid` counts them); a channel without a finite value has zeros.
+    """
+    layout = image.layout
+    sketches = [_sketch(layout) for _ in range(layout.channels)]
+    for box in boxes(layout):
+        values = as_planes(image.read(box), layout.axes)
+        for number, channel in zip(channel_numbers(layout, box), values, strict=True):
+            sketches[number].add(channel)
+    table = np.array([sketch.quantiles((0.0, 0.001, 0.999, 1.0)) for sketch in sketches])
+    minimum, low, high, maximum = table.T.copy()
+    span = maximum - minimum
+    noise = np.array([_channel_noise(image, number) for number in range(layout.channels)])
+    return ChannelStatistics(minimum, maximum, np.where(span > 0, span, 1.0), low, high, noise)
+
+
+def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WINDOW) -> list[Box]:
+    """Boxes of one channel and one YX plane each, at most ``side`` wide, spread evenly over the whole image."""
+    others = [i for i, axis in enumerate(layout.axes) if axis not in CHANNELS + "YX"]
+    extents = [layout.shape[i] for i in others]
+    at = np.unravel_index(channel, [layout.shape[i] for i in layout.channel_axes]) if layout.channel_axes else ()
+    fixed = {i: slice(int(k), int(k) + 1) for i, k in zip(layout.channel_axes, at, strict=True)}
+    found: dict[tuple[tuple[int, int], ...], Box] = {}
+    for k in range(count):
+        plane = int((k + 0.5) / count * math.prod(extents))
+        box = fixed | {
+            i: slice(int(p), int(p) + 1)
+            for i, p in zip(others, np.unravel_index(plane, extents) if extents else (), strict=True)
+        }
+        # The fractional parts of multiples of these irrational numbers fill the unit square evenly (Kronecker).
+        for axis, step in (("Y", math.sqrt(2.0)), ("X", math.sqrt(3.0))):
+            i = layout.axes.index(axis)
+            start = int((0.5 + k * step) % 1.0 * max(0, layout.shape[i] - side + 1))
+            box[i] = slice(start, min(layout.shape[i], start + side))
+        whole = tuple(box[i] for i in range(len(layout.axes)))
+        found[tuple((s.start, s.stop) for s in whole)] = whole
+    return list(found.values())
+
+
+def _channel_noise(image: Image, channel: int) -> float:
+    cut = [as_planes(image.read(box), image.axes)[0, 0] for box in windows(image.layout, channel)]
+    return noise_sigma(np.stack(cut))
+
+
+def looks_like_labels(image: Image) -> bool:
+    """Whether an image holds object labels or a mask rather than intensities.
+
+    The source's word (``image.labels``) counts where it gives one. Otherwise an image is labels when it is of integers
+    and, among the pairs of neighbours along X and Y,
+
+    - more than 99 % of those that lie in the foreground are equal,
+    - these are at least a quarter as many as the pairs across its border: it is made of patches, not of lone dots,
+    - more than 75 % of all pairs are equal (in binary noise every pair of ones is equal, too).
+
+    The background is 0 where 1 % of the image is 0, else the most frequent value. To ask for 99 % of all pairs instead
+    would miss small objects, which are mostly border, and take an image that is nearly empty for labels.
+    """
+    if image.labels is not None:
+        return image.labels
+    layout = image.layout
+    if layout.dtype.kind not in "iu":
+        return False
+    background = _background(image)
+    pairs = np.zeros(4, np.int64)  # both in the background, across the border, foreground different, foreground equal
+    for box in boxes(layout):
+        planes = as_planes(image.read(box), layout.axes)
+        pairs += _pairs(planes[..., 1:], planes[..., :-1], background)
+        pairs += _pairs(planes[..., 1:, :], planes[..., :-1, :], background)
+        if pairs[2] > 0.01 * 2 * layout.size:  # more than 1 % of all the pairs there are: intensities, whatever follows
+            return False
+    empty, border, different, equal = (int(n) for n in pairs)
+    if border + different == 0:  # every plane is constant
+        return False
+    patches = equal >= max(1, border / 4) and equal > 0.99 * (equal + different)
+    return patches and empty + equal > 0.75 * int(pairs.sum())
+
+
+def _background(image: Image) -> int:
+    cut = [image.read(box).ravel() for c in range(image.layout.channels) for box in windows(image.layout, c, side=256)]
+    values, counts = np.unique(np.concatenate(cut), return_counts=True)
+    zeros = int(counts[values == 0].sum())
+    return 0 if zeros >= 0.01 * counts.sum() else int(values[np.argmax(counts)])
+
+
+def _pairs(one: npt.NDArray[Any], other: npt.NDArray[Any], background: int) -> npt.NDArray[np.int64]:
+    """Numbers of neighbour pairs of the four kinds that `looks_like_labels` tells apart."""
+    first, second = one != background, other != background
+    both = first & second
+    foreground = int(np.count_nonzero(both))
+    border = int(np.count_nonzero(first ^ second))
+    equal = int(np.count_nonzero(both & (one == other)))
+    return np.array([one.size - foreground - border, border, foreground - equal, equal], np.int64)

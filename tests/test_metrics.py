@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microfield import metrics
+from microfield.errors import InputError
+from microfield.image import Image
+from microfield.metrics import channel_names, compare, psnr, square_errors, ssim
+from microfield.statistics import channel_statistics
+
+SHAPES = {"YX": (40, 50), "ZYX": (3, 40, 50), "YXS": (40, 50, 3), "TCZYX": (2, 2, 2, 20, 30), "ZCYX": (2, 3, 20, 30)}
+
+
+def pair(axes: str, dtype: str = "uint16") -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    random = np.random.default_rng(0)
+    shape = SHAPES[axes]
+    original = random.integers(0, 200, shape).astype(dtype)
+    error = random.integers(-9, 10, shape)
+    return original, np.clip(original.astype(float) + error, 0, 250).astype(dtype)
+
+
+def channels_of(values: npt.NDArray[Any], axes: str) -> list[npt.NDArray[Any]]:
+    """One stack of planes per channel, found the slow way."""
+    where = [i for i, axis in enumerate(axes) if axis in "CS"]
+    first = np.moveaxis(values, where, range(len(where)))
+    return list(first.reshape(-1, *first.shape[len(where) :]))
+
+
+@pytest.mark.parametrize("axes", sorted(SHAPES))
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_psnr_and_ssim_equal_scikit_images(axes: str, dtype: str) -> None:
+    reference = pytest.importorskip("skimage.metrics")
+    original, reconstruction = pair(axes, dtype)
+    found = compare(Image(original, axes), reconstruction)
+    a, b = channels_of(original, axes), channels_of(reconstruction, axes)
+    assert len(found.channels) == len(a)
+    for channel, x, y in zip(found.channels, a, b, strict=True):
+        data_range = float(x.max()) - float(x.min())
+        assert channel.psnr == pytest.approx(reference.peak_signal_noise_ratio(x, y, data_range=data_range))
+        planes = zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True)
+        similarity = [
+            reference.structural_similarity(
+                p.astype(float), q.astype(float),
+                gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=data_range,
+            )
+            for p, q in planes
+        ]  # fmt: skip
+        assert channel.ssim == pytest.approx(np.mean(similarity), abs=1e-9)
+        error = x.astype(float) - y
+        assert channel.nrmse == pytest.approx(np.sqrt(np.mean(error**2)) / data_range)
+        assert channel.max_error == np.abs(error).max()
+    normalised = np.mean([c.nrmse**2 for c in found.channels])
+    assert found.psnr == pytest.approx(-10 * math.log10(normalised))
+    assert found.nrmse == pytest.approx(math.sqrt(normalised))
+    assert found.ssim == pytest.approx(np.mean([c.ssim for c in found.channels if c.ssim is not None]))
+    assert found.max_error == max(c.max_error for c in found.channels)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "YXS", "ZCYX"])
+def test_blocks_do_not_change_the_result(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = {"Z": 2, "Y": 200, "X": 15, "S": 3, "C": 2}
+    random = np.random.default_rng(1)
+    original = random.random([shape[a] for a in axes])
+    reconstruction = original + random.normal(0, 0.1, original.shape)
+    image = Image(original, axes)
+    known = channel_statistics(image)
+    whole = compare(image, reconstruction, statistics=known)
+    monkeypatch.setattr(metrics, "BLOCK", 1000)
+    pieces = compare(image, reconstruction, statistics=known)
+    for a, b in zip(whole.channels, pieces.channels, strict=True):
+        assert (a.psnr, a.ssim, a.max_error) == pytest.approx((b.psnr, b.ssim, b.max_error))
+    assert whole.ssim == pytest.approx(ssim(original, reconstruction, axes, known.range).mean())
+
+
+def test_a_bright_channel_does_not_hide_a_weak_one() -> None:
+    random = np.random.default_rng(2)
+    original = np.stack([random.random((30, 30)), 1000 * random.random((30, 30))])
+    reconstruction = original + np.array([0.1, 10.0])[:, None, None]
+    image = Image(original, "CYX")
+    found = compare(image, reconstruction, ssim=False)
+    first, second = found.channels
+    assert first.psnr == pytest.approx(20, abs=0.2)
+    assert second.psnr == pytest.approx(40, abs=0.2)
+    assert found.psnr == pytest.approx(10 * math.log10(2) + first.psnr, abs=0.1)
+    assert found.ssim is first.ssim is None
+    mse = square_errors(image, lambda box: reconstruction[box])
+    assert mse == pytest.approx([0.01, 100.0])
+    assert found.psnr == psnr(mse, channel_statistics(image).range)
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-3, 1e6))
+def test_psnr_of_one_channel(mse: float, value_range: float) -> None:
+    assert psnr(mse, value_range) == pytest.approx(10 * math.log10(value_range**2 / mse))
+    assert psnr([mse, mse], [value_range, value_range]) == pytest.approx(psnr(mse, value_range))
+
+
+def test_without_error() -> None:
+    original, _ = pair("ZCYX")
+    found = compare(Image(original, "ZCYX"), original)
+    assert found.psnr == psnr(0, 1) == math.inf
+    assert found.ssim == pytest.approx(1)
+    assert (found.nrmse, found.max_error, found.noise_factor) == (0, 0, 0)
+    plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert plain["psnr"] is plain["channels"][0]["psnr"] is None
+    assert "inf" in found.table()
+
+
+def test_a_hot_pixel_moves_the_psnr_but_not_the_robust_one() -> None:
+    random = np.random.default_rng(3)
+    original = random.integers(0, 100, (100, 100)).astype(np.uint16)
+    reconstruction = np.clip(original + random.integers(-3, 4, original.shape), 0, 200).astype(np.uint16)
+    calm = compare(Image(original, "YX"), reconstruction)
+    original[50, 50] = reconstruction[50, 50] = 60000
+    hot = compare(Image(original, "YX"), reconstruction)
+    assert hot.psnr > calm.psnr + 40
+    assert hot.psnr_robust == pytest.approx(calm.psnr_robust, abs=0.1)
+
+
+def test_error_in_units_of_noise() -> None:
+    random = np.random.default_rng(4)
+    original = random.normal(100, 5, (3, 128, 128))
+    found = compare(Image(original, "CYX"), original + random.normal(0, 10, original.shape), ssim=False)
+    assert found.noise_factor == pytest.approx(2, rel=0.1)
+    flat = compare(Image(np.zeros((9, 9), np.uint8), "YX"), np.ones((9, 9), np.uint8))
+    assert flat.noise_factor is None
+    assert flat.psnr == 0  # the range of a constant channel counts as 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 14), st.integers(1, 14), st.integers(0, 1000))
+def test_ssim_of_planes_smaller_than_the_window(height: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    a, b = random.random((2, height, width))
+    assert ssim(a, a, "YX", 1.0)[0] == pytest.approx(1)
+    assert -1 <= ssim(a, b, "YX", 1.0)[0] < 1
+    found = compare(Image(a, "YX"), b)
+    assert found.ssim is not None
+    assert math.isfinite(found.ssim)
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    image = Image(np.zeros((4, 5)), "YX")
+    with pytest.raises(InputError, match=r"\(4, 5\).*\(5, 4\)"):
+        compare(image, np.zeros((5, 4)))
+    with pytest.raises(InputError, match=r"\(4, 5\).*\(1, 5\)"):
+        square_errors(image, lambda box: np.zeros((1, 5)))
+    with pytest.raises(InputError, match="one shape"):
+        ssim(np.zeros((4, 5)), np.zeros((5, 4)), "YX", 1.0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_nan_is_refused_with_its_count(which: int) -> None:
+    arrays = [np.zeros((8, 8)), np.zeros((8, 8))]
+    arrays[which][0, :3] = np.nan
+    arrays[which][7, 7] = -np.inf
+    name = ("embryo", "the reconstruction")[which]
+    with pytest.raises(InputError, match=f"{name} holds 3 NaN and 1 infinite"):
+        compare(Image(arrays[0], "YX", name="embryo"), arrays[1])
+
+
+def test_reading_the_reconstruction_lazily_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, reconstruction = pair("ZYX")
+    read = np.zeros(original.shape, int)
+
+    class Lazy:
+        shape, dtype = reconstruction.shape, reconstruction.dtype
+
+        def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+            read[key] += 1
+            return np.asarray(reconstruction[key])
+
+    monkeypatch.setattr(metrics, "BLOCK", 40 * 50)
+    compare(Image(original, "ZYX"), Lazy())
+    assert (read == 1).all()
+
+
+def test_a_comparison_is_a_small_mapping() -> None:
+    original, reconstruction = pair("ZCYX")
+    image = Image(original, "ZCYX", channel_names=("DNA", "actin", "tubulin"), source_bytes=3000)
+    found = compare(image, reconstruction, file_bytes=100)
+    assert found["psnr"] == found.psnr
+    assert found["ratio"] == found.ratio == original.nbytes / 100
+    assert found["source_ratio"] == 30
+    assert set(found) == set(found.as_dict())
+    assert len(found) == len(list(found))
+    with pytest.raises(KeyError):
+        found["table"]
+    plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert [c["name"] for c in plain["channels"]] == ["DNA", "actin", "tubulin"]
+    assert plain["ratio"] == found.ratio
+    assert compare(image, reconstruction, ssim=False).ratio is None
+
+
+def test_the_table_is_aligned() -> None:
+    original, reconstruction = pair("ZCYX")
+    image = Image(original, "ZCYX", channel_names=("DNA", "actin", "tubulin"), source_bytes=3000)
+    head, *rows, sizes = compare(image, reconstruction, file_bytes=100).table().splitlines()
+    assert [row.split()[0] for row in rows] == ["DNA", "actin", "tubulin", "all"]
+    assert len({len(line) for line in (head, *rows)}) == 1
+    assert "72.00x" in sizes
+    assert "30.00x" in sizes
+    short = compare(Image(original[0, 0], "YX"), reconstruction[0, 0], ssim=False).table()
+    assert len(short.splitlines()) == 2
+    assert "SSIM" not in short
+
+
+def test_names_of_channels() -> None:
+    assert channel_names(Image(np.zeros((4, 4)), "YX")) == ["C0"]
+    assert channel_names(Image(np.zeros((4, 4)), "YX", channel_names=("DNA",))) == ["DNA"]
+    assert channel_names(Image(np.zeros((4, 4, 3)), "YXS")) == ["R", "G", "B"]
+    assert channel_names(Image(np.zeros((2, 4, 4, 2)), "CYXS")) == ["C0 S0", "C0 S1", "C1 S0", "C1 S1"]
