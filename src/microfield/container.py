@@ -72,8 +72,9 @@ def write(header: Header, parts: Sequence[Sections], shared: Sections = (), embe
     if embedded:
         body = b"".join([front, block, *payloads])
         return body + _crc(body)
-    pieces = [front, block, *payloads]
-    return b"".join(piece + _crc(piece) for piece in pieces if piece)
+    # The CRC of a single part is stored even if the part is empty: it is what shows a truncated file.
+    pieces = [front, *([block] if block else []), *(p for p in payloads if p or not several)]
+    return b"".join(piece + _crc(piece) for piece in pieces)
 
 
 def part_size(sections: Sections) -> int:

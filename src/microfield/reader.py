@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.container import Container
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import SPATIAL, Layout
 from microfield.parts import Parts
 from microfield.selection import Selection, check_mask, check_points
+from microfield.source import Source, open_source
 from microfield.tiles import block_counts, block_sums
 
 if TYPE_CHECKING:
-    from microfield.container import Container, Header
+    from microfield.container import Header
     from microfield.methods.base import Cost
 
 SLAB_VOXELS = 1 << 22
@@ -31,8 +33,8 @@ def open_file(source: Any, *, max_read_bytes: int = 2**32, cache_parts: int = 16
 
     Parameters
     ----------
-    source : path, bytes, file object or URL
-        Where the file is.
+    source : path, bytes, binary file object, URL or Source
+        Where the file is; a file object stays the caller's to close.
     max_read_bytes : int
         Most bytes one read may allocate; what would take more is refused before anything is decoded.
     cache_parts : int
@@ -47,27 +49,24 @@ def open_file(source: Any, *, max_read_bytes: int = 2**32, cache_parts: int = 16
     MissingExtraError
         The source or the method needs an optional part that is not installed.
     """
-    from microfield.container import Container
-    from microfield.source import open_source
-
-    if isinstance(source, (str, os.PathLike)) and "://" not in os.fspath(source):
-        source = os.path.abspath(source)  # So that a pickle opens the same file from any working directory.
     options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host}
-    return MicrofieldFile(Container.open(open_source(source), host), source, options)
+    opened = open_source(source)
+    return MicrofieldFile(Container.open(opened, host), opened, options)
 
 
 class MicrofieldFile:
     """A lazy array over a microfield file; made by `open_file`.
 
     ``file[key]`` takes integers, slices of any step, ``...`` and one boolean mask of the full shape, and decodes only
-    what is asked. Reads from several threads are safe. A pickle holds the source and the options, not the values.
+    what is asked. Reads from several threads are safe. A pickle holds the path or URL and the options
+    (the compressed bytes where the file came from memory), not the values.
     """
 
-    def __init__(self, container: Container, source: Any, options: dict[str, Any]) -> None:
+    def __init__(self, container: Container, source: Source, options: dict[str, Any]) -> None:
         self._container = container
         self._source = source
         self._options = options
-        self.name = _name(source)
+        self.name = os.path.basename(source.name) or source.name
         self.layout: Layout = container.header.layout
         self._parts = Parts(container, options["cache_parts"], self.name)
 
@@ -168,9 +167,6 @@ class MicrofieldFile:
         self._parts.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not isinstance(self._source, (str, bytes)):
-            raise TypeError(f"{self.name} was opened from a {type(self._source).__name__}, which a pickle cannot "
-                            "hold; open it from a path, a URL or bytes.")
         return _reopen, (self._source, self._options)
 
     def __getitem__(self, key: Any) -> Any:
@@ -307,11 +303,5 @@ class MicrofieldFile:
                              f"select less or open the file with max_read_bytes={needed}.")
 
 
-def _reopen(source: str | bytes, options: dict[str, Any]) -> MicrofieldFile:
+def _reopen(source: Source, options: dict[str, Any]) -> MicrofieldFile:
     return open_file(source, **options)
-
-
-def _name(source: Any) -> str:
-    """What messages call a source."""
-    path = source if isinstance(source, str) else getattr(source, "name", None)
-    return os.path.basename(path.rstrip("/")) if isinstance(path, str) else f"<{type(source).__name__}>"

@@ -108,7 +108,7 @@ class FileSource:
     def _read_file(self, start: int, stop: int) -> bytes:
         try:
             with open(self._path, "rb") as file:
-                file.seek(start)
+                file.seek(max(0, start))
                 return file.read(max(0, stop - start))
         except OSError as error:
             raise InputError(f"{self.name} cannot be read: {error.strerror or error}.") from None
@@ -163,7 +163,7 @@ class StreamSource:
         """Bytes ``start`` to ``stop``; the stream's position is not kept."""
         pieces: list[bytes] = []
         with self._lock:
-            self._stream.seek(start)
+            self._stream.seek(max(0, start))
             missing = stop - start
             # An unbuffered stream may give less than asked at a time.
             while missing > 0 and (piece := self._stream.read(missing)):

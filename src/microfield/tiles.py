@@ -137,11 +137,8 @@ def _pieces(indices: range, tile: int, extent: int) -> list[tuple[int, range, sl
         position = indices[done] // tile
         low, high = position * tile, min((position + 1) * tile, extent)
         # The first index of the selection that lies beyond this part, in the direction the selection runs.
-        if indices.step > 0:
-            end = -((indices.start - high) // indices.step)
-        else:
-            end = (indices.start - low) // -indices.step + 1
-        end = min(end, len(indices))
+        up, down = -((indices.start - high) // indices.step), (indices.start - low) // -indices.step + 1
+        end = min(up if indices.step > 0 else down, len(indices))
         inside = indices[done:end]
         found.append((position, range(inside.start - low, inside.stop - low, inside.step), slice(done, end)))
         done = end

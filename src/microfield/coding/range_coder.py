@@ -9,9 +9,10 @@ lengths are stored. With several lanes every state starts (in the encoder) at 2*
 endian. With one lane the state starts at 0, which wastes no bits: while it has not yet reached 2**16 nothing has been
 spilled, hence a decoder whose words are used up just lets the state sink below 2**16. It is stored in the fewest bytes
 (0 to 4), and the length of the stream tells how many: all of it if that is at most 2, else 3 or 4, whichever leaves
-whole words. Loss against the entropy: less than a byte and a half with one lane, about 3 bytes a lane otherwise.
+whole words. Loss against the entropy: 1 to 3 bytes with one lane, about 3 bytes a lane otherwise.
 
-A decoder ends with every state where the encoder's began and no words left; anything else is a damaged stream.
+A decoder ends with every state where the encoder's began and no words left; anything else is a damaged stream. One lane
+has only about 12 bits of such a check, so it is the checksums of the container that guard a file.
 """
 
 from __future__ import annotations

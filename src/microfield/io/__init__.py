@@ -1,0 +1,160 @@
+"""Microscopy files in and out: one function to open any of them and one to write."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microfield.errors import InputError
+from microfield.image import Image, Layout, check_axes
+from microfield.io.blocks import Job, Read
+from microfield.io.found import to_image
+
+READERS = {
+    ".tif": "tiff", ".tiff": "tiff", ".tf2": "tiff", ".tf8": "tiff", ".btf": "tiff", ".lsm": "tiff", ".stk": "tiff",
+    ".npy": "npy", ".npz": "npy",
+    ".png": "picture", ".jpg": "picture", ".jpeg": "picture", ".bmp": "picture", ".webp": "picture",
+    ".zarr": "zarr",
+    ".czi": "vendor", ".nd2": "vendor", ".lif": "vendor",
+}  # fmt: skip
+"""Suffix to the module of this package whose ``read`` opens such files."""
+
+WRITERS = {
+    ".tif": "tiff_writer", ".tiff": "tiff_writer", ".btf": "tiff_writer",
+    ".npy": "npy", ".zarr": "zarr_writer",
+}  # fmt: skip
+"""Suffix to the module of this package whose ``write`` makes such files."""
+
+SIGNATURES = {
+    b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x93NUMPY": "npy",
+    b"\x89PNG": "picture", b"\xff\xd8\xff": "picture",
+}  # fmt: skip
+"""First bytes to the reader, for files whose suffix says nothing."""
+
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    scene: str | int | None = None,
+    channel: str | int | None = None,
+) -> Image:
+    """Open a microscopy image; its values are read when they are asked for.
+
+    Parameters
+    ----------
+    path : path
+        OME-TIFF, TIFF, LSM, STK, OME-Zarr, NPY, NPZ, PNG, JPEG; CZI, ND2, LIF and what else the installed bioio plugins
+        read.
+    axes : str, optional
+        Letters of ``TCZYXS`` that replace what the file says, one per dimension.
+    scene : str or int, optional
+        Which image of a file that holds several, by name or index. By default the first; ``Image.name`` then says how many
+        there are.
+    channel : str or int, optional
+        Which element of C to take, by name or index; the image then has no C axis.
+
+    Returns
+    -------
+    Image
+        With voxel sizes in micrometers and seconds where the file gives them.
+
+    Raises
+    ------
+    InputError
+        There is no such file, scene or channel, or the file is damaged or of an unknown kind.
+    MissingExtraError
+        The file needs an optional part of microfield.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise InputError(f"{text} is a web address, and images are read from local files; download it first.")
+    where = Path(text)
+    if not where.exists():
+        raise InputError(f"there is no file {text}.")
+    found = _function(_reader_of(where), "read")(where, scene)
+    return to_image(found, axes, channel)
+
+
+def save_image(
+    path: str | os.PathLike[str],
+    layout: Layout,
+    read: Read,
+    *,
+    voxel_size: Mapping[str, float] | None = None,
+    units: Mapping[str, str] | None = None,
+    channel_names: tuple[str, ...] = (),
+    metadata: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write an image, asking for it plane by plane; there is the whole new file in the end, or what was there before.
+
+    Parameters
+    ----------
+    path : path
+        ``.tif``/``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5) or ``.npy``.
+    layout : Layout
+        Shape, axes and dtype of the whole.
+    read : callable (tuple of slice) -> ndarray
+        Gives the values of a box, one slice with start and stop per axis.
+    voxel_size, units : mapping, optional
+        Axis letter to step and to unit in OME-Zarr spelling.
+    channel_names : tuple of str, optional
+        One name per element of C.
+    metadata : str, optional
+        Metadata of the image's source, kept as text.
+    progress : callable (fraction in 0..1), optional
+        Called after every block.
+
+    Raises
+    ------
+    InputError
+        The suffix is none of these, or the folder does not exist.
+    MissingExtraError
+        The format needs an optional part of microfield.
+    """
+    where = Path(os.fspath(path))
+    name = WRITERS.get(where.suffix.lower())
+    if name is None:
+        raise InputError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
+    check_axes(layout.axes, len(layout.shape), where.name)
+    count = dict(zip(layout.axes, layout.shape, strict=True)).get("C", 0)
+    job = Job(
+        layout=Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("=")),
+        read=read,
+        voxel_size={a: v for a, v in (voxel_size or {}).items() if a in layout.axes},
+        units={a: u for a, u in (units or {}).items() if a in layout.axes},
+        channel_names=tuple(channel_names) if len(channel_names) == count else (),
+        metadata=metadata,
+        progress=progress,
+    )
+    _function(name, "write")(where, job)
+
+
+def _reader_of(path: Path) -> str:
+    """Module that reads a path: by what a folder holds, then by suffix, then by the first bytes."""
+    if path.is_dir():
+        if any((path / mark).exists() for mark in ZARR_MARKS):
+            return "zarr"
+        raise InputError(f"{path} is a folder without a Zarr image in it; give the image files themselves.")
+    suffix = path.suffix.lower()
+    if suffix == ".mfield":
+        raise InputError(f"{path.name} is already a microfield file; turn it into an image first: microfield decompress.")
+    if suffix in READERS:
+        return READERS[suffix]
+    with path.open("rb") as file:
+        first = file.read(8)
+    return next((name for mark, name in SIGNATURES.items() if first.startswith(mark)), "vendor")
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    """A reader or writer, imported when it is needed."""
+    function: Callable[..., Any] = getattr(importlib.import_module(f"microfield.io.{module}"), name)
+    return function

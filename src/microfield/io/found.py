@@ -16,7 +16,7 @@ UNNAMED = "IQ"
 """Axes that a TIFF has without saying what they mean: a bare sequence of pages."""
 
 AXIS_WORDS = {
-    "A": "angle", "E": "wavelength", "H": "lifetime", "M": "mosaic tile", "P": "position", "R": "tile",
+    "A": "angle", "E": "wavelength", "H": "lifetime or phase", "M": "mosaic tile", "P": "position", "R": "tile",
     "I": "unnamed", "Q": "unnamed", "V": "view", "B": "block",
 }  # fmt: skip
 
@@ -63,7 +63,7 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
     """
     given = axes.upper() if axes is not None else None
     if given is not None and len(given) == len(found.shape):
-        found = replace(found, axes=given)
+        found, given = replace(found, axes=given), None
     dropped = [a not in AXES and n == 1 for a, n in zip(found.axes, found.shape, strict=True)]
     fixed: list[int | None] = [0 if gone else None for gone in dropped]
     letters = "".join(a for a, gone in zip(found.axes, dropped, strict=True) if not gone)
@@ -133,9 +133,8 @@ def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, let
 def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLike, bool]:
     """The array with axes dropped and values of a type `Image` takes, and whether it was a mask (bool)."""
     stored = np.dtype(data.dtype)
-    converted: np.dtype[Any] = {
-        "bool": np.dtype("uint8"), "float16": np.dtype("float32"),
-    }.get(stored.name, stored.newbyteorder("="))  # fmt: skip
+    widened = {"bool": "uint8", "float16": "float32"}.get(stored.name)
+    converted: np.dtype[Any] = np.dtype(widened) if widened else stored.newbyteorder("=")
     if converted == stored and stored.isnative and all(at is None for at in fixed):
         return data, False
     return View(data, tuple(fixed), converted), stored == np.bool_

@@ -50,7 +50,7 @@ class Recipe:
 
     learn_frequency: bool
     optimiser: str = "soap"
-    bits_per_weight: float = 6.5
+    bits_per_weight: float = 7.0
     outputs: str = "auto"
     frequency: float = 0.0
     depth: int = 0
@@ -88,14 +88,18 @@ class PartEncoder:
         """The widest network whose weights fit ``limit`` bytes at the planned bits each; None where none does."""
         coordinates = CoordinateMap(self.layout, output_axes)
         inputs, outputs = len(coordinates.inputs), coordinates.n_outputs
-        smallest = Shape(inputs, 8, 1, outputs)
+        smallest = Shape(inputs, 4, 1, outputs)
         room = 8 * (limit - self.overhead(smallest, output_axes)) / self.recipe.bits_per_weight
         if room < smallest.n_weights / 2:
             return None
-        depth = self.recipe.depth or 1 + int(np.searchsorted((150, 800, 3000, 10000), room))
-        width = 8
-        while width < MAX_WIDTH and Shape(inputs, width + 8, depth, outputs).n_weights <= room:
-            width += 8
+        depth = self.recipe.depth or 1 + int(np.searchsorted((40, 80, 160, 320), room))
+        width = 4
+        while width < MAX_WIDTH:
+            # Multiples of 8 run fastest and are compiled once for many images; tiny networks must use every byte.
+            wider = width + (8 if width >= 32 else 2)
+            if Shape(inputs, wider, depth, outputs).n_weights > room:
+                break
+            width = wider
         return Shape(inputs, width, depth, outputs)
 
     def _output_choices(self) -> list[str]:
@@ -135,11 +139,12 @@ class PartEncoder:
         points = target.coordinates.n_points
         batch = int(np.clip(1 << (points.bit_length() - 1), 256, 8192))
         flops = 1.25e11 * 2.0**self.context.effort * max(1.0, np.sqrt(self.layout.size / 4e6))
-        steps = int(np.clip(flops / (6 * shape.n_weights * batch), 320, 1 << 17))
+        # A step of the smallest network still costs what 5e7 weights times points do.
+        steps = int(np.clip(flops / (6 * (shape.n_weights * batch + 5e7)), 320, 20000))
         _, rate = self._optimiser()
         deadline = self.context.deadline.share(share)
         return Plan(
-            max(32, int(steps * share)), batch, rate, seed=self.context.seed, deadline=deadline,
+            max(64, int(steps * share)), batch, rate, seed=self.context.seed, deadline=deadline,
             learn_frequency=self.recipe.learn_frequency,
         )
 
@@ -158,7 +163,7 @@ class PartEncoder:
         target = self.target(choice.output_axes)
         optimiser, _ = self._optimiser()
         self.context.progress(0.0, "trial")
-        loss = fit(target, self._initial(shape, choice), optimiser, self.plan(shape, target, share=0.02)).loss
+        loss = fit(target, self._initial(shape, choice), optimiser, self.plan(shape, target, share=0.03)).loss
         return loss if np.isfinite(loss) else float("inf")
 
     def _finish(self, limit: int, params: Params, shape: Shape, choice: Choice, start: float,

@@ -24,7 +24,7 @@ class CoordinateOptions:
                                   "auto tries them, none makes every axis a coordinate")
     depth: int = option(0, "sine layers; 0 chooses by size", low=0, high=12)
     frequency: float = option(0.0, "largest initial frequency in radians per voxel; 0 tries several", low=0, high=10)
-    bits_per_weight: float = option(6.5, "planned size of a weight: fewer bits make a wider network", low=3, high=12)
+    bits_per_weight: float = option(7.0, "planned size of a weight: fewer bits make a wider network", low=3, high=12)
     optimiser: str = option("soap", "optimiser of the fit", choices=("soap", "adam", "adamax"))
 
 

@@ -25,6 +25,9 @@ Float32 = npt.NDArray[np.float32]
 _FINEST_BITS = 12.0
 """Weights finer than this many bits on average no longer change the picture."""
 
+_ROUNDS = 8
+"""How often every group is offered a finer step, to use up what the common factor leaves."""
+
 
 def to_groups(params: Params) -> list[Float32]:
     """Folded weights as the bitstream groups them, the learned frequency multiplied in."""
@@ -142,11 +145,13 @@ class Rate:
 
     def _fill(self, groups: list[Float32], codes: list[int], best: Quantised, limit: int) -> Quantised:
         """Make single groups finer while there is room: the common factor leaves up to a percent unused."""
-        for group in np.argsort([-g.size for g in groups]):
-            for _ in range(2):
-                finer = list(codes)
-                finer[group] -= 1
-                if not 0 <= finer[group] < STEP_CODES or not self._bytes(groups, finer, limit):
-                    break
-                codes, best = finer, quantise(groups, finer, self.shape)
+        order = list(np.argsort([-g.size for g in groups]))
+        for _ in range(_ROUNDS):
+            before = codes
+            for group in order:
+                finer = [c - (i == group) for i, c in enumerate(codes)]
+                if 0 <= finer[group] < STEP_CODES and self._bytes(groups, finer, limit):
+                    codes, best = finer, quantise(groups, finer, self.shape)
+            if codes == before or self.size(best) > limit - 1 - limit // 1000:
+                break
         return best

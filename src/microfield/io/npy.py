@@ -1,0 +1,99 @@
+"""NumPy's own files: NPY is mapped, NPZ is read; neither can execute anything, as pickled objects are refused."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microfield.errors import InputError
+from microfield.image import ArrayLike, guess_axes
+from microfield.io.atomic import atomic_path
+from microfield.io.blocks import Job, contiguous_boxes
+from microfield.io.found import Found
+from microfield.io.lazy import MappedArray
+
+WRITE_VOXELS = 1 << 23
+"""Array elements that are asked for at once when writing."""
+
+
+def read(path: Path, scene: int | str | None = None) -> Found:
+    """The array of an NPY file, or of an NPZ file: the one called ``data``, or the one ``scene`` names, or the only one.
+
+    The axes are guessed from the number of dimensions (see `microfield.image.guess_axes`).
+
+    Raises
+    ------
+    InputError
+        The file is damaged, holds Python objects, or holds several arrays of which none is chosen.
+    """
+    try:
+        data = _from_npz(path, scene) if zipfile.is_zipfile(path) else _from_npy(path)
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"{path.name} cannot be read as a NumPy file ({reason}); it may be damaged.") from error
+    shape = tuple(int(n) for n in data.shape)
+    try:
+        axes = guess_axes(shape, data.dtype)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
+    return Found(data, axes, path.name, source_bytes=path.stat().st_size)
+
+
+def _from_npy(path: Path) -> MappedArray:
+    """The header of an NPY file; its values stay on disk."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise InputError(f"{path.name} is NPY version {version}, which is not read; save it again with numpy.save.")
+        shape, fortran, dtype = readers[version](file)
+        offset = file.tell()
+    _refuse_objects(dtype, path)
+    mapped = MappedArray(path.absolute(), tuple(shape), dtype, offset, "F" if fortran else "C")
+    mapped.check()
+    return mapped
+
+
+def _from_npz(path: Path, scene: int | str | None) -> ArrayLike:
+    """One array of an archive, in memory."""
+    with np.load(path, allow_pickle=False) as archive:
+        names = list(archive.files)
+        wanted = str(scene) if scene is not None else "data" if "data" in names else names[0] if len(names) == 1 else None
+        if wanted not in names:
+            asked = f"no array {scene!r}" if scene is not None else f"{len(names)} arrays, none of them called 'data'"
+            listed = ", ".join(names[:20]) or "nothing"
+            raise InputError(f"{path.name} has {asked}; it holds {listed}: choose one with --scene NAME.")
+        data: ArrayLike = archive[wanted]
+    return data
+
+
+def _refuse_objects(dtype: np.dtype[Any], path: Path) -> None:
+    """Pickled objects could execute code, and are no image."""
+    if dtype.hasobject:
+        raise InputError(f"{path.name} holds Python objects, not numbers; save the image as a plain array.")
+
+
+def write(path: Path, job: Job) -> None:
+    """Write the values, block by block; an NPY file has no place for voxel sizes or names.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist.
+    """
+    layout = job.layout
+    header = {"descr": np.lib.format.dtype_to_descr(layout.dtype), "fortran_order": False, "shape": layout.shape}
+    with atomic_path(path) as temporary, open(os.fspath(temporary), "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        done = 0
+        for box in contiguous_boxes(layout.shape, WRITE_VOXELS):
+            block = np.ascontiguousarray(job.block(box))
+            file.write(block.data)
+            done += block.size
+            job.advance(done, layout.size)

@@ -1,0 +1,198 @@
+"""CZI, ND2, LIF and whatever else the installed bioio plugins read."""
+
+from __future__ import annotations
+
+import importlib
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import InputError, MissingExtraError
+from microfield.image import AXES
+from microfield.io.found import Found, choose_scene, scene_name
+from microfield.io.lazy import expand_key
+from microfield.io.units import to_standard
+
+KNOWN = (".czi", ".nd2", ".lif")
+"""Formats that ``microfield[bioio]`` installs the plugins of."""
+
+
+@dataclass(frozen=True)
+class VendorArray:
+    """A plugin's lazy array whose failures while decoding are told in one sentence.
+
+    Parameters
+    ----------
+    source : dask array
+        Any shape and dtype.
+    path : Path
+        The file.
+    """
+
+    source: Any
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every axis."""
+        return tuple(int(n) for n in self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        stored: np.dtype[Any] = np.dtype(self.source.dtype)
+        return stored
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Values of the part asked for."""
+        try:
+            return np.asarray(self.source[expand_key(key, len(self.shape))])
+        except (IndexError, TypeError):
+            raise
+        except Exception as error:
+            raise _unreadable(self.path, error) from error
+
+
+def read(path: Path, scene: int | str | None = None) -> Found:
+    """An image by bioio, lazily; mosaic tiles are stitched, axes of size 1 dropped.
+
+    Raises
+    ------
+    InputError
+        No plugin reads the file, it is damaged, or it has no such scene.
+    MissingExtraError
+        bioio is not installed.
+    """
+    reader = _open(path)
+    try:
+        names = [str(name) for name in reader.scenes]
+        index = choose_scene(scene, names, path.name)
+        reader.set_scene(index)
+        _refuse_spectral_lif(path, index)
+        array = _array(reader)
+        found = _found(path, reader, array)
+    except InputError:
+        raise
+    except Exception as error:  # Plugins raise anything at all over a file that they do not understand.
+        raise _unreadable(path, error) from error
+    return replace(found, name=scene_name(path.name, index, names))
+
+
+def _open(path: Path) -> Any:
+    """The reader of the plugin that knows the file."""
+    try:
+        from bioio import BioImage
+
+        unsupported = importlib.import_module("bioio_base.exceptions").UnsupportedFileFormatError
+    except ImportError:
+        if path.suffix.lower() in KNOWN:
+            raise MissingExtraError(f"Reading {path.suffix[1:].upper()} files", "bioio") from None
+        raise _unknown(path) from None
+    try:
+        return BioImage(path).reader
+    except unsupported as error:
+        if path.suffix.lower() in KNOWN:
+            kind = path.suffix[1:].upper()
+            raise InputError(
+                f"{path.name} cannot be read as {kind}: it is damaged or incomplete, or the bioio plugin for {kind} is not "
+                "installed (pip install 'microfield[bioio]')."
+            ) from error
+        raise _unknown(path) from error
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unknown(path: Path) -> InputError:
+    from microfield.io import READERS
+
+    return InputError(
+        f"{path.name} is of no kind that can be opened; what can: {', '.join(READERS)}, "
+        "and with microfield[bioio] all that its plugins read."
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return InputError(
+        f"{path.name} cannot be read ({reason}); it may be damaged, or need another bioio plugin: save it as OME-TIFF instead."
+    )
+
+
+def _array(reader: Any) -> Any:
+    """The image as an xarray over dask, mosaic tiles put together where the plugin can do that."""
+    if dict(zip(reader.dims.order, reader.dims.shape, strict=True)).get("M", 1) > 1:
+        try:
+            return reader.mosaic_xarray_dask_data
+        except NotImplementedError:
+            pass  # `to_image` refuses the axis M with the remedy.
+    return reader.xarray_dask_data
+
+
+def _found(path: Path, reader: Any, array: Any) -> Found:
+    """Values and meaning, with axes of size 1 dropped (Y and X stay)."""
+    letters = "".join(str(d) for d in array.dims)
+    keep = [n > 1 or a in "YX" for a, n in zip(letters, array.shape, strict=True)]
+    data = array.data[tuple(slice(None) if k else 0 for k in keep)]
+    axes = "".join(a for a, k in zip(letters, keep, strict=True) if k)
+    try:
+        voxel_size, units = _steps(reader)
+    except Exception:  # Sizes that a plugin cannot find must not keep the image from being read.
+        voxel_size, units = {}, {}
+    names: tuple[str, ...] = ()
+    if "C" in axes:
+        listed = [str(name) for name in reader.channel_names or ()]
+        names = tuple(listed) if all(listed) else ()
+    return Found(VendorArray(data, path), axes, path.name, voxel_size, units, names, path.stat().st_size, _metadata(reader))
+
+
+def _steps(reader: Any) -> tuple[dict[str, float], dict[str, str]]:
+    """Voxel size and units; plugins give lengths in micrometers unless they say otherwise."""
+    sizes: dict[str, Any] = dict(zip("ZYX", reader.physical_pixel_sizes, strict=True))
+    interval = reader.time_interval
+    sizes["T"] = interval.total_seconds() if isinstance(interval, timedelta) else None
+    voxel_size: dict[str, float] = {}
+    units: dict[str, str] = {}
+    for axis, size in sizes.items():
+        described = getattr(reader.dimension_properties, axis, None)
+        stated = getattr(described, "unit", None) if axis != "T" else None
+        unit = str(stated) if stated is not None else "second" if axis == "T" else "micrometer"
+        step = to_standard(float(size), unit, axis) if size is not None else None
+        if step is not None:
+            voxel_size[axis], units[axis] = step
+    return voxel_size, units
+
+
+def _metadata(reader: Any) -> str | None:
+    """The vendor's XML as it is, or else OME-XML made by the plugin; None where there is neither."""
+    try:
+        stated = reader.metadata
+        if isinstance(stated, ET.Element):
+            return ET.tostring(stated, encoding="unicode")
+        if isinstance(stated, str):
+            return stated
+        return str(reader.ome_metadata.to_xml())
+    except Exception:  # Metadata that a plugin cannot translate must not keep the image from being read.
+        return None
+
+
+def _refuse_spectral_lif(path: Path, index: int) -> None:
+    """bioio-lif silently takes the first wavelength of a spectral scan: say so instead of losing the others."""
+    if path.suffix.lower() != ".lif":
+        return
+    try:
+        liffile = importlib.import_module("liffile")
+    except ImportError:
+        return
+    with liffile.LifFile(path) as file:
+        sizes = dict(file.images[index].sizes)
+    extra = {str(a): n for a, n in sizes.items() if str(a) not in AXES + "M" and n > 1}
+    if extra:
+        listed = ", ".join(f"{a} ({n})" for a, n in extra.items())
+        raise InputError(
+            f"{path.name}: this scene has axes besides {AXES}: {listed}; export one position of them, or their sum, as OME-TIFF."
+        )

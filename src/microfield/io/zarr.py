@@ -1,0 +1,164 @@
+"""Reading OME-Zarr (0.1 to 0.5, so Zarr 2 and 3) and bare Zarr arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from microfield.errors import InputError, MissingExtraError
+from microfield.image import guess_axes
+from microfield.io.found import Found, choose_scene, scene_name
+from microfield.io.units import to_standard, unit_name
+
+AXIS_OF_TYPE = {"time": "T", "channel": "C"}
+
+SOURCE_ATTRIBUTES = "microfield"
+"""Attribute of a group under which the Zarr writer keeps the metadata of the image's first source."""
+
+
+def read(path: Path, scene: int | str | None = None) -> Found:
+    """The full-resolution array of an OME-Zarr image, or a bare Zarr array, lazily.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the image's group or of one array.
+    scene : int or str, optional
+        Which image, where the folder holds several (a well, or a file that Bio-Formats converted).
+
+    Raises
+    ------
+    InputError
+        The folder holds no image, a whole plate, or is damaged.
+    MissingExtraError
+        zarr is not installed.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise MissingExtraError("Reading Zarr", "zarr") from None
+    try:
+        node = zarr.open(store=str(path.absolute()), mode="r")
+        if isinstance(node, zarr.Array):
+            return _bare(node, path)
+        return _image(node, path, scene)
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, json.JSONDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"{path.name} cannot be read as Zarr ({reason}); it may be damaged or incomplete.") from error
+
+
+def _bare(array: Any, path: Path) -> Found:
+    """An array without a group; Zarr 3 may name its dimensions."""
+    shape = tuple(int(n) for n in array.shape)
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    axes = "".join(str(name)[:1].upper() for name in names if name)
+    if len(axes) != len(shape) or len(set(axes)) != len(axes):
+        axes = guess_axes(shape, array.dtype)
+    return Found(array, axes, path.name, source_bytes=_bytes(path))
+
+
+def _image(group: Any, path: Path, scene: int | str | None) -> Found:
+    """The image in a group, or one of the images below it."""
+    attributes = _attributes(group)
+    if "plate" in attributes:
+        raise _plate(group, attributes["plate"], path)
+    if "multiscales" in attributes:
+        choose_scene(scene, [path.name], path.name)
+        return _multiscale(group, path, path.name)
+    names = _scenes(group, attributes)
+    if not names:
+        raise InputError(f"{path.name} is a Zarr group without an OME-Zarr image; give the path of an array in it.")
+    index = choose_scene(scene, names, path.name)
+    return _multiscale(group[names[index]], path / names[index], scene_name(path.name, index, names))
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    """The OME attributes: under ``ome`` since 0.5, at the top before."""
+    everything = dict(group.attrs.asdict())
+    ome = everything.get("ome", everything)
+    return dict(ome)
+
+
+def _scenes(group: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Paths of the images in a group that is none itself: of a well, or of a converted multi-image file."""
+    if "well" in attributes:
+        return [str(image["path"]) for image in attributes["well"]["images"]]
+    children = sorted((str(name) for name, _ in group.groups()), key=lambda name: (len(name), name))
+    return [name for name in children if "multiscales" in _attributes(group[name])]
+
+
+def _plate(group: Any, plate: Mapping[str, Any], path: Path) -> InputError:
+    """A plate is many images: name the first as an example."""
+    example = ""
+    wells = plate.get("wells") or ()
+    if wells:
+        well = str(wells[0]["path"])
+        images = _scenes(group[well], _attributes(group[well]))
+        example = f", such as {path / well / images[0]}" if images else ""
+    return InputError(f"{path.name} is a plate of {len(wells)} wells; give the path of one image in it{example}.")
+
+
+def _multiscale(group: Any, path: Path, name: str) -> Found:
+    """The highest resolution of an image's first multiscale."""
+    attributes = _attributes(group)
+    multiscale = attributes["multiscales"][0]
+    dataset = multiscale["datasets"][0]
+    array = group[dataset["path"]]
+    shape = tuple(int(n) for n in array.shape)
+    described = [a if isinstance(a, dict) else {"name": a} for a in multiscale.get("axes") or ()]
+    described = described or [{"name": a} for a in "tczyx"][-len(shape) :]
+    axes = "".join(_letter(a) for a in described)
+    if len(axes) != len(shape):
+        raise InputError(f"{name} has {len(shape)} dimensions but names {len(axes)} axes; give --axes.")
+    scale = _scale(dataset, len(shape))
+    scale = [a * b for a, b in zip(scale, _scale(multiscale, len(shape)), strict=True)]
+    voxel_size, units = _steps(axes, scale, described)
+    channels = (attributes.get("omero") or {}).get("channels") or ()
+    labels = tuple(str(c.get("label") or f"channel {i}") for i, c in enumerate(channels))
+    kept = dict(group.attrs.asdict()).get(SOURCE_ATTRIBUTES) or {}
+    return Found(
+        array, axes, name, voxel_size, units, labels if any(c.get("label") for c in channels) else (),
+        _bytes(path / str(dataset["path"])), kept.get("source_metadata"), True if "image-label" in attributes else None,
+    )  # fmt: skip
+
+
+def _letter(axis: Mapping[str, Any]) -> str:
+    """Letter of an axis: by its type where that says all, else the first letter of its name."""
+    name = str(axis["name"])
+    return AXIS_OF_TYPE.get(str(axis.get("type")), name[:1].upper()) if len(name) > 1 else name.upper()
+
+
+def _scale(holder: Mapping[str, Any], ndim: int) -> Sequence[float]:
+    """The scale among an entry's transformations; ones where there is none. Translations do not matter here."""
+    for transformation in holder.get("coordinateTransformations") or ():
+        if transformation.get("type") == "scale" and len(transformation.get("scale") or ()) == ndim:
+            return [float(v) for v in transformation["scale"]]
+    return [1.0] * ndim
+
+
+def _steps(
+    axes: str, scale: Sequence[float], described: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Voxel sizes with their units; a scale of 1 without a unit says nothing and is left out."""
+    voxel_size: dict[str, float] = {}
+    units: dict[str, str] = {}
+    for axis, step, about in zip(axes, scale, described, strict=True):
+        unit = str(about.get("unit") or "")
+        if axis not in "TZYX" or not math.isfinite(step) or step <= 0:
+            continue
+        standard = to_standard(step, unit, axis)
+        if standard is not None:
+            voxel_size[axis], units[axis] = standard
+        elif unit_name(unit) is None and step != 1.0:
+            voxel_size[axis] = step
+    return voxel_size, units
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of all files of an array (the pyramid's smaller levels are not counted)."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

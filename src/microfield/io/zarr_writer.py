@@ -1,0 +1,150 @@
+"""Writing OME-Zarr 0.5 (Zarr 3): full resolution and a pyramid, made plane by plane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import MissingExtraError
+from microfield.io.atomic import atomic_directory
+from microfield.io.blocks import Job
+from microfield.io.zarr import SOURCE_ATTRIBUTES
+
+CHUNK = 1024
+"""Longest side of a chunk in Y and X; the other axes have chunks of 1."""
+
+SMALLEST = 512
+"""Levels are added until the longer side of a plane is at most this."""
+
+SAMPLE_NAMES = ("red", "green", "blue", "alpha")
+COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+
+
+def write(path: Path, job: Job) -> None:
+    """Write an OME-Zarr 0.5 image.
+
+    OME-Zarr orders the axes t, c, z, y, x and has none for colour: axes are moved into this order, and colour samples
+    become channels called red, green and blue (of every channel, if the image has both). Each level averages 2 by 2
+    voxels of the one before. The group's metadata, by which the folder becomes an image, is written last, and the folder
+    gets its name after that.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to make; a Zarr store of that name is replaced.
+    job : Job
+        What to write.
+
+    Raises
+    ------
+    InputError
+        The folder around does not exist, or the name is taken by something that is no Zarr store.
+    MissingExtraError
+        zarr is not installed.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise MissingExtraError("Writing OME-Zarr", "zarr") from None
+    sizes = dict(zip(job.layout.axes, job.layout.shape, strict=True))
+    samples = sizes.get("S", 1)
+    if "S" in sizes:
+        sizes["C"] = sizes.get("C", 1) * samples
+    axes = "".join(a for a in "TCZYX" if a in sizes)
+    shapes = _level_shapes(tuple(sizes[a] for a in axes))
+    with atomic_directory(path) as folder:
+        levels = [
+            zarr.create_array(
+                store=str(folder / str(i)), shape=shape, dtype=job.layout.dtype, zarr_format=3,
+                chunks=(*(1,) * (len(shape) - 2), min(CHUNK, shape[-2]), min(CHUNK, shape[-1])),
+                dimension_names=[a.lower() for a in axes],
+            )
+            for i, shape in enumerate(shapes)
+        ]  # fmt: skip
+        ranges = _fill(levels, job, axes, samples)
+        attributes: dict[str, Any] = {"ome": _metadata(path, job, axes, shapes, samples, ranges)}
+        if job.metadata:
+            attributes[SOURCE_ATTRIBUTES] = {"source_metadata": job.metadata}
+        zarr.create_group(store=str(folder), attributes=attributes, zarr_format=3)
+
+
+def _level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes of the levels, each half of the one before in Y and X, rounded up."""
+    shapes = [full]
+    while max(shapes[-1][-2:]) > SMALLEST:
+        shapes.append((*full[:-2], -(-shapes[-1][-2] // 2), -(-shapes[-1][-1] // 2)))
+    return shapes
+
+
+def _fill(levels: list[Any], job: Job, axes: str, samples: int) -> dict[int, tuple[float, float]]:
+    """Write every plane at every level; gives the range of values of each channel."""
+    order = "".join(a for a in job.layout.axes if a in "TCZ")
+    order = "".join(a for a in "TCZ" if a in order)
+    ranges: dict[int, tuple[float, float]] = {}
+    for at, plane in job.planes(order):
+        place = dict(zip(order, at, strict=True))
+        for sample in range(samples):
+            values = plane[..., sample] if plane.ndim == 3 else plane
+            channel = place.get("C", 0) * samples + sample
+            where = tuple(channel if a == "C" else place[a] for a in axes[:-2])
+            low, high = ranges.get(channel, (np.inf, -np.inf))
+            ranges[channel] = (min(low, float(values.min())), max(high, float(values.max())))
+            for i, level in enumerate(levels):
+                values = halved(values) if i else values
+                level[where] = values
+    return ranges
+
+
+def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Mean of every 2 by 2 voxels of a plane (y, x), rounded for integers; an odd last row or column stands for two."""
+    odd = [(0, n % 2) for n in plane.shape]
+    even = np.pad(plane, odd, mode="edge") if any(n for _, n in odd) else plane
+    kind = np.float64 if plane.dtype.itemsize > 2 else np.float32
+    mean = (even[::2, ::2].astype(kind) + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    return np.asarray(np.rint(mean) if plane.dtype.kind in "iu" else mean, dtype=plane.dtype)
+
+
+def _metadata(
+    path: Path, job: Job, axes: str, shapes: list[tuple[int, ...]], samples: int, ranges: dict[int, tuple[float, float]]
+) -> dict[str, Any]:
+    """The ``ome`` attributes."""
+    described = []
+    for axis in axes:
+        entry = {"name": axis.lower(), "type": TYPES[axis]}
+        if axis != "C" and axis in job.units:
+            entry["unit"] = job.units[axis]
+        described.append(entry)
+    datasets = []
+    for i in range(len(shapes)):
+        scale = [float(job.voxel_size.get(a, 1.0)) * (2**i if a in "YX" else 1) for a in axes]
+        datasets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+    name = path.name.removesuffix(".zarr").removesuffix(".ome")
+    ome: dict[str, Any] = {
+        "version": "0.5",
+        "multiscales": [{"name": name, "axes": described, "datasets": datasets, "type": "mean"}],
+    }
+    if "C" in axes:
+        ome["omero"] = {"channels": _channels(job.channel_names, samples, ranges)}
+    return ome
+
+
+def _channels(
+    names: tuple[str, ...], samples: int, ranges: dict[int, tuple[float, float]]
+) -> list[dict[str, Any]]:
+    """Name, colour and range of every channel, for viewers."""
+    channels = []
+    for i, (low, high) in sorted(ranges.items()):
+        channel, sample = divmod(i, samples)
+        label = names[channel] if names else ""
+        colour = COLOURS[channel % len(COLOURS)]
+        if samples > 1:
+            tint = SAMPLE_NAMES[sample] if sample < len(SAMPLE_NAMES) else f"sample {sample}"
+            label = f"{label} {tint}".strip()
+            colour = ("FF0000", "00FF00", "0000FF", "FFFFFF")[min(sample, 3)]
+        window = {"min": low, "max": high, "start": low, "end": high}
+        channels.append({"label": label, "color": colour, "active": True, "window": window})
+    return channels
