@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,8 @@ def test_source_metadata_survives_and_does_not_pile_up(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", ramp((4, 5)), "YX", metadata=text)
     first = open_image(tmp_path / "a.tif")
     assert first.metadata == text
-    assert "<OME" in (tifffile.TiffFile(tmp_path / "a.tif").ome_metadata or "")
+    save(tmp_path / "b.tif", ramp((4, 5)), "YX", metadata=first.metadata)
+    assert open_image(tmp_path / "b.tif").metadata == text
 
 
 def test_imagej(tmp_path: Path) -> None:
@@ -130,11 +132,11 @@ def test_plain_resolution_only_where_plausible(tmp_path: Path, size_um: float, k
 
 
 def test_unknown_axes_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", ramp((2, 3, 8, 9)), metadata={"axes": "AZYX"})
+    tifffile.imwrite(tmp_path / "a.tif", ramp((2, 3, 8, 9)), photometric="minisblack", metadata={"axes": "AZYX"})
     with pytest.raises(InputError, match=r"A \(angle\) cannot be used; say with --axes"):
         open_image(tmp_path / "a.tif")
     assert open_image(tmp_path / "a.tif", axes="TZYX").axes == "TZYX"
-    tifffile.imwrite(tmp_path / "b.tif", ramp((1, 3, 8, 9)), metadata={"axes": "AZYX"})
+    tifffile.imwrite(tmp_path / "b.tif", ramp((1, 3, 8, 9)), photometric="minisblack", metadata={"axes": "AZYX"})
     assert open_image(tmp_path / "b.tif").shape == (3, 8, 9)
 
 
@@ -166,13 +168,14 @@ def test_channels(tmp_path: Path, compression: str | None) -> None:
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"compression": "zlib", "tile": (16, 16)},
-                                     {"compression": "zlib", "predictor": 2}, {"predictor": 2}])  # fmt: skip
+                                     {"compression": "zlib", "predictor": 2}, {"rowsperstrip": 16}])  # fmt: skip
 def test_regions_of_every_storage(tmp_path: Path, byteorder: Any, options: dict[str, Any]) -> None:
     values = ramp((3, 2, 40, 50))
     tifffile.imwrite(tmp_path / "a.tif", values, byteorder=byteorder, metadata={"axes": "TCYX"}, **options)
     data = open_image(tmp_path / "a.tif").data
     assert data.dtype == np.dtype("uint16")
-    for key in ((), 1, (slice(None), 1), (2, ..., slice(5, 9)), (..., 3, slice(40, None, 4)), (slice(0, 0),), (slice(None, None, -1), 0)):
+    keys: list[Any] = [(), 1, (slice(None), 1), (2, ..., slice(5, 9)), (..., 3, slice(40, None, 4))]
+    for key in (*keys, (slice(0, 0),), (slice(None, None, -1), 0)):
         np.testing.assert_array_equal(data[key], values[key])
     with pytest.raises(TypeError):
         data[[0, 1]]
@@ -185,7 +188,9 @@ def test_large_pages_are_decoded_in_part(
 ) -> None:
     monkeypatch.setattr(tiff, "BIG_PAGE_BYTES", 100)
     values = ramp(shape, "uint8")
-    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate" if shape[0] == 3 else "contig"} if len(shape) == 3 else {}
+    options: dict[str, Any] = {}
+    if len(shape) == 3:
+        options = {"photometric": "rgb", "planarconfig": "separate" if shape[0] == 3 else "contig"}
     tifffile.imwrite(tmp_path / "a.tif", values, compression="zlib", tile=tile, rowsperstrip=None if tile else 16, **options)
     data = open_image(tmp_path / "a.tif").data
     np.testing.assert_array_equal(data[...], values)
@@ -233,7 +238,8 @@ def test_multi_file_ome(tmp_path: Path) -> None:
         f'<UUID FileName="z{z}.ome.tif">urn:uuid:0000000{z}-0000-0000-0000-000000000000</UUID></TiffData>' for z in range(2)
     )
     for z in range(2):
-        described = (text[:start] + blocks + text[end:]).replace("<OME ", f'<OME UUID="urn:uuid:0000000{z}-0000-0000-0000-000000000000" ', 1)
+        own = f'UUID="urn:uuid:0000000{z}-0000-0000-0000-000000000000"'
+        described = re.sub(r'(?<=\s)UUID="[^"]*"', own, text[:start] + blocks + text[end:], count=1)
         tifffile.imwrite(tmp_path / f"z{z}.ome.tif", values[z], description=described, metadata=None)
     image = open_image(tmp_path / "z0.ome.tif")
     assert image.source_bytes == sum((tmp_path / f"z{z}.ome.tif").stat().st_size for z in range(2))
@@ -246,7 +252,7 @@ def test_damage_is_told_in_one_sentence(tmp_path: Path) -> None:
     for compression in (None, "zlib"):
         tifffile.imwrite(path, ramp((5, 64, 64)), compression=compression)
         whole = path.read_bytes()
-        for length in (0, 3, 8, 100, len(whole) // 2, len(whole) - 50):
+        for length in (0, 3, 8, 100, len(whole) // 2, len(whole) - 700):
             path.write_bytes(whole[:length])
             with pytest.raises(InputError) as caught:
                 open_image(path).read()

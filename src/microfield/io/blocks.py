@@ -74,8 +74,8 @@ class Job:
             position = dict(zip(order, at, strict=True))
             box = tuple(slice(position.get(a, 0), position[a] + 1 if a in position else sizes[a]) for a in axes)
             plane = self.block(box).reshape([sizes[a] for a in kept])
+            self.advance(done, total)  # Before the plane is handed on: not every library asks once more after the last.
             yield at, plane.transpose([kept.index(a) for a in "YXS" if a in kept])
-            self.advance(done, total)
 
 
 def contiguous_boxes(shape: tuple[int, ...], limit: int) -> Iterator[Box]:

@@ -32,7 +32,7 @@ BIG_PAGE_BYTES = 1 << 27
 """Pages above this (whole slides) are decoded strip by strip or tile by tile, not as a whole."""
 
 DAMAGE = (tifffile.TiffFileError, struct.error, zlib.error, ValueError, IndexError, KeyError, TypeError,
-          RuntimeError, EOFError, OSError, AttributeError, MemoryError)  # fmt: skip
+          RuntimeError, EOFError, ImportError, OSError, AttributeError, MemoryError)  # fmt: skip
 """What parsing or decoding a damaged TIFF raises."""
 
 
@@ -54,6 +54,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         Its compression needs imagecodecs.
     """
     with _as_input_error(path.name), tifffile.TiffFile(path) as tif:
+        _refuse_cut_off(tif, path.name)
         everything = tif.series
         # An LSM file has thumbnails as further series; they are no scenes.
         series_list = everything[:1] if tif.is_lsm else everything
@@ -72,6 +73,17 @@ def read(path: Path, scene: int | str | None = None) -> Found:
             data, series.axes, scene_name(path.name, index, names), meaning.voxel_size, meaning.units,
             meaning.channel_names, source_bytes, meaning.metadata,
         )  # fmt: skip
+
+
+def _refuse_cut_off(tif: tifffile.TiffFile, name: str) -> None:
+    """Pages form a chain that ends with 0; where it breaks off, tifffile would give the pages before as all there are."""
+    if tif.is_ndpi or len(tif.pages) == 0 or tif.pages.next_page_offset is None:
+        return
+    layout = tif.tiff
+    tif.filehandle.seek(tif.pages.next_page_offset)
+    following = tif.filehandle.read(layout.offsetsize)
+    if len(following) < layout.offsetsize or struct.unpack(layout.offsetformat, following)[0] != 0:
+        raise InputError(f"{name} is cut off or damaged: page {len(tif.pages)} is missing; copy it again.")
 
 
 def _array(path: Path, series: tifffile.TiffPageSeries, index: int) -> MappedArray | PagedArray:
@@ -186,10 +198,11 @@ def _decode_box(page: tifffile.TiffPage | tifffile.TiffFrame, key: Key) -> npt.N
     out = np.zeros([stop - start for start, stop in bounds], frame.dtype)
     handle = page.parent.filehandle
     tables = frame.jpegtables
+    chunks = (1,) * (len(frame.chunked) - len(frame.chunks)) + tuple(frame.chunks)  # Separate planes: one sample each.
     for index in range(math.prod(frame.chunked)):
         grid = np.unravel_index(index, frame.chunked)
-        corner = [int(g) * c for g, c in zip(grid, frame.chunks, strict=True)]
-        span = [(max(o, a), min(o + c, b)) for o, c, (a, b) in zip(corner, frame.chunks, bounds, strict=True)]
+        corner = [int(g) * c for g, c in zip(grid, chunks, strict=True)]
+        span = [(max(o, a), min(o + c, b)) for o, c, (a, b) in zip(corner, chunks, bounds, strict=True)]
         if any(a >= b for a, b in span) or page.databytecounts[index] == 0:
             continue
         handle.seek(page.dataoffsets[index])
@@ -244,7 +257,7 @@ def _as_input_error(name: str) -> Iterator[None]:
     except (InputError, MissingExtraError):
         raise
     except DAMAGE as error:
-        if "imagecodecs" in str(error):
+        if "imagecodecs" in str(error) or isinstance(error, ImportError):
             raise MissingExtraError("Reading this compressed TIFF", "codecs") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"{name} cannot be read as TIFF ({reason}); it may be damaged or cut off.") from error

@@ -1,0 +1,38 @@
+"""Contract 1 on real images: the file never exceeds its budget and uses at least 98 % of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.images import listed
+from microfield.budget import Budget
+from microfield.errors import BudgetError
+from microfield.writer import Settings, compress_to_bytes
+
+RATIOS = (16, 64, 128, 512, 2000)
+IMAGES = (
+    "fluo3d_nuclei_confocal", "lightsheet_lattice_raw", "timelapse_2ch_mitosis", "multich_hips_bbbc034", "5d_celldivision",
+    "fluo3d_pollen_clean", "fluo2d_nuclei_stardist", "lightsheet_mesospim_nuclei_small", "histology_ihc_rgb",
+    "fluo2d_t_golgi_float",
+)
+
+
+def measure(folder: Path, image: str, ratio: int, seconds: float) -> dict[str, Any]:
+    """The share of the budget one file uses."""
+    original = listed()[image].load(folder)
+    limit = int(original.nbytes / ratio)
+    row = {"image": image, "ratio": ratio, "limit": limit}
+    try:
+        data, report = compress_to_bytes(original, Budget("ratio", ratio), Settings(effort=9, time_limit=seconds))
+    except BudgetError as refused:
+        return row | {"bytes": None, "used": None, "psnr": None, "refused": str(refused)}
+    return row | {"bytes": len(data), "used": len(data) / limit, "psnr": report.psnr}
+
+
+def rows(folder: Path, seconds: float) -> list[tuple[str, Any]]:
+    """Names and jobs."""
+    return [
+        (f"sizes/{image}/{ratio}", lambda i=image, r=ratio: measure(folder, i, r, seconds))
+        for image in IMAGES for ratio in RATIOS
+    ]

@@ -1,0 +1,127 @@
+"""Speed, side by side in one run: training step, decoder, start-up, one slice."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.images import listed
+from microfield.budget import Budget
+from microfield.nn import evaluate as numpy_network
+from microfield.nn.fit import loss_and_gradient
+from microfield.nn.network import Params, init_folded
+from microfield.nn.sampling import Batch
+from microfield.reader import open_file
+from microfield.writer import Settings, compress_to_bytes
+
+POINTS = 65536
+WIDTHS = (32, 64, 96, 128)
+
+
+def rows(folder: Path) -> list[tuple[str, Any]]:
+    """Names and jobs."""
+    steps = [(f"speed/train/{w}", lambda w=w: training_step(w)) for w in WIDTHS]
+    decodes = [(f"speed/decode/{w}", lambda w=w: decoding(w)) for w in WIDTHS]
+    return [*steps, *decodes, ("speed/startup", startup), ("speed/slice", lambda: one_slice(folder))]
+
+
+def side_by_side(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int = 9) -> dict[str, float]:
+    """Median seconds of two callables run in turn, and the median of the pairwise ratios."""
+    for warm in (ours, theirs):
+        warm()
+    pairs = []
+    for _ in range(rounds):
+        times = []
+        for run in (ours, theirs):
+            begin = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - begin)
+        pairs.append(times)
+    ratios = [b / a for a, b in pairs]
+    return {
+        "ours_ms": 1e3 * statistics.median(a for a, _ in pairs), "theirs_ms": 1e3 * statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios),
+    }
+
+
+def plain_forward(params: Params, x: jax.Array) -> jax.Array:
+    """The same network as anyone would write it: `jnp.sin`, the whole batch at once."""
+    for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
+        x = jnp.sin((x @ w + b) * params.frequency)
+    return x @ params.weights[-1] + params.biases[-1]
+
+
+def _inputs(width: int) -> tuple[Params, Batch]:
+    rng = np.random.default_rng(0)
+    params = init_folded(0, 3, width, 6, 1, np.full(3, 20.0))
+    x = rng.uniform(-1, 1, (POINTS, 3)).astype(np.float32)
+    y = rng.normal(size=(POINTS, 1)).astype(np.float32)
+    return params, Batch(x, y, np.ones_like(y))
+
+
+def training_step(width: int) -> dict[str, Any]:
+    """Loss and gradient of a 7-layer network on 65,536 points."""
+    params, batch = _inputs(width)
+    ours = jax.jit(loss_and_gradient)
+    plain = jax.jit(jax.value_and_grad(lambda p, b: jnp.mean(b.weight * (plain_forward(p, b.x) - b.y) ** 2)))
+    return {"width": width, **side_by_side(
+        lambda: jax.block_until_ready(ours(params, batch)), lambda: jax.block_until_ready(plain(params, batch)))}
+
+
+def decoding(width: int) -> dict[str, Any]:
+    """The numpy decoder against jitted `jnp.sin` inference of the same network, 262,144 points."""
+    from microfield.methods.coordinate.bitstream import assemble
+
+    params, batch = _inputs(width)
+    x = np.tile(batch.x, (4, 1))
+    network = assemble([np.asarray(w) for w in params.weights], [np.asarray(b) for b in params.biases], np.float32(1))
+    columns = np.ascontiguousarray(x.T)
+    out = np.empty((1, len(x)), np.float32)
+
+    def ours() -> None:
+        numpy_network.evaluate(network, len(x), lambda a, b: columns[:, a:b],
+                               lambda a, b, v: out.__setitem__((slice(None), slice(a, b)), v))
+
+    plain = jax.jit(plain_forward)
+    ready = jnp.asarray(x)
+    return {"width": width, **side_by_side(ours, lambda: jax.block_until_ready(plain(params, ready)))}
+
+
+def startup() -> dict[str, Any]:
+    """Seconds of whole processes: python alone, `import microfield`, `microfield info`."""
+    image = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    from microfield.image import Image
+
+    data, _ = compress_to_bytes(Image(image, "YX"), Budget("ratio", 8), Settings(effort=0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mfield"
+        path.write_bytes(data)
+        commands = {"python": ["-c", "pass"], "import": ["-c", "import microfield"], "info": ["-m", "microfield", "info", str(path)]}
+        return {name: statistics.median(_process(arguments) for _ in range(7)) for name, arguments in commands.items()}
+
+
+def _process(arguments: list[str]) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def one_slice(folder: Path) -> dict[str, Any]:
+    """One Z plane of a stack against its share of the whole decode."""
+    original = listed()["fluo3d_nuclei_confocal"].load(folder)
+    data, _ = compress_to_bytes(original, Budget("ratio", 128), Settings(effort=0))
+    f = open_file(data)
+    planes = f.shape[0]
+    timing = side_by_side(lambda: f[planes // 2], lambda: f[:], rounds=5)
+    return {"planes": planes, "slice_ms": timing["ours_ms"], "full_ms": timing["theirs_ms"],
+            "times_its_share": planes / timing["ratio"]}
