@@ -63,12 +63,13 @@ def _quality(rows: Rows) -> str:
     text = [
         "## Coordinate networks: default against the published configuration",
         "",
-        f"Every fit stopped after {found[0]['seconds']:.0f} s. *Default* is `inif` with quantised, entropy-coded weights; *a quarter* "
-        "is the same method with a quarter of the bytes; the two last columns are `--option paper=true` (7 layers, float32 weights, "
-        "w0 90 and learned for inif, w0 30 and fixed for siren), fitted with Adamax. The authors use a learned optimiser instead, so "
-        "these columns are **not the paper's results**. One seed. PSNR in dB / SSIM.",
+        f"Every fit stopped after {found[0]['seconds']:.0f} s. *Default* is `inif` with quantised, entropy-coded weights; "
+        "*a quarter* is the same method with a quarter of the bytes; the two last columns are `--option paper=true` (7 layers, "
+        "float32 weights, w0 90 and learned for inif, w0 30 and fixed for siren), fitted with Adamax. The authors use a learned "
+        "optimiser instead, so these columns are **not the paper's results**. One seed. PSNR in dB / SSIM.",
         "",
-        table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"], body),
+        table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"],
+              body),
         f"Default inif gains {mean(gains):+.2f} dB on average over paper=true inif at equal bytes and time (from {min(gains):+.2f} to "
         f"{max(gains):+.2f}); with a quarter of the bytes it is still {mean(quarters):+.2f} dB (from {min(quarters):+.2f}).",
     ]
@@ -110,7 +111,8 @@ def _used(row: dict[str, Any] | None) -> str:
 def _speed(rows: Rows) -> str:
     parts = []
     for prefix, title, what in (
-        ("speed/train/", "Training step", "65,536 points, six sine layers: ours (polynomial sine, cache-sized blocks) against plain `jnp.sin`"),
+        ("speed/train/", "Training step",
+         "65,536 points, six sine layers: ours (polynomial sine, cache-sized blocks) against plain `jnp.sin`"),
         ("speed/decode/", "Decoder", "262,144 points, six sine layers: our numpy decoder against jitted `jnp.sin` inference"),
     ):
         found = sorted(_under(rows, prefix), key=lambda r: r["width"])
@@ -119,9 +121,9 @@ def _speed(rows: Rows) -> str:
                      f"{r['ratio']:.2f} ({r['low']:.2f} to {r['high']:.2f})"] for r in found]
             parts += [f"## {title}", "", what + ".", "", table(["width", "ours", "plain", "times as fast"], body)]
     if start := rows.get("speed/startup"):
-        parts += ["## Start-up", "", f"Whole processes: python alone {start['python']:.2f} s, `import microfield` {start['import']:.2f} s, "
-                  f"`microfield info` {start['info']:.2f} s.", ""]
+        parts += ["## Start-up", "", f"Whole processes: python alone {start['python']:.2f} s, `import microfield` "
+                  f"{start['import']:.2f} s, `microfield info` {start['info']:.2f} s.", ""]
     if one := rows.get("speed/slice"):
-        parts += ["## One slice", "", f"One of {one['planes']} Z planes decodes in {one['slice_ms']:.0f} ms, {one['times_its_share']:.2f} "
-                  f"times its share of the whole decode ({one['full_ms']:.0f} ms).", ""]
+        parts += ["## One slice", "", f"One of {one['planes']} Z planes decodes in {one['slice_ms']:.0f} ms, "
+                  f"{one['times_its_share']:.2f} times its share of the whole decode ({one['full_ms']:.0f} ms).", ""]
     return "\n".join(parts)

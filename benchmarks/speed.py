@@ -54,6 +54,12 @@ def side_by_side(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int
     }
 
 
+def finished(values: Any) -> None:
+    """Wait until jax has computed the values."""
+    for leaf in jax.tree.leaves(values):
+        leaf.block_until_ready()
+
+
 def plain_forward(params: Params, x: jax.Array) -> jax.Array:
     """The same network as anyone would write it: `jnp.sin`, the whole batch at once."""
     for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
@@ -75,7 +81,7 @@ def training_step(width: int) -> dict[str, Any]:
     ours = jax.jit(loss_and_gradient)
     plain = jax.jit(jax.value_and_grad(lambda p, b: jnp.mean(b.weight * (plain_forward(p, b.x) - b.y) ** 2)))
     return {"width": width, **side_by_side(
-        lambda: jax.block_until_ready(ours(params, batch)), lambda: jax.block_until_ready(plain(params, batch)))}
+        lambda: finished(ours(params, batch)), lambda: finished(plain(params, batch)))}
 
 
 def decoding(width: int) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def decoding(width: int) -> dict[str, Any]:
 
     plain = jax.jit(plain_forward)
     ready = jnp.asarray(x)
-    return {"width": width, **side_by_side(ours, lambda: jax.block_until_ready(plain(params, ready)))}
+    return {"width": width, **side_by_side(ours, lambda: finished(plain(params, ready)))}
 
 
 def startup() -> dict[str, Any]:
@@ -106,7 +112,8 @@ def startup() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.mfield"
         path.write_bytes(data)
-        commands = {"python": ["-c", "pass"], "import": ["-c", "import microfield"], "info": ["-m", "microfield", "info", str(path)]}
+        commands = {"python": ["-c", "pass"], "import": ["-c", "import microfield"],
+                    "info": ["-m", "microfield", "info", str(path)]}
         return {name: statistics.median(_process(arguments) for _ in range(7)) for name, arguments in commands.items()}
 
 

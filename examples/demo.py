@@ -13,7 +13,7 @@ import microfield as mf
 from microfield.cli.progress import ProgressLine
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "demo-output"

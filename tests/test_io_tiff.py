@@ -330,9 +330,11 @@ def test_spellings_of_micrometer(text: str) -> None:
     assert to_standard(2.0, text, "T") is None
 
 
-def test_lengths_in_words_and_symbols() -> None:
-    assert to_standard(250, "nm", "X") == (pytest.approx(0.25), "micrometer")
-    assert to_standard(1e-7, "m", "X") == (pytest.approx(0.1), "micrometer")
-    assert to_standard(2, "min", "T") == (120.0, "second")
-    assert to_standard(2, "pixel", "X") is None
-    assert to_standard(0, "um", "X") is None
+@pytest.mark.parametrize(
+    ("value", "unit", "axis", "expected"),
+    [(250, "nm", "X", 0.25), (1e-7, "m", "X", 0.1), (2, "min", "T", 120), (2, "pixel", "X", None), (0, "um", "X", None)],
+)
+def test_lengths_and_times_in_words_and_symbols(value: float, unit: str, axis: str, expected: float | None) -> None:
+    step = to_standard(value, unit, axis)
+    assert (step and step[0]) == (None if expected is None else pytest.approx(expected))
+    assert step is None or step[1] == ("second" if axis == "T" else "micrometer")

@@ -24,9 +24,15 @@ class ArrayLike(Protocol):
     """Anything with a shape, a dtype and NumPy-style slicing: ndarray, memmap, zarr, dask."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Extents."""
+        ...
+
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Type of the values."""
+        ...
+
     def __getitem__(self, key: Any, /) -> Any: ...
 
 

@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
         f = open_file(arguments.reconstruction)
         result = compare(original, f, ssim=not arguments.no_ssim, file_bytes=f.file_bytes)
     else:
-        result = compare(original, open_image(arguments.reconstruction), ssim=not arguments.no_ssim)
+        result = compare(original, open_image(arguments.reconstruction).data, ssim=not arguments.no_ssim)
     print(json.dumps(result.as_dict()) if arguments.json else result.table())
     return 0

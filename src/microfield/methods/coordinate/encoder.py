@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.coding.weights import step_size
 from microfield.image import Layout
 from microfield.methods.base import Context
 from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_quantised
@@ -170,7 +171,7 @@ class PartEncoder:
                 ) -> tuple[bytes, State, bool]:
         """Fit with the quantiser in the loop at the end, then code within the limit."""
         target = self.target(choice.output_axes)
-        optimiser, rate = self._optimiser()
+        optimiser, _ = self._optimiser()
         plan = self.plan(shape, target, share=1.0 - start if start else 1.0)
         if start:
             plan = Plan(**{**plan.__dict__, "start": start, "quantise_at": (0.0, 0.6)})
@@ -182,7 +183,7 @@ class PartEncoder:
 
         def requantise(params: Params) -> Params:
             _, found = rate_of(params)
-            steps = [0.0] * (len(shape.fans) + 2) if found is None else [_step(c) for c in found.steps]
+            steps = [0.0] * (len(shape.fans) + 2) if found is None else [float(step_size(c)) for c in found.steps]
             return as_params(steps, params)
 
         fitted = fit(
@@ -204,12 +205,6 @@ class PartEncoder:
         outputs = CoordinateMap(self.layout, output_axes).n_outputs
         blank = Quantised(Shape(0, 0, 0, outputs), (np.zeros(outputs, np.int64),), (128,))
         return pack_quantised(blank, output_axes, self.mapping, self.layout)
-
-
-def _step(code: int) -> float:
-    from microfield.coding.weights import step_size
-
-    return float(step_size(code))
 
 
 def _per_channel(block: npt.NDArray[Any], layout: Layout) -> list[npt.NDArray[Any]]:
