@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import BudgetError, InputError
+from microfield.errors import BudgetError, UsageError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Method
 from microfield.rates import Spectrum, water_level
@@ -35,17 +35,17 @@ class Budget:
 
         Raises
         ------
-        InputError
+        UsageError
             If there is none, more than one, or one that makes no sense.
         """
         given = {k: v for k, v in requests.items() if v is not None}
         if len(given) != 1:
             named = " and ".join(given) or "none"
-            raise InputError(f"give exactly one of {', '.join(KINDS)} (got {named}).")
+            raise UsageError(f"give exactly one of {', '.join(KINDS)} (got {named}).")
         kind, raw = next(iter(given.items()))
         value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
         if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{kind} must be a positive number, not {raw}.")
+            raise UsageError(f"{kind} must be a positive number, not {raw}.")
         return cls(kind, float(value))
 
     def byte_limit(self, layout: Layout) -> int | None:
@@ -61,7 +61,7 @@ def _number(kind: str, raw: float | str) -> float:
     try:
         return float(raw)
     except ValueError:
-        raise InputError(f"{kind} must be a number, not {raw!r}.") from None
+        raise UsageError(f"{kind} must be a number, not {raw!r}.") from None
 
 
 _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -71,7 +71,7 @@ def parse_bytes(text: float | str) -> int:
     """Bytes from a number or text such as ``300kB`` or ``2MiB``."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(text))
     if not match or match[2].lower() not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
-        raise InputError(f"{text!r} is not a size; write for example 300kB, 2MB or 1500000.")
+        raise UsageError(f"{text!r} is not a size; write for example 300kB, 2MB or 1500000.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
@@ -81,6 +81,11 @@ class Part(Protocol):
     @property
     def layout(self) -> Layout:
         """Shape, axes and dtype of the part."""
+        ...
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Where it lies in the image."""
         ...
 
     @property
@@ -187,7 +192,8 @@ def _slice_context(request: Request, part: Part, fraction: float, index: int) ->
     return replace(
         whole,
         channel_range=whole.channel_range[where], channel_minimum=whole.channel_minimum[where],
-        channel_weights=whole.channel_weights[where], deadline=whole.deadline.share(fraction),
+        channel_weights=whole.channel_weights[where],
+        voxel_weights=None if whole.voxel_weights is None else whole.voxel_weights[part.box], deadline=whole.deadline.share(fraction),
         progress=lambda done, what: whole.progress((index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
     )
 

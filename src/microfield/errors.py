@@ -9,6 +9,10 @@ class InputError(MicrofieldError, ValueError):
     """The image, an option or a combination of them cannot be used; nothing was written."""
 
 
+class UsageError(InputError):
+    """The call itself is wrong (an unknown method, option or budget), whatever the image."""
+
+
 class BudgetError(MicrofieldError, ValueError):
     """The asked size or quality cannot be reached; the message names what can."""
 

@@ -103,9 +103,13 @@ class Job:
                     f"{', '.join(f'{w:g}' for w in weights)}."
                 )
         s = self.settings
+        if s.voxel_weights is not None and s.voxel_weights.shape != self.image.shape:
+            raise InputError(
+                f"the voxel weights have shape {s.voxel_weights.shape}, the image {self.image.shape}; they must be the same."
+            )
         return Context(
-            self.statistics.range, self.statistics.minimum, weights, s.seed, s.effort, s.threads, deadline,
-            self.progress, s.voxel_weights, s.guidance, s.optimiser,
+            self.statistics.range, self.statistics.minimum, weights, s.seed, s.effort, deadline, self.progress,
+            s.voxel_weights, s.guidance, s.optimiser,
         )
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import InputError
+from microfield.errors import UsageError
 
 DEFAULT_METHOD = "inif"
 
@@ -39,6 +39,12 @@ class Settings:
         Compress even what looks like object labels.
     keep_metadata : bool
         Keep vendor metadata whatever it costs.
+    voxel_weights : float32 array of the image's shape, optional
+        Relative weight of every voxel's error.
+    guidance : `microfield.nn.guidance.Guidance`, optional
+        Extra loss on blocks.
+    optimiser : callable () -> `microfield.nn.optimisers.Optimiser`, optional
+        Replaces the method's own optimiser.
     """
 
     method: str = DEFAULT_METHOD
@@ -46,7 +52,6 @@ class Settings:
     effort: int = 5
     time_limit: float | None = None
     seed: int = 0
-    threads: int | None = None
     tile: Mapping[str, int] | None = None
     channel_weights: tuple[float, ...] | None = None
     nan_fill: float | None = None
@@ -58,11 +63,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.effort <= 9:
-            raise InputError(f"effort must be 0 to 9, not {self.effort}.")
+            raise UsageError(f"effort must be 0 to 9, not {self.effort}.")
         if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"the time limit must be a positive number of seconds, not {self.time_limit}.")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads must be at least 1, not {self.threads}.")
+            raise UsageError(f"the time limit must be a positive number of seconds, not {self.time_limit}.")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from microfield.budget import Budget
-from microfield.errors import InputError
+from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.job import Job, Progress
 from microfield.methods.base import Deadline
@@ -40,7 +40,7 @@ def compress(
     progress : callable (fraction, message), optional
         Called during long steps.
     **settings
-        Fields of `Settings`: ``method``, ``options``, ``effort``, ``time_limit``, ``seed``, ``threads``, ``tile``, ...
+        Fields of `Settings`: ``method``, ``options``, ``effort``, ``time_limit``, ``seed``, ``tile``, ...
 
     Returns
     -------
@@ -58,9 +58,9 @@ def compress(
     try:
         chosen = Settings(**settings)
     except TypeError as wrong:
-        raise InputError(f"unknown setting: {wrong}.") from None
+        raise UsageError(f"unknown setting: {wrong}.") from None
     if destination is None:
-        raise InputError("give the path of the file to write.")
+        raise UsageError("give the path of the file to write.")
     path = Path(destination)
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from microfield.cli import compare, compress, decompress, inspect
-from microfield.errors import MicrofieldError
+from microfield.errors import MicrofieldError, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,10 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    # Readers log what they make of damaged files; our one sentence says it better.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         return int(arguments.run(arguments))
     except MicrofieldError as error:
-        return _fail(str(error))
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         return _fail("interrupted; files that were complete stay, nothing half-written is left.")
     except BrokenPipeError:
@@ -35,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.strerror or error}{what}.")
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = 1) -> int:
     print(f"microfield: {message}", file=sys.stderr)
-    return 1
+    return status
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.progress import ProgressLine
-from microfield.errors import InputError, MicrofieldError
+from microfield.errors import InputError, MicrofieldError, UsageError
 
 if TYPE_CHECKING:
     from microfield.writer import Report
@@ -109,7 +109,7 @@ def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = {
         "options": _pairs(arguments.option, "--option"), "effort": arguments.effort, "seed": arguments.seed,
-        "threads": arguments.threads, "time_limit": _seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
+        "time_limit": _seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
         "not_labels": arguments.not_labels, "keep_metadata": arguments.keep_metadata,
     }
     if arguments.method:
@@ -118,12 +118,12 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             settings["tile"] = {k: int(v) for k, v in _pairs(arguments.tile.split(","), "--tile").items()}
         except ValueError:
-            raise InputError(f"--tile {arguments.tile!r} must look like y=512,x=512.") from None
+            raise UsageError(f"--tile {arguments.tile!r} must look like y=512,x=512.") from None
     if arguments.channel_weights:
         try:
             settings["channel_weights"] = tuple(float(w) for w in arguments.channel_weights.split(","))
         except ValueError:
-            raise InputError(f"--channel-weights {arguments.channel_weights!r} must be numbers, such as 1,1,4.") from None
+            raise UsageError(f"--channel-weights {arguments.channel_weights!r} must be numbers, such as 1,1,4.") from None
     return settings
 
 
@@ -132,7 +132,7 @@ def _pairs(items: list[str], flag: str) -> dict[str, str]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals:
-            raise InputError(f"{flag} {item!r} must look like key=value.")
+            raise UsageError(f"{flag} {item!r} must look like key=value.")
         pairs[key.strip()] = value.strip()
     return pairs
 
@@ -142,14 +142,16 @@ def _seconds(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"([0-9.]+)\s*(s|sec|m|min|h|)", text.strip().lower())
     if not match:
-        raise InputError(f"--time-limit {text!r} must be a time such as 60s, 5min or 1h.")
+        raise UsageError(f"--time-limit {text!r} must be a time such as 60s, 5min or 1h.")
     return float(match[1]) * {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
 
 
 def _limit_threads(threads: int | None) -> None:
     """Hold numpy, BLAS and jax to so many threads; must run before any of them starts its own."""
-    if threads is None or threads < 1:
+    if threads is None:
         return
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}.")
     os.environ["MICROFIELD_THREADS"] = str(threads)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

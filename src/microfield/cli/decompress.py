@@ -58,7 +58,7 @@ def _box(f: MicrofieldFile, text: str | None) -> tuple[Box, str]:
     """The selected ranges and the axes that stay: Y, X and S always, others unless one position was chosen."""
     from microfield.selection import Selection
 
-    selection = Selection.parse(text or "", f.axes, f.shape)
+    selection = Selection.parse(text, f.axes, f.shape) if text is not None else Selection.from_index((), f.shape)
     if any(len(r) == 0 for r in selection.box):
         raise InputError(f"the selection {text!r} holds no voxel of an image of shape {f.shape} ({f.axes}).")
     kept = [a for i, a in enumerate(f.axes) if a in "YXS" or i not in selection.squeezed]

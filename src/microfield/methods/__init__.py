@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from microfield.errors import InputError
+from microfield.errors import UsageError
 
 if TYPE_CHECKING:
     from microfield.methods.base import Method
@@ -32,14 +32,14 @@ def get_method(name: str) -> type[Method]:
 
     Raises
     ------
-    InputError
+    UsageError
         No such method is registered; the message lists those that are.
     MissingExtraError
         The method needs an optional part that is not installed.
     """
     entry = _METHODS.get(name)
     if entry is None:
-        raise InputError(f"there is no method {name!r}; choose one of {', '.join(sorted(_METHODS))}.")
+        raise UsageError(f"there is no method {name!r}; choose one of {', '.join(sorted(_METHODS))}.")
     if isinstance(entry, str):
         module, _, attribute = entry.partition(":")
         entry = _METHODS[name] = cast("type[Method]", getattr(importlib.import_module(module), attribute))

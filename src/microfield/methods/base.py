@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import InputError
+from microfield.errors import UsageError
 from microfield.image import Layout
 
 Box = tuple[range, ...]
@@ -108,7 +108,6 @@ class Context:
     channel_weights: npt.NDArray[np.float64]
     seed: int = 0
     effort: int = 5
-    threads: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
     progress: Callable[[float, str], None] = _silent
     voxel_weights: npt.NDArray[np.float32] | None = None
@@ -176,7 +175,7 @@ def parse_options(method: type[Method], given: Mapping[str, Any]) -> Any:
 
     Raises
     ------
-    InputError
+    UsageError
         If an option is unknown, of the wrong type or out of bounds; the message names what is allowed.
     """
     fields = {f.name: f for f in dataclasses.fields(method.Options)}
@@ -184,7 +183,7 @@ def parse_options(method: type[Method], given: Mapping[str, Any]) -> Any:
     for key, value in given.items():
         if key not in fields:
             known = ", ".join(sorted(fields)) or "none"
-            raise InputError(f"method {method.name!r} has no option {key!r}; its options: {known}.")
+            raise UsageError(f"method {method.name!r} has no option {key!r}; its options: {known}.")
         values[key] = _parse_one(method.name, fields[key], value)
     return method.Options(**values)
 
@@ -195,17 +194,17 @@ def _parse_one(method: str, spec: dataclasses.Field[Any], value: Any) -> Any:
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if str(value).lower() not in words:
-            raise InputError(f"{what} must be true or false.")
+            raise UsageError(f"{what} must be true or false.")
         return words[str(value).lower()]
     try:
         parsed = kind(value)
     except (TypeError, ValueError):
-        raise InputError(f"{what} must be of type {kind.__name__}.") from None
+        raise UsageError(f"{what} must be of type {kind.__name__}.") from None
     low, high, choices = (spec.metadata[k] for k in ("low", "high", "choices"))
     if choices is not None and parsed not in choices:
-        raise InputError(f"{what} must be one of {', '.join(choices)}.")
+        raise UsageError(f"{what} must be one of {', '.join(choices)}.")
     if (low is not None and not parsed >= low) or (high is not None and not parsed <= high):
-        raise InputError(f"{what} must lie between {low} and {high}.")
+        raise UsageError(f"{what} must lie between {low} and {high}.")
     return parsed
 
 

@@ -8,6 +8,7 @@ better) become outputs of the network instead, in C order of the array.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,6 @@ import numpy.typing as npt
 from microfield.image import Layout
 
 Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
 
 
 def axis_table(extent: int) -> Float32:
@@ -75,31 +75,27 @@ class CoordinateMap:
         """One `axis_table` per coordinate axis."""
         return tuple(axis_table(n) for n in self.input_shape)
 
-    def channel_numbers(self, positions: tuple[int, ...]) -> npt.NDArray[np.intp]:
-        """What the given array axes add to the channel number (C and S in C order), as a grid over these axes.
+    @cached_property
+    def _channel_strides(self) -> dict[int, int]:
+        """How much one step along each channel axis (array position) adds to the channel number (C order over C, S)."""
+        strides, stride = {}, 1
+        for axis in reversed(self.layout.channel_axes):
+            strides[axis] = stride
+            stride *= self.layout.shape[axis]
+        return strides
 
-        The channel of an array element is the sum of this over the output axes and over the coordinate axes.
-        """
-        layout = self.layout
-        number = np.zeros(tuple(layout.shape[i] for i in positions), np.intp)
-        stride = 1
-        for axis in reversed(layout.channel_axes):
-            if axis in positions:
-                where = positions.index(axis)
-                index = np.arange(layout.shape[axis]).reshape([-1 if k == where else 1 for k in range(len(positions))])
-                number = number + index * stride
-            stride *= layout.shape[axis]
+    @cached_property
+    def channel_of_outputs(self) -> npt.NDArray[np.intp]:
+        """What every output adds to the channel number: intp of shape (outputs,)."""
+        number = np.zeros((), np.intp)
+        for axis in self.outputs:
+            number = number[..., None] + np.arange(self.layout.shape[axis]) * self._channel_strides.get(axis, 0)
+        return number.reshape(-1)
+
+    def channel_of_inputs(self, index: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.intp] | int:
+        """What the given coordinates (one index array per coordinate axis) add to the channel number."""
+        number: npt.NDArray[np.intp] | int = 0
+        for axis, positions in zip(self.inputs, index, strict=True):
+            if axis in self._channel_strides:
+                number = number + positions * self._channel_strides[axis]
         return number
-
-    def as_points(self, block: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """A block of the part's shape rearranged to (points, outputs); a view where the axis order allows."""
-        order = self.inputs + tuple(i for i in range(block.ndim) if i not in self.inputs + self.outputs) + self.outputs
-        return block.transpose(order).reshape(self.n_points, self.n_outputs)
-
-    def gather(self, flat: Int64) -> Float32:
-        """Coordinates of flat point numbers (C order over `input_shape`): float32 of shape (inputs, n)."""
-        out = np.empty((len(self.inputs), flat.size), np.float32)
-        if self.inputs:
-            for row, table, index in zip(out, self.tables, np.unravel_index(flat, self.input_shape), strict=True):
-                np.take(table, index, out=row)
-        return out

@@ -84,9 +84,8 @@ class Target:
 
     def _channels(self, index: tuple[npt.NDArray[np.intp], ...], n: int) -> npt.NDArray[np.intp]:
         c = self.coordinates
-        of_outputs = c.channel_numbers(c.outputs).reshape(1, -1)
-        of_inputs = c.channel_numbers(c.inputs)
-        return of_outputs + (of_inputs[index].reshape(-1, 1) if c.inputs else np.zeros((n, 1), np.intp))
+        of_inputs = np.broadcast_to(np.asarray(c.channel_of_inputs(index), np.intp), n)
+        return c.channel_of_outputs + of_inputs[:, None]
 
     def drawer(self, rng: np.random.Generator) -> Callable[[int], npt.NDArray[np.int64]]:
         """A function that draws n flat point numbers."""

@@ -26,9 +26,7 @@ class CoordinateDecoder:
         self.layout = layout
         self.nbytes = len(sections[0])
         self.part: Part = unpack(sections[0], layout)
-        self._output_channel = self.part.coordinates.channel_numbers(self.part.coordinates.outputs).reshape(-1)
-        self._input_channel = self.part.coordinates.channel_numbers(self.part.coordinates.inputs)
-        self._channels_are_inputs = self._input_channel.any()
+        self._output_channel = self.part.coordinates.channel_of_outputs
 
     def cost(self, box: Box) -> Cost:
         """Every point is evaluated once, whatever else is asked; all weights are needed."""
@@ -83,8 +81,7 @@ class CoordinateDecoder:
     def _grey(self, values: Float32, channel: npt.NDArray[np.intp], inputs: Any, start: int, stop: int,
               ) -> npt.NDArray[Any]:
         """Network outputs (rows, n) to grey values of the part's dtype."""
-        if self._channels_are_inputs:
-            channel = channel + self._input_channel[inputs(start, stop)]
+        channel = channel + self.part.coordinates.channel_of_inputs(inputs(start, stop))
         grey = values * self.part.scale[channel] + self.part.offset[channel]
         dtype = self.layout.dtype
         # float32 cannot hold every 32-bit integer: bounds and rounding in double for those.

@@ -90,3 +90,23 @@ def import_published(arrays: Mapping[str, Any]) -> tuple[Layout, bytes]:
     scale = np.float32((float(arrays["maximum"]) - float(arrays["minimum"])) / 100)
     net = Shape(matrices[0].shape[0], matrices[0].shape[1], SINE_LAYERS, 1)
     return layout, pack_published(Published(net, matrices, biases, frequency, scale, np.float32(0)), "")
+
+
+def import_file(source: str, destination: str) -> None:
+    """Write a published network (an ``.npz`` of the authors' arrays) as a microfield file."""
+    from pathlib import Path
+
+    from microfield.container import Header, write
+    from microfield.io.atomic import atomic_path
+
+    with np.load(source, allow_pickle=False) as arrays:
+        layout, part = import_published(arrays)
+    data = write(Header(method="inif", bitstream_version=1, layout=layout), [(part,)])
+    with atomic_path(Path(destination)) as temporary:
+        temporary.write_bytes(data)
+
+
+if __name__ == "__main__":
+    import sys
+
+    import_file(*sys.argv[1:3])
