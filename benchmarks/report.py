@@ -70,8 +70,9 @@ def _quality(rows: Rows) -> str:
         "",
         table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"],
               body),
-        f"Default inif gains {mean(gains):+.2f} dB on average over paper=true inif at equal bytes and time (from {min(gains):+.2f} to "
-        f"{max(gains):+.2f}); with a quarter of the bytes it is still {mean(quarters):+.2f} dB (from {min(quarters):+.2f}).",
+        f"Default inif gains {mean(gains):+.2f} dB on average over paper=true inif at equal bytes and time (from "
+        f"{min(gains):+.2f} to {max(gains):+.2f}); with a quarter of the bytes it is still {mean(quarters):+.2f} dB (from "
+        f"{min(quarters):+.2f}).",
     ]
     if sirens:
         text.append(

@@ -191,10 +191,13 @@ def _slice_context(request: Request, part: Part, fraction: float, index: int) ->
     where = part.channels
     return replace(
         whole,
-        channel_range=whole.channel_range[where], channel_minimum=whole.channel_minimum[where],
+        channel_range=whole.channel_range[where],
+        channel_minimum=whole.channel_minimum[where],
         channel_weights=whole.channel_weights[where],
-        voxel_weights=None if whole.voxel_weights is None else whole.voxel_weights[part.box], deadline=whole.deadline.share(fraction),
-        progress=lambda done, what: whole.progress((index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
+        voxel_weights=None if whole.voxel_weights is None else whole.voxel_weights[part.box],
+        deadline=whole.deadline.share(fraction),
+        progress=lambda done, what: whole.progress(
+            (index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
     )
 
 
@@ -216,10 +219,10 @@ def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool]) -
     return best
 
 
-def encode_quality(request: Request, error: float, largest: int) -> list[Encoded]:
+def encode_quality(request: Request, error: float, largest: int, say: Callable[[float], str]) -> list[Encoded]:
     """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
 
-    Bytes are searched on the logarithmic scale, where PSNR is close to a straight line; fits are warm-started, so that
+    ``say`` puts a PSNR in the units of the request into words. Bytes are searched on the logarithmic scale, where PSNR is close to a straight line; fits are warm-started, so that
     only the first attempts cost a whole fit.
 
     Raises
@@ -240,8 +243,8 @@ def encode_quality(request: Request, error: float, largest: int) -> list[Encoded
         search.tell(log_bytes, math.inf if reached <= 0 else -10 * math.log10(reached), attempt)
     if search.best is None:
         raise BudgetError(
-            f"the asked quality ({goal:.2f} dB) needs more than a quarter of the raw size; {search.reached:.2f} dB were "
-            f"reached there. Ask for less, or store this image without loss."
+            f"the asked quality ({say(goal)}) needs more than a quarter of the raw size ({say(search.reached)} was reached). "
+            f"Ask for less, or store this image without loss."
         )
     return search.best
 
@@ -299,5 +302,12 @@ class _Search:
         edge = self.high if below else self.low
         if x == edge:
             return None
-        move = (goal - p) / 1.5 if math.isfinite(p) else -2.0
+        move = (goal - p) / self._slope() if math.isfinite(p) else -2.0
         return min(max(x + max(-3.0, min(3.0, move)), self.low), self.high)
+
+    def _slope(self) -> float:
+        """Decibel per doubling of the bytes: as the last two attempts say, 1.5 before there are two."""
+        if len(self.tried) < 2:
+            return 1.5
+        (x0, p0), (x1, p1) = self.tried[-2:]
+        return max(0.2, (p1 - p0) / (x1 - x0)) if math.isfinite(p0) and x1 != x0 else 1.5

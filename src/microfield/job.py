@@ -145,13 +145,13 @@ class Job:
         self._decide_metadata(limit)
         if limit is not None:
             return self._encode_bytes(request, limit)
-        error = 10 ** (-budget.value / 10)
+        error, say = 10 ** (-budget.value / 10), _say_psnr
         if budget.kind == "noise_factor":
             noise = self._noise()
             request = replace(request, context=replace(self.context, channel_range=noise))
             request = replace(request, spectra=[spectrum(p.read(), p.layout, noise[p.channels]) for p in self.parts])
-            error = budget.value**2
-        return encode_quality(request, error, self.image.nbytes // 4 - self._overhead(self.image.nbytes // 4))
+            error, say = budget.value**2, _say_noise
+        return encode_quality(request, error, self.image.nbytes // 4 - self._overhead(self.image.nbytes // 4), say)
 
     def _encode_bytes(self, request: Request, limit: int) -> list[Encoded]:
         room = limit - self._overhead(limit)
@@ -248,3 +248,11 @@ def _tile(image: Image, tile: Mapping[str, int] | None) -> tuple[int, ...]:
     if unknown or any(n < 1 for n in wanted.values()):
         raise InputError(f"tile {dict(tile or {})} must name axes of {image.axes} with extents of at least 1.")
     return tuple(min(n, wanted.get(axis, n)) for axis, n in image.sizes.items())
+
+
+def _say_psnr(psnr: float) -> str:
+    return f"{psnr:.2f} dB"
+
+
+def _say_noise(psnr: float) -> str:
+    return f"{10 ** (-psnr / 20):.2f} times the noise"

@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     # Readers log what they make of damaged files; our one sentence says it better.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    for reader in ("tifffile", "bioio"):
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
     try:
         return int(arguments.run(arguments))
     except MicrofieldError as error:

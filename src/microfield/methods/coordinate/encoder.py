@@ -194,7 +194,9 @@ class PartEncoder:
         if quantised is None:
             return self._constant(), None, False  # type: ignore[return-value]
         data = pack_quantised(quantised, choice.output_axes, self.mapping, self.layout)
-        return data, State(fitted.params, shape, choice), False
+        # Weights at their finest and bytes left over: more bytes would only refine what no longer shows.
+        full = len(data) < 0.98 * limit
+        return data, State(fitted.params, shape, choice), full
 
     def _size(self, choice: Choice) -> Callable[[Quantised], int]:
         return lambda q: len(pack_quantised(q, choice.output_axes, self.mapping, self.layout))
