@@ -222,7 +222,9 @@ def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool]) -
 def encode_quality(request: Request, error: float, largest: int, say: Callable[[float], str]) -> list[Encoded]:
     """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
 
-    ``say`` puts a PSNR in the units of the request into words. Bytes are searched on the logarithmic scale, where PSNR is close to a straight line; fits are warm-started, so that
+    ``say`` puts a PSNR into words in the units of the request.
+
+    Bytes are searched on the logarithmic scale, where PSNR is close to a straight line; fits are warm-started, so that
     only the first attempts cost a whole fit.
 
     Raises

@@ -37,15 +37,14 @@ class CoordinateDecoder:
         shape = tuple(len(r) for r in box)
         if 0 in shape:
             return np.empty(shape, self.layout.dtype)
-        coordinates = self.part.coordinates
-        indices = [np.asarray(box[i]) for i in coordinates.inputs]
-        lengths = tuple(map(len, indices))
+        ranges = [box[i] for i in self.part.coordinates.inputs]
+        lengths = tuple(map(len, ranges))
         rows = self._rows(box)
         out = np.empty((math.prod(lengths), rows.size), self.layout.dtype)
 
         def inputs(start: int, stop: int) -> tuple[npt.NDArray[np.intp], ...]:
             local = np.unravel_index(np.arange(start, stop), lengths) if lengths else ()
-            return tuple(index[k] for index, k in zip(indices, local, strict=True))
+            return tuple(r.start + r.step * k for r, k in zip(ranges, local, strict=True))
 
         def store(start: int, stop: int, values: Float32) -> None:
             out[start:stop] = self._grey(values[rows], self._output_channel[rows, None], inputs, start, stop).T
@@ -73,9 +72,13 @@ class CoordinateDecoder:
         return out
 
     def _coordinates(self, inputs: tuple[npt.NDArray[np.intp], ...], n: int) -> Float32:
-        out = np.empty((len(inputs), n), np.float32)
-        for row, table, index in zip(out, self.part.coordinates.tables, inputs, strict=True):
-            np.take(table, index, out=row)
+        """What the network sees at these indices: float32 of shape (inputs, n), no rows for a network of constants.
+
+        Computed for the indices alone: a table of a whole axis could be far larger than the file or the read.
+        """
+        out = np.empty((self.part.network.n_inputs, n), np.float32)
+        for row, extent, index in zip(out, self.part.coordinates.input_shape, inputs, strict=False):
+            row[:] = index / (extent - 1) * 2 - 1
         return out
 
     def _grey(self, values: Float32, channel: npt.NDArray[np.intp], inputs: Any, start: int, stop: int,

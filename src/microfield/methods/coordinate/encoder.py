@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -168,21 +168,20 @@ class PartEncoder:
         return loss if np.isfinite(loss) else float("inf")
 
     def _finish(self, limit: int, params: Params, shape: Shape, choice: Choice, start: float,
-                ) -> tuple[bytes, State, bool]:
+                ) -> tuple[bytes, State | None, bool]:
         """Fit with the quantiser in the loop at the end, then code within the limit."""
         target = self.target(choice.output_axes)
         optimiser, _ = self._optimiser()
         plan = self.plan(shape, target, share=1.0 - start if start else 1.0)
         if start:
-            plan = Plan(**{**plan.__dict__, "start": start, "quantise_at": (0.0, 0.6)})
+            plan = replace(plan, start=start, quantise_at=(0.0, 0.6))
         sample = evaluation_batch(target, 1 << 14)
 
-        def rate_of(params: Params) -> tuple[Rate, Quantised | None]:
-            search = Rate(shape, group_steps(params, sample.x, sample.weight), self._size(choice))
-            return search, search.search(to_groups(params), limit)
+        def coded(params: Params) -> Quantised | None:
+            return Rate(shape, group_steps(params, sample.x, sample.weight), self._size(choice)).search(to_groups(params), limit)
 
         def requantise(params: Params) -> Params:
-            _, found = rate_of(params)
+            found = coded(params)
             steps = [0.0] * (len(shape.fans) + 2) if found is None else [float(step_size(c)) for c in found.steps]
             return as_params(steps, params)
 
@@ -190,9 +189,9 @@ class PartEncoder:
             target, params, optimiser, plan, requantise=requantise, guidance=self.context.guidance,
             progress=lambda done: self.context.progress(done, "fit"),
         )
-        _, quantised = rate_of(fitted.params)
+        quantised = coded(fitted.params)
         if quantised is None:
-            return self._constant(), None, False  # type: ignore[return-value]
+            return self._constant(), None, False
         data = pack_quantised(quantised, choice.output_axes, self.mapping, self.layout)
         # Weights at their finest and bytes left over: more bytes would only refine what no longer shows.
         full = len(data) < 0.98 * limit
