@@ -160,8 +160,11 @@ class Job:
         except Shortage:
             encoded = []
         if not encoded:
-            smallest = sum(self.method.smallest(p.layout) for p in self.parts)
-            smallest += self._overhead(limit)
+            parts = sum(self.method.smallest(p.layout) for p in self.parts)
+            smallest = limit
+            # What the index is allowed grows with the file, so the named size is one that holds its own overhead.
+            while (needed := parts + self._overhead(smallest)) > smallest:
+                smallest = needed
             raise BudgetError(
                 f"{limit} bytes are too few: {self.image.name} takes at least {smallest} bytes with method "
                 f"{self.method.name} (ratio {self.image.nbytes / smallest:.0f})."

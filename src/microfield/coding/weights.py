@@ -104,23 +104,33 @@ def best_table(values: Ints) -> tuple[int, float]:
     """
     if values.size == 0:
         return 0, 0.0
-    deviation = max(float(np.sqrt(np.mean(values.astype(np.float64) ** 2))), 1e-3)
+    # Tables are judged on the histogram, so that their number hardly matters.
+    levels, counts = _histogram(values)
+    deviation = max(float(np.sqrt(counts @ levels.astype(np.float64) ** 2 / values.size)), 1e-3)
     middle = int(np.clip(round(4 * (np.log2(deviation) + 4)), 0, SPREADS - 1))
     best = (0, np.inf)
     for code in range(SHAPES * max(0, middle - 4), SHAPES * min(SPREADS, middle + 12)):
         k = raw_bits(code)
-        high, _ = _split(values, k)
-        largest = int(np.abs(high).max())
+        high, _ = _split(levels, k)
         lengths = _code_lengths(code)
         reach = lengths.size // 2
-        if reach >= largest:
-            counts = np.bincount(high + largest, minlength=2 * largest + 1)
-            bits = float(counts @ lengths[reach - largest : reach + largest + 1]) + k * values.size
+        if reach >= np.abs(high[[0, -1]]).max():
+            bits = float(counts @ lengths[reach + high]) + k * values.size
             if bits < best[1]:
                 best = (code, bits)
     if best[1] == np.inf:
         raise OverflowError(f"a quantised weight of {np.abs(values).max()} steps is larger than any table holds.")
     return best
+
+
+def _histogram(values: Ints) -> tuple[Ints, Ints]:
+    """Levels that occur, ascending, and how often."""
+    lowest, highest = int(values.min()), int(values.max())
+    if highest - lowest > 1 << 22:
+        return np.unique(values, return_counts=True)
+    counts = np.bincount(values - lowest)
+    used = np.flatnonzero(counts)
+    return used + lowest, counts[used]
 
 
 def estimate_bits(groups: Sequence[Ints]) -> float:

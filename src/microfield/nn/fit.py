@@ -193,6 +193,12 @@ def fit(
     return run.best
 
 
+def _judged(params: Params) -> int:
+    """Points of the evaluation sample: 65,536, fewer for large networks, which take long to evaluate."""
+    weights = sum(w.size for w in params.weights)
+    return int(np.clip(1 << int(np.log2(2**33 / weights)), 1 << 13, 1 << 16))
+
+
 class _Run:
     """State of one fit; iterating it advances one chunk at a time and yields the fraction done."""
 
@@ -201,7 +207,7 @@ class _Run:
         self.plan, self.optimiser, self.guidance = plan, optimiser, guidance
         self.requantise = requantise
         self.requantise_at = list(plan.quantise_at) if requantise else []
-        self.evaluation = padded(evaluation_batch(target))
+        self.evaluation = padded(evaluation_batch(target, _judged(params)))
         self.params = jax.tree.map(jnp.copy, params)
         self.quantiser = no_quantiser(params)
         self.state = optimiser.init(self.params)
