@@ -86,7 +86,9 @@ KINDS = tuple(_MAKERS)
 BYTES = {"uint8": 300, "stack": 330, "channels": 330, "series": 400, "rgb": 330, "float32": 320, "int16": 300}
 """A budget for each image that is small, so that the fit is short, but enough for a network."""
 
-QUICK: Mapping[str, dict[str, Any]] = dict.fromkeys(("siren", "inif"), {"frequency": 0.16, "optimiser": "adam"})
+QUICK: Mapping[str, dict[str, Any]] = {
+    name: {"frequency": 0.16, "optimiser": "adam"} for name in ("siren", "inif")
+}
 """Options that leave out the trials and compile fast; a method without an entry runs with its defaults."""
 
 

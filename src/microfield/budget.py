@@ -147,7 +147,10 @@ def encode_bytes(request: Request, limit: int, states: list[Any] | None = None) 
         raise Shortage(smallest)
     if request.method.quality_is_bytes:
         return _encode_shares(request, limit, states)
-    return _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= limit)
+    found = _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= limit)
+    if found is None:
+        raise BudgetError(f"{request.method.name} cannot code this image so coarsely.")
+    return found
 
 
 class Shortage(BudgetError):
@@ -201,8 +204,8 @@ def _slice_context(request: Request, part: Part, fraction: float, index: int) ->
     )
 
 
-def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool]) -> list[Encoded]:
-    """The finest (or, for a quality target, coarsest accepted) common quality in 0..1000, by bisection."""
+def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool], finest: bool = True) -> list[Encoded] | None:
+    """The finest accepted common quality in 0..1000 (or the coarsest), by bisection; None where none is accepted."""
     low, high, best = 0.0, 1000.0, None
     for _ in range(24):
         middle = (low + high) / 2
@@ -210,12 +213,9 @@ def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool]) -
             request.method.encode(p.read(), p.layout, middle, _slice_context(request, p, 1.0, i))
             for i, p in enumerate(request.parts)
         ]
-        if accept(attempt):
-            low, best = middle, attempt
-        else:
-            high = middle
-    if best is None:
-        raise BudgetError(f"{request.method.name} cannot code this image so coarsely.")
+        accepted = accept(attempt)
+        best = attempt if accepted else best
+        low, high = (middle, high) if accepted == finest else (low, middle)
     return best
 
 
@@ -233,6 +233,8 @@ def encode_quality(request: Request, error: float, largest: int, say: Callable[[
         If more than ``largest`` bytes would be needed, with the quality those give.
     """
     goal = -10 * math.log10(error)
+    if not request.method.quality_is_bytes:
+        return _encode_knob(request, error, largest, say)
     smallest = sum(request.method.smallest(p.layout) for p in request.parts)
     first = theta_bytes(request.spectra, error, request.voxels)
     search = _Search(goal, math.log2(max(smallest, min(first, largest))), math.log2(smallest), math.log2(max(largest, smallest)))
@@ -241,14 +243,52 @@ def encode_quality(request: Request, error: float, largest: int, say: Callable[[
         left = request.context.deadline.share(1 / 3)
         attempt = encode_bytes(replace(request, context=request.context.with_deadline(left)), int(2**log_bytes), states)
         states = [e.state for e in attempt]
-        reached = normalised_error(attempt, request.parts, request.context.channel_range)
-        search.tell(log_bytes, math.inf if reached <= 0 else -10 * math.log10(reached), attempt)
+        search.tell(log_bytes, _psnr(request, attempt), attempt)
     if search.best is None:
-        raise BudgetError(
-            f"the asked quality ({say(goal)}) needs more than a quarter of the raw size ({say(search.reached)} was reached). "
-            f"Ask for less, or store this image without loss."
-        )
-    return search.best
+        raise _too_fine(say(goal), say(search.reached))
+    return _trim(request, search.best, goal, smallest)
+
+
+def _psnr(request: Request, attempt: list[Encoded]) -> float:
+    error = normalised_error(attempt, request.parts, request.context.channel_range)
+    return math.inf if error <= 0 else -10 * math.log10(error)
+
+
+def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> list[Encoded]:
+    """Take bytes away from an attempt that is better than asked, without fitting anew: fits scatter, this does not."""
+    states = [e.state for e in best]
+    coarse = replace(request, context=replace(request.context, reuse=True))
+    low, high = smallest, sum(e.nbytes for e in best)
+    for _ in range(14):
+        if high - low <= 1 or _psnr(request, best) <= goal + TOLERANCE_DB or None in states:
+            break
+        # Quality falls ever faster with fewer bytes, so the answer lies nearer the upper end.
+        middle = max(low + 1, min(high - 1, low + 2 * (high - low) // 3))
+        attempt = encode_bytes(coarse, middle, states)
+        if _psnr(request, attempt) >= goal:
+            best, high = attempt, middle
+        else:
+            low = middle
+    return best
+
+
+def _encode_knob(request: Request, error: float, largest: int, say: Callable[[float], str]) -> list[Encoded]:
+    """`encode_quality` for a method whose quality is a knob: its coarsest setting that is good enough."""
+
+    def error_of(encoded: list[Encoded]) -> float:
+        return normalised_error(encoded, request.parts, request.context.channel_range)
+
+    found = _search_quality(request, lambda all_: error_of(all_) <= error, finest=False)
+    if found is not None and sum(e.nbytes for e in found) <= largest:
+        return found
+    fits = _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= largest)
+    reached = -math.inf if fits is None else -10 * math.log10(max(error_of(fits), 1e-300))
+    raise _too_fine(say(-10 * math.log10(error)), say(reached))
+
+
+def _too_fine(asked: str, reached: str) -> BudgetError:
+    return BudgetError(f"the asked quality ({asked}) needs more than a quarter of the raw size ({reached} was reached). "
+                       f"Ask for less, or store this image without loss.")
 
 
 def theta_bytes(spectra: Sequence[Spectrum], error: float, voxels: int) -> float:
@@ -264,7 +304,7 @@ def theta_bytes(spectra: Sequence[Spectrum], error: float, voxels: int) -> float
 class _Search:
     """Where to look next for the fewest bytes that reach a PSNR."""
 
-    def __init__(self, goal: float, start: float, low: float, high: float, attempts: int = 9) -> None:
+    def __init__(self, goal: float, start: float, low: float, high: float, attempts: int = 7) -> None:
         self.goal, self.low, self.high, self.left = goal, low, high, attempts
         self.tried: list[tuple[float, float]] = []
         self.next: float | None = start

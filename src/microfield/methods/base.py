@@ -99,6 +99,9 @@ class Context:
         A `microfield.nn.guidance.Guidance` added to the loss on blocks.
     optimiser : object, optional
         A factory of `microfield.nn.optimisers.Optimiser` that replaces the method's own choice.
+    reuse : bool
+        True asks a method that is given a ``state`` to code what the state holds at the new quality, without improving
+        it: quality then follows bytes smoothly, which a search for a quality needs at its end.
     shared : mapping
         What parts of one file share.
     """
@@ -113,6 +116,7 @@ class Context:
     voxel_weights: npt.NDArray[np.float32] | None = None
     guidance: Any = None
     optimiser: Any = None
+    reuse: bool = False
     shared: Mapping[str, Any] = field(default_factory=dict)
 
     def with_deadline(self, deadline: Deadline) -> Context:

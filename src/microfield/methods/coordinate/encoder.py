@@ -70,6 +70,8 @@ class PartEncoder:
         shape = None if constant else self.design(limit, self._output_choices()[0])
         if shape is None:
             return self._constant(), None, constant
+        if state is not None and self.context.reuse:
+            return self._code(limit, state)
         if state is not None and 0.4 * state.shape.n_weights <= shape.n_weights <= 1.25 * state.shape.n_weights:
             return self._finish(limit, state.params, state.shape, state.choice, start=0.85)
         choice = self._trial(limit)
@@ -186,13 +188,9 @@ class PartEncoder:
         plan = self.plan(shape, target, share=1.0 - start if start else 1.0)
         if start:
             plan = replace(plan, start=start, quantise_at=(0.0, 0.6))
-        sample = evaluation_batch(target, int(np.clip(2**30 / shape.n_weights, 1 << 10, 1 << 14)))
-
-        def coded(params: Params) -> Quantised | None:
-            return Rate(shape, group_steps(params, sample.x, sample.weight), self._size(choice)).search(to_groups(params), limit)
 
         def requantise(params: Params) -> Params:
-            found = coded(params)
+            found = self._quantise(limit, State(params, shape, choice), target)
             steps = [0.0] * (len(shape.fans) + 2) if found is None else [float(step_size(c)) for c in found.steps]
             return as_params(steps, params)
 
@@ -200,13 +198,24 @@ class PartEncoder:
             target, params, optimiser, plan, requantise=requantise, guidance=self.context.guidance,
             progress=lambda done: self.context.progress(done, "fit"),
         )
-        quantised = coded(fitted.params)
+        return self._code(limit, State(fitted.params, shape, choice))
+
+    # -- code -----------------------------------------------------------------------------------------------------
+
+    def _code(self, limit: int, state: State) -> tuple[bytes, State | None, bool]:
+        """Quantise fitted weights to the limit and code them."""
+        quantised = self._quantise(limit, state, self.target(state.choice.output_axes))
         if quantised is None:
             return self._constant(), None, False
-        data = pack_quantised(quantised, choice.output_axes, self.mapping, self.layout)
+        data = pack_quantised(quantised, state.choice.output_axes, self.mapping, self.layout)
         # Weights at their finest and bytes left over: more bytes would only refine what no longer shows.
-        full = len(data) < 0.98 * limit
-        return data, State(fitted.params, shape, choice), full
+        return data, state, len(data) < 0.98 * limit
+
+    def _quantise(self, limit: int, state: State, target: Target) -> Quantised | None:
+        """The finest quantised weights that fit, None where none do."""
+        sample = evaluation_batch(target, int(np.clip(2**30 / state.shape.n_weights, 1 << 10, 1 << 14)))
+        relative = group_steps(state.params, sample.x, sample.weight)
+        return Rate(state.shape, relative, self._size(state.choice)).search(to_groups(state.params), limit)
 
     def _size(self, choice: Choice) -> Callable[[Quantised], int]:
         return lambda q: len(pack_quantised(q, choice.output_axes, self.mapping, self.layout))
