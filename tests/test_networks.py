@@ -41,7 +41,7 @@ LAYOUTS = [
 
 
 def numpy_sine(t: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    out = t.copy()
+    out = t - np.rint(t)
     sine_turns(out, np.empty_like(t), np.empty_like(t))
     return out
 

@@ -269,6 +269,18 @@ def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> 
             best, high = attempt, middle
         else:
             low = middle
+    return _nearest(coarse, best, states, goal, smallest)
+
+
+def _nearest(coarse: Request, best: list[Encoded], states: list[Any], goal: float, smallest: int) -> list[Encoded]:
+    """In files of some hundred bytes a byte is worth decibels, up or down: look at the next few counts one by one."""
+    end = sum(e.nbytes for e in best)
+    for size in range(end - 1, max(smallest, end - 41), -1):
+        if _psnr(coarse, best) <= goal + TOLERANCE_DB or None in states:
+            break
+        attempt = encode_bytes(coarse, size, states)
+        if goal <= _psnr(coarse, attempt) < _psnr(coarse, best):
+            best = attempt
     return best
 
 

@@ -24,11 +24,10 @@ def sine_turns(t: Float32, scratch_a: Float32, scratch_b: Float32) -> None:
     Parameters
     ----------
     t, scratch_a, scratch_b : float32 arrays of one shape
-        Argument in turns and two work arrays. The order of operations is part of the format (docs/format.md).
+        Argument in turns, already reduced to -1/2..1/2, and two work arrays. The order of operations is part of the
+        format (docs/format.md).
     """
     c0, c1, c2, c3 = COEFFICIENTS
-    np.rint(t, out=scratch_a)
-    np.subtract(t, scratch_a, out=t)
     np.multiply(t, t, out=scratch_b)
     np.multiply(scratch_b, c3, out=scratch_a)
     np.add(scratch_a, c2, out=scratch_a)
