@@ -57,7 +57,7 @@ def fit_published(
     )
     batch = int(min(BATCH, 1 << (layout.size.bit_length() - 1)))
     flops = 1.25e11 * 2.0**context.effort * max(1.0, np.sqrt(layout.size / 4e6))
-    steps = max(320, int(flops / (6 * shape.n_weights * batch)))
+    steps = int(np.clip(flops / (6 * (shape.n_weights * batch + 5e7)), 320, 20000))
     plan = Plan(steps, batch, RATE, warmup=0.0, seed=context.seed, deadline=context.deadline,
                 learn_frequency=learn_frequency)
     params = init_published(context.seed, shape.inputs, shape.width, shape.depth, 1, w0)
