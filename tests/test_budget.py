@@ -206,7 +206,7 @@ def test_a_knob_is_turned_to_the_finest_setting_that_fits(knob: type[Rounding], 
 
 def _encoded(quality: float) -> Encoded:
     array = scaled(blobs((48, 40)), 0, 3000, np.uint16)
-    context = Context(np.ones(1), np.zeros(1), np.ones(1))
+    context = Context(np.ones(1), np.ones(1))
     return Rounding(NoOptions()).encode(array, Image(array, "YX").layout, quality, context)
 
 

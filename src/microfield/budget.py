@@ -195,7 +195,6 @@ def _slice_context(request: Request, part: Part, fraction: float, index: int) ->
     return replace(
         whole,
         channel_range=whole.channel_range[where],
-        channel_minimum=whole.channel_minimum[where],
         channel_weights=whole.channel_weights[where],
         voxel_weights=None if whole.voxel_weights is None else whole.voxel_weights[part.box],
         deadline=whole.deadline.share(fraction),

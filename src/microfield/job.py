@@ -108,7 +108,7 @@ class Job:
                 f"the voxel weights have shape {s.voxel_weights.shape}, the image {self.image.shape}; they must be the same."
             )
         return Context(
-            self.statistics.range, self.statistics.minimum, weights, s.seed, s.effort, deadline, self.progress,
+            self.statistics.range, weights, s.seed, s.effort, deadline, self.progress,
             s.voxel_weights, s.guidance, s.optimiser,
         )
 

@@ -87,8 +87,6 @@ class Context:
     ----------
     channel_range : float64 array of shape (channels,)
         max - min of every channel in the whole image (1 where a channel is constant).
-    channel_minimum : float64 array of shape (channels,)
-        Minimum of every channel in the whole image.
     channel_weights : float64 array of shape (channels,)
         Relative weight of every channel's normalised error; ones unless the user says otherwise.
     progress : callable (fraction in 0..1, message)
@@ -107,7 +105,6 @@ class Context:
     """
 
     channel_range: npt.NDArray[np.float64]
-    channel_minimum: npt.NDArray[np.float64]
     channel_weights: npt.NDArray[np.float64]
     seed: int = 0
     effort: int = 5

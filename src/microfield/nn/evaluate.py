@@ -62,11 +62,6 @@ class SineNetwork:
         first = self.hidden[0] if self.hidden else self.output
         return int(first.shape[1]) - 1
 
-    @property
-    def multiplications(self) -> int:
-        """Multiply-adds per point."""
-        return sum(w.size for w in self.hidden) + self.output.size
-
 
 def on_grid(weights: npt.ArrayLike) -> Float64:
     """Weights rounded to multiples of 2^(e - 24), where 2^e is the power of two above the largest."""
