@@ -9,7 +9,7 @@ READY := $(VENV)/.microfield-ready
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[compress,codecs,zarr,xarray,demo]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[compress,codecs,report,bench,zarr,xarray,demo]' --group dev
 	@touch $(READY)
 
 # Compress the example 128 times, decode it, measure it, draw it.
