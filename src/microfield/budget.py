@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from microfield.errors import BudgetError, UsageError
 from microfield.image import Layout
-from microfield.methods.base import Context, Encoded, Method
+from microfield.knob import END, largest
+from microfield.methods.base import Context, Encoded, Method, measure_error
 from microfield.rates import Spectrum, water_level
 
 KINDS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
@@ -111,6 +112,7 @@ class Request:
     method: Method
     parts: Sequence[Part]
     spectra: Sequence[Spectrum]
+    """Predicted curve of every part; only methods whose quality is a byte limit need them."""
     context: Context
     voxels: int
 
@@ -142,15 +144,12 @@ def encode_bytes(request: Request, limit: int, states: list[Any] | None = None) 
     BudgetError
         If not even the smallest parts fit.
     """
+    if not request.method.quality_is_bytes:
+        return _encode_setting(request, limit)
     smallest = sum(request.method.smallest(p.layout) for p in request.parts)
     if smallest > limit:
         raise Shortage(smallest)
-    if request.method.quality_is_bytes:
-        return _encode_shares(request, limit, states)
-    found = _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= limit)
-    if found is None:
-        raise BudgetError(f"{request.method.name} cannot code this image so coarsely.")
-    return found
+    return _encode_shares(request, limit, states)
 
 
 class Shortage(BudgetError):
@@ -203,22 +202,67 @@ def _slice_context(request: Request, part: Part, fraction: float, index: int) ->
     )
 
 
-def _search_quality(request: Request, accept: Callable[[list[Encoded]], bool], finest: bool = True) -> list[Encoded] | None:
-    """The finest accepted common quality in 0..1000 (or the coarsest), by bisection; None where none is accepted."""
-    low, high, best = 0.0, 1000.0, None
-    for _ in range(24):
-        middle = (low + high) / 2
-        attempt = [
-            request.method.encode(p.read(), p.layout, middle, _slice_context(request, p, 1.0, i))
-            for i, p in enumerate(request.parts)
+class _Knob:
+    """All parts at one common setting of the method's knob; every attempt starts from the state of the one before."""
+
+    def __init__(self, request: Request, measure: bool) -> None:
+        self.request = replace(request, context=replace(request.context, measure=measure))
+        self.states: list[Any] = [None] * len(request.parts)
+        self.step = float(getattr(request.method, "quality_step", 1.0))
+        self.count = 0
+
+    def at(self, quality: float) -> list[Encoded]:
+        """Encode all parts."""
+        method, context = self.request.method, self.request.context
+        self.count += 1
+        context.progress(1 - 0.85**self.count, f"attempt {self.count}")
+        encoded = [
+            method.encode(p.read(), p.layout, quality, _slice_context(self.request, p, 1.0, i), self.states[i])
+            for i, p in enumerate(self.request.parts)
         ]
-        accepted = accept(attempt)
-        best = attempt if accepted else best
-        low, high = (middle, high) if accepted == finest else (low, middle)
-    return best
+        self.states = [e.state for e in encoded]
+        return encoded
+
+    def finest(self, limit: int) -> list[Encoded] | None:
+        """The finest setting that takes at most ``limit`` bytes."""
+        return largest(lambda x: self._size(x, limit), self.step, 0.006)
+
+    def coarsest(self, error: float) -> list[Encoded] | None:
+        """The coarsest setting whose normalised error is at most ``error``."""
+        return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10)
+
+    def _size(self, quality: float, limit: int) -> tuple[float, list[Encoded]]:
+        encoded = self.at(quality)
+        # Where more bytes would not help, any setting is as good as the finest.
+        if all(e.exhausted for e in encoded) and total(encoded) <= limit:
+            return 0.0, encoded
+        return math.log(total(encoded) / max(limit, 1e-3)), encoded
+
+    def _error(self, quality: float, error: float) -> tuple[float, list[Encoded]]:
+        encoded = self.at(quality)
+        found = normalised_error(encoded, self.request.parts, self.request.context.channel_range)
+        return math.log(max(found, 1e-300) / error), encoded
 
 
-def encode_quality(request: Request, error: float, largest: int, say: Callable[[float], str]) -> list[Encoded]:
+def total(encoded: Sequence[Encoded]) -> int:
+    """Bytes of all parts."""
+    return sum(e.nbytes for e in encoded)
+
+
+def _encode_setting(request: Request, limit: int) -> list[Encoded]:
+    """Parts at the finest setting that fits; measured once it is found, since a size needs no decoding."""
+    knob = _Knob(request, measure=False)
+    found = knob.finest(limit)
+    if found is None:
+        raise Shortage(total(knob.at(0.0)))
+    method = request.method
+    return [
+        replace(e, square_error=measure_error(method.decoder(p.layout, method.bitstream_version, e.sections), p.read(), p.layout))
+        for e, p in zip(found, request.parts, strict=True)
+    ]
+
+
+def encode_quality(request: Request, error: float, largest_size: int, say: Callable[[float], str]) -> list[Encoded]:
     """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
 
     ``say`` puts a PSNR into words in the units of the request.
@@ -229,14 +273,14 @@ def encode_quality(request: Request, error: float, largest: int, say: Callable[[
     Raises
     ------
     BudgetError
-        If more than ``largest`` bytes would be needed, with the quality those give.
+        If more than ``largest_size`` bytes would be needed, with the quality those give.
     """
     goal = -10 * math.log10(error)
     if not request.method.quality_is_bytes:
-        return _encode_knob(request, error, largest, say)
+        return _encode_knob(request, error, largest_size, say)
     smallest = sum(request.method.smallest(p.layout) for p in request.parts)
     first = theta_bytes(request.spectra, error, request.voxels)
-    search = _Search(goal, math.log2(max(smallest, min(first, largest))), math.log2(smallest), math.log2(max(largest, smallest)))
+    search = _Search(goal, math.log2(max(smallest, min(first, largest_size))), math.log2(smallest), math.log2(max(largest_size, smallest)))
     states: list[Any] | None = None
     while (log_bytes := search.propose()) is not None:
         left = request.context.deadline.share(1 / 3)
@@ -283,17 +327,14 @@ def _nearest(coarse: Request, best: list[Encoded], states: list[Any], goal: floa
     return best
 
 
-def _encode_knob(request: Request, error: float, largest: int, say: Callable[[float], str]) -> list[Encoded]:
+def _encode_knob(request: Request, error: float, largest_size: int, say: Callable[[float], str]) -> list[Encoded]:
     """`encode_quality` for a method whose quality is a knob: its coarsest setting that is good enough."""
-
-    def error_of(encoded: list[Encoded]) -> float:
-        return normalised_error(encoded, request.parts, request.context.channel_range)
-
-    found = _search_quality(request, lambda all_: error_of(all_) <= error, finest=False)
-    if found is not None and sum(e.nbytes for e in found) <= largest:
+    knob = _Knob(request, measure=True)
+    found = knob.coarsest(error)
+    if found is not None and total(found) <= largest_size:
         return found
-    fits = _search_quality(request, lambda all_: sum(e.nbytes for e in all_) <= largest)
-    reached = -math.inf if fits is None else -10 * math.log10(max(error_of(fits), 1e-300))
+    fits = knob.finest(largest_size)
+    reached = -math.inf if fits is None else _psnr(request, fits)
     raise _too_fine(say(-10 * math.log10(error)), say(reached))
 
 

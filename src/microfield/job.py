@@ -141,7 +141,8 @@ class Job:
     def encode(self, budget: Budget) -> list[Encoded]:
         """Encode all parts to the budget."""
         limit = budget.byte_limit(self.image.layout)
-        request = Request(self.method, self.parts, self.spectra, self.context, self.image.layout.size)
+        spectra = self.spectra if self.method.quality_is_bytes else []
+        request = Request(self.method, self.parts, spectra, self.context, self.image.layout.size)
         self._decide_metadata(limit)
         if limit is not None:
             return self._encode_bytes(request, limit)
@@ -149,27 +150,23 @@ class Job:
         if budget.kind == "noise_factor":
             noise = self._noise()
             request = replace(request, context=replace(self.context, channel_range=noise))
-            request = replace(request, spectra=[spectrum(p.read(), p.layout, noise[p.channels]) for p in self.parts])
+            if self.method.quality_is_bytes:
+                request = replace(request, spectra=[spectrum(p.read(), p.layout, noise[p.channels]) for p in self.parts])
             error, say = budget.value**2, _say_noise
         return encode_quality(request, error, self.image.nbytes // 4 - self._overhead(self.image.nbytes // 4), say)
 
     def _encode_bytes(self, request: Request, limit: int) -> list[Encoded]:
-        room = limit - self._overhead(limit)
         try:
-            encoded = encode_bytes(request, room) if room > 0 else []
-        except Shortage:
-            encoded = []
-        if not encoded:
-            parts = sum(self.method.smallest(p.layout) for p in self.parts)
+            return encode_bytes(request, max(0, limit - self._overhead(limit)))
+        except Shortage as short:
             smallest = limit
             # What the index is allowed grows with the file, so the named size is one that holds its own overhead.
-            while (needed := parts + self._overhead(smallest)) > smallest:
+            while (needed := short.smallest + self._overhead(smallest)) > smallest:
                 smallest = needed
             raise BudgetError(
                 f"{limit} bytes are too few: {self.image.name} takes at least {smallest} bytes with method "
                 f"{self.method.name} (ratio {self.image.nbytes / smallest:.0f})."
-            )
-        return encoded
+            ) from None
 
     def _overhead(self, limit: int) -> int:
         """Bytes of the file that are not parts, at most: index entries are sized for parts of uneven lengths."""

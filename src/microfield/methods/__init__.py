@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 _METHODS: dict[str, str | type[Method]] = {
     "siren": "microfield.methods.siren:Siren",
     "inif": "microfield.methods.inif:Inif",
+    "hevc": "microfield.methods.conventional.video:Hevc",
+    "av1": "microfield.methods.conventional.video:Av1",
+    "sperr": "microfield.methods.conventional.volumes:Sperr",
+    "jpeg2000": "microfield.methods.conventional.stills:Jpeg2000",
+    "htj2k": "microfield.methods.conventional.stills:HtJpeg2000",
+    "jpegxl": "microfield.methods.conventional.stills:JpegXl",
+    "jpegxr": "microfield.methods.conventional.stills:JpegXr",
+    "avif": "microfield.methods.conventional.stills:Avif",
+    "webp": "microfield.methods.conventional.stills:WebP",
+    "lerc": "microfield.methods.conventional.stills:Lerc",
+    "sz3": "microfield.methods.conventional.volumes:Sz3",
+    "zfp": "microfield.methods.conventional.volumes:Zfp",
+    "downsample": "microfield.methods.conventional.downsample:Downsample",
 }
 
 

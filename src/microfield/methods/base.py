@@ -40,7 +40,8 @@ class Encoded:
     nbytes : int
         Bytes of the part as stored, section framing included.
     square_error : float64 array of shape (channels,)
-        Mean squared error of every channel of the part, in squared grey levels, as it decodes.
+        Mean squared error of every channel of the part, in squared grey levels, as it decodes; NaN where the context
+        asked not to measure it.
     state : object
         Warm start for the next call on the same or a similar part; never stored.
     exhausted : bool
@@ -100,6 +101,8 @@ class Context:
     reuse : bool
         True asks a method that is given a ``state`` to code what the state holds at the new quality, without improving
         it: quality then follows bytes smoothly, which a search for a quality needs at its end.
+    measure : bool
+        False: the error of this attempt is not needed, a method may leave out the decoding that measures it.
     shared : mapping
         What parts of one file share.
     """
@@ -114,6 +117,7 @@ class Context:
     guidance: Any = None
     optimiser: Any = None
     reuse: bool = False
+    measure: bool = True
     shared: Mapping[str, Any] = field(default_factory=dict)
 
     def with_deadline(self, deadline: Deadline) -> Context:
@@ -146,7 +150,7 @@ class Method(Protocol):
     experimental: ClassVar[bool]
     Options: ClassVar[type[Any]]
     quality_is_bytes: ClassVar[bool]
-    """True: ``quality`` is the byte limit of the part, met from below. False: a knob where less is coarser."""
+    """True: ``quality`` is the byte limit of the part, met from below. False: a knob from 0, coarsest, to 1000, finest."""
 
     def __init__(self, options: Any) -> None: ...
 

@@ -1,0 +1,91 @@
+"""The search for one setting of a knob: a codec's rate factor, a quantiser's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+END = 1000.0
+"""Knobs run from 0 to this."""
+
+SLOPE = 0.012
+"""By how much the height rises with the setting, before two attempts say so: knobs span some 12 nats of bytes."""
+
+
+def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tolerance: float, attempts: int = 18,
+            first: float = END / 2) -> Result | None:
+    """The result at the largest setting whose height is at most 0; None where even setting 0 is too high.
+
+    Parameters
+    ----------
+    evaluate : callable (setting) -> (height, result)
+        The height rises with the setting, at least in the main.
+    step : float
+        Changes of the setting below this are not worth an attempt.
+    tolerance : float
+        A height in ``-tolerance..0`` ends the search.
+    first : float
+        Where to begin.
+    """
+    search: _Search[Result] = _Search(tolerance)
+    setting: float | None = first
+    for _ in range(attempts):
+        height, result = evaluate(setting)
+        search.tell(setting, height, result)
+        setting = search.propose(step)
+        if setting is None:
+            break
+    return search.best
+
+
+class _Search(Generic[Result]):
+    """Steps along the slope until the answer is bracketed, then regula falsi with the Illinois rule (Dowell and Jarratt,
+    BIT 11, 1971)."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.low, self.high = 0.0, END
+        self.below: float | None = None
+        self.above: float | None = None
+        self.best: Result | None = None
+        self.done = False
+        self.slope = SLOPE
+        self.last: tuple[float, float] | None = None
+
+    def tell(self, setting: float, height: float, result: Result) -> None:
+        """Learn an outcome."""
+        aimed = height + self.tolerance / 2
+        if self.last is not None and setting != self.last[0]:
+            self.slope = max(SLOPE / 4, (aimed - self.last[1]) / (setting - self.last[0]))
+        same_side = self.last is not None and (self.last[1] > 0) == (aimed > 0)
+        self.last = (setting, aimed)
+        if height <= 0:
+            self.best, self.low, self.below = result, setting, aimed
+            if same_side and self.above is not None:
+                self.above /= 2
+            self.done = height >= -self.tolerance or setting == END
+        else:
+            self.high, self.above = setting, aimed
+            if same_side and self.below is not None:
+                self.below /= 2
+            self.done = setting == 0
+
+    def propose(self, step: float) -> float | None:
+        """The next setting to try, or None when there is nothing to gain."""
+        if self.done or self.last is None:
+            return None
+        if self.below is not None and self.above is not None:
+            if self.high - self.low <= step:
+                return None
+            fraction = -self.below / (self.above - self.below) if self.above > self.below else 0.5
+            return self.low + (self.high - self.low) * min(0.95, max(0.05, fraction))
+        # One side only: go a little farther than the slope says, and to the end where that is near.
+        setting, height = self.last
+        move = max(4 * step, 1.2 * abs(height) / self.slope)
+        if self.below is None:
+            aim = setting - move
+            return 0.0 if aim < 0.1 * setting else aim
+        aim = setting + move
+        return END if END - aim < 0.1 * (END - setting) else aim

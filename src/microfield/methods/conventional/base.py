@@ -1,0 +1,262 @@
+"""The Method that every conventional codec specialises: stretch, arrange, code whole; decode whole, once, and cache."""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.container import part_size
+from microfield.errors import FormatError, MicrofieldError, MissingExtraError
+from microfield.image import Layout
+from microfield.methods.base import Box, Context, Cost, Encoded, Sections, measure_error, option
+from microfield.methods.conventional.intensities import Intensities
+from microfield.methods.conventional.sheets import ORDERS, Floats, Sheets, from_opponent, is_colour, orders, to_opponent
+
+
+@dataclass(frozen=True)
+class CodecOptions:
+    """Options of every codec."""
+
+    frames: str = option("auto", "the axis that successive frames follow where there are both; auto tries them",
+                         choices=("auto", "Z", "T"))
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How a part is laid out for its codec; one byte of the file.
+
+    Attributes
+    ----------
+    order : str
+        ``"Z"`` or ``"T"`` (see `Sheets`).
+    opponent : bool
+        The three sheets are lightness and two colour differences.
+    packing : int
+        A codec's own way to pack the sheets, 0 to 15.
+    """
+
+    order: str = "Z"
+    opponent: bool = False
+    packing: int = 0
+
+    def code(self) -> int:
+        """The byte."""
+        return ORDERS.index(self.order) | self.opponent << 1 | self.packing << 4
+
+    @classmethod
+    def of(cls, code: int, layout: Layout, packings: int) -> Arrangement:
+        """From the byte; FormatError where it makes no sense for such a part."""
+        found = cls(ORDERS[code & 1], bool(code & 2), code >> 4)
+        if code & 12 or found.packing >= packings or (found.opponent and not is_colour(layout)):
+            raise FormatError(f"a part is laid out in an unknown way ({code}).")
+        return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A part ready for its codec, kept from one attempt to the next."""
+
+    intensities: Intensities
+    arrangement: Arrangement
+    sheets: Floats
+
+
+class ConventionalMethod(ABC):
+    """A codec as a method. Quality runs from 0, the ``coarse`` end of the codec's knob, to 1000, its ``fine`` end.
+
+    A codec codes sheets: float32 of shape (channels, frames, Y, X) in 0..1.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    bitstream_version: ClassVar[int] = 1
+    experimental: ClassVar[bool] = True
+    quality_is_bytes: ClassVar[bool] = False
+    Options: ClassVar[type[Any]] = CodecOptions
+    coarse: ClassVar[float]
+    fine: ClassVar[float]
+    step: ClassVar[float] = 0.02
+    """The smallest change of the knob worth an attempt."""
+    packings: ClassVar[int] = 1
+    """How many ways to pack the sheets the codec knows."""
+    extra: ClassVar[str] = "codecs"
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options or self.Options()
+
+    @property
+    def quality_step(self) -> float:
+        """The smallest change of quality worth an attempt."""
+        return 1000 * self.step / abs(self.fine - self.coarse)
+
+    # -- what a codec adds ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
+        """Code sheets of shape (channels, frames, Y, X)."""
+
+    @classmethod
+    @abstractmethod
+    def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
+        """The sheets of this shape; any exception is taken for a damaged stream."""
+
+    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
+        """Which packings to try."""
+        del sheets, opponent
+        return (0,)
+
+    # -- the Method seam ------------------------------------------------------------------------------------------
+
+    def smallest(self, layout: Layout) -> int:
+        """Fewest bytes of a part: a constant one."""
+        return part_size((bytes(2 + layout.channels * layout.dtype.itemsize),))
+
+    def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
+               state: Any = None) -> Encoded:
+        """Code the block at ``quality`` 0..1000."""
+        prepared = state if isinstance(state, Prepared) else None
+        with _codecs_installed(self.name, self.extra):
+            if prepared is None:
+                prepared = self._prepare(block, layout, quality, context)
+            section = self._section(prepared, layout, quality, context)
+        error = np.full(layout.channels, math.nan)
+        if context.measure:
+            error = measure_error(self.decoder(layout, self.bitstream_version, (section,)), block, layout)
+        return Encoded((section,), part_size((section,)), error, prepared, not len(prepared.sheets))
+
+    @classmethod
+    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> ConventionalDecoder:
+        """Open a part; nothing is decoded yet."""
+        if bitstream_version != cls.bitstream_version or len(sections) != 1:
+            raise FormatError(f"these are not the sections of a part of {cls.name}.")
+        return ConventionalDecoder(cls, layout, sections[0])
+
+    # -- encode ---------------------------------------------------------------------------------------------------
+
+    def _section(self, prepared: Prepared, layout: Layout, quality: float, context: Context) -> bytes:
+        head = prepared.intensities.pack(layout.dtype)
+        if not len(prepared.sheets):
+            return head
+        knob = self.coarse + (self.fine - self.coarse) * quality / 1000
+        data = self.compress(prepared.sheets, prepared.arrangement, knob, context.effort)
+        return head + bytes([prepared.arrangement.code()]) + data
+
+    def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context) -> Prepared:
+        """Stretch the block and choose its arrangement."""
+        candidates = list(self._candidates(block, layout, context))
+        if len(candidates) == 1:
+            return candidates[0]
+        curves = [self._curve(c, block, layout, quality, context) for c in candidates]
+        # At equal knobs sizes and errors both differ a little: compare the errors where the sizes meet.
+        middle = float(np.mean([x for curve in curves for x, _ in curve]))
+        at = [_line(curve, middle) for curve in curves]
+        return candidates[int(np.argmax(at))]
+
+    def _candidates(self, block: npt.NDArray[Any], layout: Layout, context: Context) -> Iterator[Prepared]:
+        asked = self.options.frames
+        for order in orders(layout) if asked == "auto" else (asked,):
+            values = Sheets(layout, order).gather(block)
+            flat = values.reshape(layout.channels, -1)
+            intensities = Intensities.of(flat, context.channel_range, context.channel_weights)
+            sheets = intensities.stretch(flat).reshape(-1, *values.shape[1:])
+            opponent = is_colour(layout) and bool(intensities.coded.all())
+            if opponent:
+                sheets = to_opponent(sheets)
+            for packing in self.packings_for(sheets, opponent):
+                yield Prepared(intensities, Arrangement(order, opponent, packing), sheets)
+
+    def _curve(self, prepared: Prepared, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
+               ) -> list[tuple[float, float]]:
+        """Two points (logarithm of bytes, PSNR) of a candidate."""
+        points = []
+        for q in (quality, max(0.0, quality - 60)):
+            encoded = self.encode(block, layout, q, replace(context, measure=True), prepared)
+            error = float(np.mean(context.channel_weights * encoded.square_error / context.channel_range**2))
+            points.append((math.log(encoded.nbytes), -10 * math.log10(max(error, 1e-30))))
+        return points
+
+
+def _line(points: list[tuple[float, float]], x: float) -> float:
+    (x0, y0), (x1, y1) = points
+    return y0 if abs(x1 - x0) < 1e-3 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+class ConventionalDecoder:
+    """Decodes a part whole when first read, and keeps it: these codecs have no random access worth the name."""
+
+    def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes) -> None:
+        self.method, self.layout, self.nbytes = method, layout, len(section)
+        self.intensities, rest = Intensities.unpack(section, layout)
+        self.arrangement, self.data = Arrangement(), b""
+        if self.intensities.coded.any():
+            if not rest:
+                raise FormatError("a part ends before its stream.")
+            self.arrangement = Arrangement.of(rest[0], layout, method.packings)
+            self.data = rest[1:]
+        elif rest:
+            raise FormatError("a constant part is followed by a stream.")
+        self._values: npt.NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    def cost(self, box: Box) -> Cost:
+        """The whole part and all of its bytes, whatever is asked."""
+        del box
+        return Cost(self.layout.size, self.nbytes)
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Values of the outer product of ``box``, in the part's dtype."""
+        values: npt.NDArray[Any] = self.values()[np.ix_(*box)]
+        return values
+
+    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values at integer points of shape (n, ndim)."""
+        values: npt.NDArray[Any] = self.values()[tuple(points.T)]
+        return values
+
+    def values(self) -> npt.NDArray[Any]:
+        """The whole part."""
+        with self._lock:
+            if self._values is None:
+                self._values = self._decode()
+            return self._values
+
+    def _decode(self) -> npt.NDArray[Any]:
+        arranged = Sheets(self.layout, self.arrangement.order)
+        shape = (int(self.intensities.coded.sum()), *arranged.shape[1:])
+        sheets = np.empty((0, *shape[1:]), np.float32)
+        if shape[0]:
+            sheets = self._expand(shape)
+        if self.arrangement.opponent:
+            sheets = from_opponent(sheets)
+        values = self.intensities.restore(sheets.reshape(shape[0], math.prod(shape[1:])), self.layout.dtype)
+        return arranged.scatter(values.reshape(arranged.shape))
+
+    def _expand(self, shape: tuple[int, int, int, int]) -> Floats:
+        name = self.method.name
+        with _codecs_installed(name, self.method.extra, "Decoding"):
+            try:
+                sheets = self.method.expand(self.data, shape, self.arrangement)
+            except (MicrofieldError, ModuleNotFoundError, MemoryError):
+                raise
+            except Exception as damage:
+                raise FormatError(f"the {name} stream of a part cannot be decoded ({type(damage).__name__}).") from damage
+        if sheets.shape != shape:
+            raise FormatError(f"the {name} stream of a part has shape {sheets.shape} instead of {shape}.")
+        # Clipped here, so that a damaged float stream cannot bring in NaN.
+        return np.nan_to_num(np.clip(sheets, -4, 4), nan=0.0)
+
+
+@contextmanager
+def _codecs_installed(name: str, extra: str, doing: str = "Compressing") -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(f"{doing} with {name}", extra) from missing

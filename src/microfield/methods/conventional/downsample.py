@@ -1,0 +1,87 @@
+"""downsample: average-pool, keep 8 bits, interpolate. The trivial baseline that every codec has to beat."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import ClassVar
+
+import numpy as np
+
+from microfield.errors import FormatError
+from microfield.methods.conventional.base import Arrangement, ConventionalMethod
+from microfield.methods.conventional.sheets import Floats
+
+LEVELS = 255
+
+
+class Downsample(ConventionalMethod):
+    """Cells of equal size along frames, Y and X; the knob is the logarithm of their side."""
+
+    name: ClassVar[str] = "downsample"
+    summary: ClassVar[str] = "average-pool and interpolate: the trivial baseline"
+    coarse: ClassVar[float] = 12.0
+    fine: ClassVar[float] = 0.0
+    step: ClassVar[float] = 0.002
+
+    def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
+        """Side of the cells as a float, then the cells' means as compressed bytes."""
+        del arrangement, effort
+        side = np.float32(2**knob)
+        for axis in (1, 2, 3):
+            n = sheets.shape[axis]
+            sheets = _along(sheets, pooling(n, cells(n, float(side))), axis)
+        codes = np.clip(np.rint(sheets * LEVELS), 0, LEVELS).astype(np.uint8)
+        # Differences along X compress better; they wrap around, so that they stay bytes.
+        codes[..., 1:] = codes[..., 1:] - codes[..., :-1]
+        return side.astype("<f4").tobytes() + zlib.compress(codes.tobytes(), 9)
+
+    @classmethod
+    def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
+        """Interpolate linearly between the middles of the cells."""
+        del arrangement
+        side = float(np.frombuffer(data[:4], "<f4")[0])
+        if not 1 <= side <= 2**13:
+            raise FormatError(f"cells of side {side:g} are not possible.")
+        small = (shape[0], *(cells(n, side) for n in shape[1:]))
+        stream = zlib.decompressobj()
+        # One byte more than fits: a stream that goes on is damaged, and is not unpacked to see how far.
+        raw = stream.decompress(data[4:], math.prod(small) + 1)
+        if len(raw) != math.prod(small) or not stream.eof or stream.unused_data:
+            raise FormatError("the cells of a part are not as many as they should be.")
+        codes = np.cumsum(np.frombuffer(raw, np.uint8).reshape(small), axis=3, dtype=np.uint8)
+        sheets = codes.astype(np.float32) / np.float32(LEVELS)
+        for axis in (3, 2, 1):
+            sheets = _along(sheets, interpolation(shape[axis], small[axis]), axis)
+        return sheets
+
+
+def cells(n: int, side: float) -> int:
+    """How many cells of about this side share an axis of ``n`` voxels."""
+    return max(1, round(n / side))
+
+
+def pooling(n: int, m: int) -> Floats:
+    """The matrix (m, n) that averages ``n`` voxels over ``m`` cells of equal size, each by its overlap."""
+    edges = np.arange(m + 1) * (n / m)
+    left, right = edges[:-1, None], edges[1:, None]
+    voxel = np.arange(n)
+    overlap = np.clip(np.minimum(right, voxel + 1) - np.maximum(left, voxel), 0, None)
+    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def interpolation(n: int, m: int) -> Floats:
+    """The matrix (n, m) of linear interpolation between cell middles; flat beyond the outer ones."""
+    position = np.clip((np.arange(n) + 0.5) * (m / n) - 0.5, 0, m - 1)
+    below = np.minimum(position.astype(int), max(m - 2, 0))
+    weight = position - below
+    matrix = np.zeros((n, m), np.float32)
+    rows = np.arange(n)
+    matrix[rows, below] = 1 - weight
+    matrix[rows, np.minimum(below + 1, m - 1)] += weight
+    return matrix
+
+
+def _along(values: Floats, matrix: Floats, axis: int) -> Floats:
+    """A matrix (out, in) applied along one axis."""
+    return np.asarray(np.moveaxis(np.moveaxis(values, axis, -1) @ matrix.T, -1, axis))

@@ -1,0 +1,123 @@
+"""Grey levels of every channel on a common scale from 0 to 1, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import FormatError
+from microfield.image import Layout
+
+Floats = npt.NDArray[np.float32]
+
+GAINS_PER_OCTAVE = 8
+"""A gain is stored as a whole number of such steps below 1."""
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """How the channels of a part map to 0..1: ``(value - low) / (high - low) * gain``.
+
+    The gain makes one step of a codec's quantiser worth the same in every channel and in every tile: it is the part's
+    range over the whole image's, and smaller where the user gave a channel less weight.
+
+    Attributes
+    ----------
+    low, high : float64 arrays of shape (channels,)
+        Extremes of the part in grey levels; a channel with ``low == high`` is constant and needs no codec.
+    gain : float64 array of shape (channels,), above 0 and at most 1
+    """
+
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    gain: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, channels: npt.NDArray[np.generic], channel_range: npt.NDArray[np.float64],
+           weights: npt.NDArray[np.float64]) -> Intensities:
+        """The mapping of an array of shape (channels, values); weights are relative, as in `Context`."""
+        low = channels.min(axis=1).astype(np.float64)
+        high = channels.max(axis=1).astype(np.float64)
+        wanted = (high - low) / channel_range * np.sqrt(weights / weights.max())
+        codes = np.clip(np.rint(-GAINS_PER_OCTAVE * np.log2(np.maximum(wanted, 1e-30))), 0, 255)
+        return cls(low, high, 2 ** (-codes / GAINS_PER_OCTAVE))
+
+    @property
+    def coded(self) -> npt.NDArray[np.bool_]:
+        """Which channels a codec has to code: those that are not constant."""
+        return np.asarray(self.high > self.low)
+
+    def stretch(self, channels: npt.NDArray[np.generic]) -> Floats:
+        """Channels that are coded, shape (coded, values), on the scale 0..1."""
+        which = self.coded
+        span = (self.high - self.low)[which, None]
+        scaled = (channels[which].astype(np.float64) - self.low[which, None]) * (self.gain[which, None] / span)
+        return scaled.astype(np.float32)
+
+    def restore(self, coded: Floats, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+        """All channels, shape (channels, values), in grey levels of ``dtype``, from those that are coded."""
+        out = np.empty((len(self.low), coded.shape[1]), dtype)
+        rows = iter(coded)
+        for row, low, high, gain in zip(out, self.low, self.high, self.gain, strict=True):
+            if low == high:
+                row[:] = low
+                continue
+            grey = next(rows).astype(np.float64) * ((high - low) / gain) + low
+            np.clip(grey, low, high, out=grey)
+            row[:] = np.rint(grey) if dtype.kind in "iu" else grey
+        return out
+
+    # -- bytes: a flag, which channels are constant, extremes, gains; flags keep the plain case short ----------------
+
+    def pack(self, dtype: np.dtype[np.generic]) -> bytes:
+        """The mapping as bytes; a constant channel stores one value, gains of 1 nothing."""
+        kind = dtype.newbyteorder("<")
+        constant, gains = ~self.coded, self.gain[self.coded]
+        flags = int(constant.any()) | int((gains < 1).any()) << 1
+        parts = [bytes([flags])]
+        if constant.any():
+            parts.append(np.packbits(constant).tobytes())
+        parts.append(self.low.astype(kind).tobytes())
+        parts.append(self.high[self.coded].astype(kind).tobytes())
+        if (gains < 1).any():
+            parts.append(np.rint(-GAINS_PER_OCTAVE * np.log2(gains)).astype(np.uint8).tobytes())
+        return b"".join(parts)
+
+    @classmethod
+    def unpack(cls, data: bytes, layout: Layout) -> tuple[Intensities, bytes]:
+        """The mapping and what follows it. Raises FormatError where the bytes are no mapping."""
+        n, kind = layout.channels, layout.dtype.newbyteorder("<")
+        take = _Taker(data)
+        flags = take.bytes(1)[0]
+        if flags > 3:
+            raise FormatError("the intensity mapping of a part has unknown flags.")
+        constant = np.zeros(n, bool)
+        if flags & 1:
+            constant = np.unpackbits(np.frombuffer(take.bytes(-(-n // 8)), np.uint8), count=n).astype(bool)
+        low = np.frombuffer(take.bytes(n * kind.itemsize), kind).astype(np.float64)
+        high, gain = low.copy(), np.ones(n)
+        coded = int((~constant).sum())
+        high[~constant] = np.frombuffer(take.bytes(coded * kind.itemsize), kind).astype(np.float64)
+        if flags & 2:
+            gain[~constant] = 2.0 ** (-np.frombuffer(take.bytes(coded), np.uint8) / GAINS_PER_OCTAVE)
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and (high[~constant] > low[~constant]).all()):
+            raise FormatError("the intensity mapping of a part is not a range.")
+        return cls(low, high, gain), take.rest()
+
+
+class _Taker:
+    """Takes bytes from the front and refuses to run out."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def bytes(self, n: int) -> bytes:
+        if self.at + n > len(self.data):
+            raise FormatError("a part ends within its intensity mapping.")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def rest(self) -> bytes:
+        return self.data[self.at :]

@@ -1,0 +1,268 @@
+"""hevc and av1: the frames of a part as a film of grey (or colour) pictures, through PyAV.
+
+x265 is tuned for PSNR (no psycho-visual terms, no adaptive quantisation, constant quality across frames), SVT-AV1 runs
+without temporal filtering. Grey levels are stretched over all of the code range, or a little less: that reaches sizes between two
+rate factors and beyond the coarsest one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.coding.varint import decode_one, encode_one
+from microfield.errors import FormatError
+from microfield.methods.base import option
+from microfield.methods.conventional.base import Arrangement, CodecOptions, ConventionalMethod
+from microfield.methods.conventional.sheets import Floats
+
+Codes = npt.NDArray[np.uint16]
+
+LEAST = 16
+"""Smallest width and height the encoders take; narrower pictures are continued by their edge."""
+
+SHRINKS = 192
+"""Steps in which less than all of the code range can be used, to the octave."""
+
+PLANES, COLOUR = 0, 1
+"""Packings: every sheet as grey frames; the three sheets of a colour image as the planes of colour frames."""
+
+
+@dataclass(frozen=True)
+class HevcOptions(CodecOptions):
+    """Options of hevc."""
+
+    preset: str = option("auto", "x265 preset; auto follows the effort (5: slow)",
+                         choices=("auto", "ultrafast", "veryfast", "fast", "medium", "slow", "slower", "veryslow", "placebo"))
+
+
+@dataclass(frozen=True)
+class Av1Options(CodecOptions):
+    """Options of av1."""
+
+    preset: int = option(-1, "SVT-AV1 preset 0 (slowest) to 13; -1 follows the effort (5: preset 4)", low=-1, high=13)
+
+
+class Video(ConventionalMethod):
+    """What hevc and av1 share. The knob is the encoder's constant rate factor (crf)."""
+
+    step: ClassVar[float] = 0.03
+    fine: ClassVar[float] = 0.0
+    last: ClassVar[float]
+    """The coarsest rate factor of the encoder; beyond it the code range shrinks."""
+    steps_per_octave: ClassVar[float]
+    """By how much the rate factor changes when the quantiser's step doubles, at the coarse end."""
+    depth: ClassVar[int]
+    decoders: ClassVar[tuple[str, ...]]
+    grey_format: ClassVar[str]
+    colour_format: ClassVar[str]
+    subsampling: ClassVar[int]
+    """Of the chroma planes of colour frames."""
+
+    def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
+        """One film of all sheets; a number tells how much of the code range is used."""
+        crf, shrink = self._crf(knob)
+        frames = self._frames(sheets, arrangement, 2 ** (-shrink / SHRINKS))
+        colour = len(frames[0]) == 3
+        return encode_one(shrink) + _encode(frames, self.encoder(crf, effort), self.colour_format if colour else self.grey_format)
+
+    def _crf(self, knob: float) -> tuple[int, int]:
+        """Rate factor for the encoder, and the shrinking of the code range in steps of `SHRINKS` to the octave.
+
+        Rate factors are whole numbers: what lies between two (and beyond the last) is reached by stretching less.
+        """
+        crf = math.floor(min(max(knob, self.fine), self.last))
+        return crf, round(SHRINKS * (knob - crf) / self.steps_per_octave)
+
+    def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
+        """Name of the encoder and its options."""
+        raise NotImplementedError
+
+    def _frames(self, sheets: Floats, arrangement: Arrangement, gain: float) -> list[list[Codes]]:
+        """Frames, each a list of its planes."""
+        peak = (1 << self.depth) - 1
+        codes = np.clip(np.rint(sheets * np.float32(peak * gain)), 0, peak).astype(np.uint16)
+        pad = [(0, max(-(-n // 2) * 2, LEAST) - n) for n in codes.shape[2:]]
+        codes = np.pad(codes, [(0, 0), (0, 0), *pad], mode="edge")
+        if arrangement.packing == COLOUR:
+            return [[self._chroma(plane) if i else plane for i, plane in enumerate(frame)] for frame in codes.swapaxes(0, 1)]
+        return [[plane] for sheet in codes for plane in sheet]
+
+    @classmethod
+    def _chroma(cls, plane: Codes) -> Codes:
+        if cls.subsampling == 1:
+            return plane
+        quads = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
+        return np.rint(quads.mean(axis=(1, 3))).astype(np.uint16)
+
+    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
+        """Colour images: as colour frames, and where that halves the chroma's resolution also as three films."""
+        del sheets
+        if not opponent:
+            return (PLANES,)
+        return (COLOUR,) if self.subsampling == 1 else (PLANES, COLOUR)
+
+    packings: ClassVar[int] = 2
+
+    @classmethod
+    def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
+        """Decode the film."""
+        channels, frames, y, x = shape
+        colour = arrangement.packing == COLOUR
+        count = frames if colour else channels * frames
+        film = np.empty((count, channels if colour else 1, y, x), np.float32)
+        shrink, at = decode_one(data)
+        scale = np.float32(2 ** (min(shrink, 16 * SHRINKS) / SHRINKS) / ((1 << cls.depth) - 1))
+        number = -1
+        for number, picture in enumerate(_decode(data[at:], cls.decoders, (y, x))):
+            if number >= count:
+                raise FormatError(f"a film of {cls.name} has more than its {count} frames.")
+            planes = _planes(picture, film.shape[1])
+            film[number, 0] = planes[0][:y, :x]
+            for i, plane in enumerate(planes[1:], 1):
+                film[number, i] = (plane if plane.shape == planes[0].shape else _double(plane))[:y, :x]
+        if number + 1 != count:
+            raise FormatError(f"a film of {cls.name} has {number + 1} frames instead of {count}.")
+        film *= scale
+        return film.swapaxes(0, 1) if colour else film.reshape(shape)
+
+
+class Hevc(Video):
+    """x265 at 12 bits."""
+
+    name: ClassVar[str] = "hevc"
+    summary: ClassVar[str] = "HEVC (x265, 12 bits, frames along Z or T)"
+    experimental: ClassVar[bool] = False
+    Options: ClassVar[type[Any]] = HevcOptions
+    coarse: ClassVar[float] = 80.0
+    last: ClassVar[float] = 51.0
+    steps_per_octave: ClassVar[float] = 6.0
+    depth: ClassVar[int] = 12
+    decoders: ClassVar[tuple[str, ...]] = ("hevc",)
+    grey_format: ClassVar[str] = "gray12le"
+    colour_format: ClassVar[str] = "yuv444p12le"
+    subsampling: ClassVar[int] = 1
+
+    def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
+        """x265 with everything off that serves the eye rather than the error."""
+        by_effort = ("ultrafast", "veryfast", "fast", "medium", "medium", "slow", "slow", "slower", "veryslow", "veryslow")
+        preset = by_effort[effort] if self.options.preset == "auto" else self.options.preset
+        tuned = "log-level=none:info=0:psy-rd=0:psy-rdoq=0:aq-mode=0:qcomp=1:frame-threads=1"
+        return "libx265", {"preset": preset, "crf": str(crf), "x265-params": tuned}
+
+
+class Av1(Video):
+    """SVT-AV1 at 10 bits."""
+
+    name: ClassVar[str] = "av1"
+    summary: ClassVar[str] = "AV1 (SVT-AV1, 10 bits, frames along Z or T)"
+    experimental: ClassVar[bool] = False
+    Options: ClassVar[type[Any]] = Av1Options
+    coarse: ClassVar[float] = 92.0
+    last: ClassVar[float] = 63.0
+    steps_per_octave: ClassVar[float] = 6.0
+    depth: ClassVar[int] = 10
+    decoders: ClassVar[tuple[str, ...]] = ("libdav1d", "av1")
+    grey_format: ClassVar[str] = "yuv420p10le"
+    colour_format: ClassVar[str] = "yuv420p10le"
+    subsampling: ClassVar[int] = 2
+
+    def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
+        """SVT-AV1 without temporal filtering, which would change the frames before they are coded."""
+        by_effort = (10, 9, 8, 6, 5, 4, 3, 2, 1, 0)
+        preset = by_effort[effort] if self.options.preset < 0 else self.options.preset
+        os.environ.setdefault("SVT_LOG", "0")  # Its banner goes to standard error otherwise.
+        return "libsvtav1", {"preset": str(preset), "crf": str(crf), "svtav1-params": "enable-tf=0:tune=1"}
+
+
+# -- PyAV -----------------------------------------------------------------------------------------------------------------
+
+
+def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixel_format: str) -> bytes:
+    import av
+
+    name, options = encoder
+    context: Any = av.CodecContext.create(name, "w")
+    context.height, context.width = frames[0][0].shape
+    context.pix_fmt = pixel_format
+    context.time_base, context.framerate = Fraction(1, 25), 25
+    context.options = options
+    packets = []
+    for number, planes in enumerate(frames):
+        picture = _picture(planes, pixel_format)
+        picture.pts = number
+        packets += context.encode(picture)
+    packets += context.encode(None)
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def _picture(planes: list[Codes], pixel_format: str) -> Any:
+    import av
+
+    height, width = planes[0].shape
+    picture: Any = av.VideoFrame(width, height, pixel_format)
+    for i, target in enumerate(picture.planes):
+        # A format without grey gets flat chroma.
+        values = planes[i] if i < len(planes) else np.full((target.height, target.width), 512, np.uint16)
+        line = np.zeros((target.height, target.line_size // 2), np.uint16)
+        line[:, : target.width] = values
+        target.update(line.tobytes())
+    return picture
+
+
+def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> Iterator[Any]:
+    """Pictures in order of display."""
+    import av
+
+    context: Any = None
+    for name in decoders:
+        try:
+            context = av.CodecContext.create(name, "r")
+            break
+        except Exception:  # noqa: S112 - the next decoder may be there
+            continue
+    if context is None:
+        raise FormatError(f"this build of PyAV has none of the decoders {', '.join(decoders)}.")
+    y, x = (max(n, LEAST) + 64 for n in extent)
+    context.options = {"max_pixels": str(y * x)}
+    if context.name == "hevc":
+        for packet in context.parse(data) + context.parse(b""):
+            yield from context.decode(packet)
+    else:
+        yield from context.decode(av.Packet(data))
+    yield from context.decode(None)
+
+
+def _planes(picture: Any, count: int) -> list[Codes]:
+    """The first planes of a decoded picture."""
+    found = []
+    for plane in picture.planes[:count]:
+        if plane.line_size < 2 * plane.width:
+            raise FormatError("a film has fewer bits than it should.")
+        rows = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
+        found.append(rows[:, : plane.width])
+    if len(found) != count:
+        raise FormatError("a film has fewer colour planes than it should.")
+    return found
+
+
+def _double(plane: Codes) -> Floats:
+    """Twice the size, samples in the middle of their two by two (bilinear)."""
+    out = plane.astype(np.float32)
+    for axis in (0, 1):
+        before = np.concatenate([out.take([0], axis), out.take(range(out.shape[axis] - 1), axis)], axis)
+        after = np.concatenate([out.take(range(1, out.shape[axis]), axis), out.take([-1], axis)], axis)
+        out = np.stack([0.75 * out + 0.25 * before, 0.75 * out + 0.25 * after], axis + 1)
+        out = out.reshape(_merged(out.shape, axis))
+    return out
+
+
+def _merged(shape: tuple[int, ...], axis: int) -> list[int]:
+    return [*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]]
