@@ -280,7 +280,8 @@ def encode_quality(request: Request, error: float, largest_size: int, say: Calla
         return _encode_knob(request, error, largest_size, say)
     smallest = sum(request.method.smallest(p.layout) for p in request.parts)
     first = theta_bytes(request.spectra, error, request.voxels)
-    search = _Search(goal, math.log2(max(smallest, min(first, largest_size))), math.log2(smallest), math.log2(max(largest_size, smallest)))
+    most = max(largest_size, smallest)
+    search = _Search(goal, math.log2(min(max(smallest, first), most)), math.log2(smallest), math.log2(most))
     states: list[Any] | None = None
     while (log_bytes := search.propose()) is not None:
         left = request.context.deadline.share(1 / 3)

@@ -30,19 +30,23 @@ def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tole
         Where to begin.
     """
     search: _Search[Result] = _Search(tolerance)
-    setting: float | None = first
+    setting = first
     for _ in range(attempts):
-        height, result = evaluate(setting)
-        search.tell(setting, height, result)
-        setting = search.propose(step)
-        if setting is None:
+        search.tell(setting, *evaluate(setting))
+        proposed = search.propose(step)
+        if proposed is None:
             break
+        setting = proposed
+    if search.best is None and search.high > 0:
+        search.tell(0.0, *evaluate(0.0))
     return search.best
 
 
 class _Search(Generic[Result]):
-    """Steps along the slope until the answer is bracketed, then regula falsi with the Illinois rule (Dowell and Jarratt,
-    BIT 11, 1971)."""
+    """Steps along the slope until the answer is bracketed, then regula falsi.
+
+    With the Illinois rule: M. Dowell and P. Jarratt, "A modified regula falsi method", BIT 11 (1971).
+    """
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
@@ -86,6 +90,7 @@ class _Search(Generic[Result]):
         move = max(4 * step, 1.2 * abs(height) / self.slope)
         if self.below is None:
             aim = setting - move
-            return 0.0 if aim < 0.1 * setting else aim
+            # Where the height hardly falls any more, the end tells whether there is an answer at all.
+            return 0.0 if aim < 0.1 * setting or self.slope == SLOPE / 4 else aim
         aim = setting + move
         return END if END - aim < 0.1 * (END - setting) else aim

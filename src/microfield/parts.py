@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import FormatError, MicrofieldError
+from microfield.errors import FormatError, InputError, MicrofieldError
 from microfield.methods import get_method, names
 from microfield.methods.base import Box, Cost, Decoder
 from microfield.tiles import Grid
@@ -39,12 +39,15 @@ class Parts:
         How many decoders are kept, the most recently used ones; 0 opens a part anew for every read.
     name : str
         What messages call the file.
+    max_read_bytes : int
+        Largest part, in decoded bytes, that a decoder without random access may unpack to read a voxel of it.
     """
 
-    def __init__(self, container: Container, cache_parts: int, name: str) -> None:
+    def __init__(self, container: Container, cache_parts: int, name: str, max_read_bytes: int) -> None:
         header = container.header
         self._container = container
         self._name = name
+        self._max_read_bytes = max_read_bytes
         if header.method not in names():
             raise FormatError(f"{name} was written with method {header.method!r}, which this microfield does not know; "
                               "a newer version may.")
@@ -119,8 +122,14 @@ class Parts:
             raise FormatError(f"part {part} of {self._name} builds on another part, which method {header.method!r} "
                               "cannot decode; a newer microfield may.")
         sections = (*self._container.shared, *self._container.part(part))
+        layout = self._container.part_layout(part)
         with self._blame(part):
-            return self._method.decoder(self._container.part_layout(part), header.bitstream_version, sections)
+            decoder = self._method.decoder(layout, header.bitstream_version, sections)
+        needed = decoder.cost((range(1),) * len(layout.shape)).voxels * layout.dtype.itemsize
+        if needed > self._max_read_bytes:
+            raise InputError(f"method {header.method} decodes parts of {self._name} whole, which needs {needed:,} bytes, more "
+                             f"than max_read_bytes={self._max_read_bytes:,}; open the file with max_read_bytes={needed}.")
+        return decoder
 
     def _values(self, part: int, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         decoder = self._decoders.get(part)

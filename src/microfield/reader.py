@@ -68,7 +68,7 @@ class MicrofieldFile:
         self._options = options
         self.name = os.path.basename(source.name) or source.name
         self.layout: Layout = container.header.layout
-        self._parts = Parts(container, options["cache_parts"], self.name)
+        self._parts = Parts(container, options["cache_parts"], self.name, options["max_read_bytes"])
 
     @property
     def header(self) -> Header:

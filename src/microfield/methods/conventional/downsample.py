@@ -34,7 +34,7 @@ class Downsample(ConventionalMethod):
         codes = np.clip(np.rint(sheets * LEVELS), 0, LEVELS).astype(np.uint8)
         # Differences along X compress better; they wrap around, so that they stay bytes.
         codes[..., 1:] = codes[..., 1:] - codes[..., :-1]
-        return side.astype("<f4").tobytes() + zlib.compress(codes.tobytes(), 9)
+        return bytes(side.astype("<f4").tobytes()) + zlib.compress(codes.tobytes(), 9)
 
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
@@ -53,7 +53,7 @@ class Downsample(ConventionalMethod):
         sheets = codes.astype(np.float32) / np.float32(LEVELS)
         for axis in (3, 2, 1):
             sheets = _along(sheets, interpolation(shape[axis], small[axis]), axis)
-        return sheets
+        return np.asarray(sheets)
 
 
 def cells(n: int, side: float) -> int:
@@ -67,7 +67,7 @@ def pooling(n: int, m: int) -> Floats:
     left, right = edges[:-1, None], edges[1:, None]
     voxel = np.arange(n)
     overlap = np.clip(np.minimum(right, voxel + 1) - np.maximum(left, voxel), 0, None)
-    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)
 
 
 def interpolation(n: int, m: int) -> Floats:

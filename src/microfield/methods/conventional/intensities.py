@@ -90,18 +90,18 @@ class Intensities:
         """The mapping and what follows it. Raises FormatError where the bytes are no mapping."""
         n, kind = layout.channels, layout.dtype.newbyteorder("<")
         take = _Taker(data)
-        flags = take.bytes(1)[0]
+        flags = take.next(1)[0]
         if flags > 3:
             raise FormatError("the intensity mapping of a part has unknown flags.")
         constant = np.zeros(n, bool)
         if flags & 1:
-            constant = np.unpackbits(np.frombuffer(take.bytes(-(-n // 8)), np.uint8), count=n).astype(bool)
-        low = np.frombuffer(take.bytes(n * kind.itemsize), kind).astype(np.float64)
+            constant = np.unpackbits(np.frombuffer(take.next(-(-n // 8)), np.uint8), count=n).astype(bool)
+        low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
         high, gain = low.copy(), np.ones(n)
         coded = int((~constant).sum())
-        high[~constant] = np.frombuffer(take.bytes(coded * kind.itemsize), kind).astype(np.float64)
+        high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
         if flags & 2:
-            gain[~constant] = 2.0 ** (-np.frombuffer(take.bytes(coded), np.uint8) / GAINS_PER_OCTAVE)
+            gain[~constant] = 2.0 ** (-np.frombuffer(take.next(coded), np.uint8) / GAINS_PER_OCTAVE)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (high[~constant] > low[~constant]).all()):
             raise FormatError("the intensity mapping of a part is not a range.")
         return cls(low, high, gain), take.rest()
@@ -113,7 +113,7 @@ class _Taker:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
-    def bytes(self, n: int) -> bytes:
+    def next(self, n: int) -> bytes:
         if self.at + n > len(self.data):
             raise FormatError("a part ends within its intensity mapping.")
         self.at += n

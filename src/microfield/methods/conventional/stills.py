@@ -93,9 +93,10 @@ class Jpeg2000(Still):
         import imagecodecs
 
         del effort
-        # As many levels as halve the shorter side to a few samples, up to the usual five.
+        # As many levels as halve the shorter side to a few samples, six at most.
         levels = int(np.clip(math.log2(max(1, min(picture.shape))) - 1, 1, 6))
-        return bytes(imagecodecs.jpeg2k_encode(picture, level=knob, codecformat="j2k", resolutions=levels))
+        encode: Any = imagecodecs.jpeg2k_encode  # Its stubs know whole levels only.
+        return bytes(encode(picture, level=knob, codecformat="j2k", resolutions=levels))
 
     @classmethod
     def read(cls, data: bytes) -> npt.NDArray[Any]:

@@ -100,7 +100,7 @@ class Video(ConventionalMethod):
         if cls.subsampling == 1:
             return plane
         quads = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
-        return np.rint(quads.mean(axis=(1, 3))).astype(np.uint16)
+        return np.asarray(np.rint(quads.mean(axis=(1, 3)))).astype(np.uint16)
 
     def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
         """Colour images: as colour frames, and where that halves the chroma's resolution also as three films."""
@@ -131,7 +131,7 @@ class Video(ConventionalMethod):
         if number + 1 != count:
             raise FormatError(f"a film of {cls.name} has {number + 1} frames instead of {count}.")
         film *= scale
-        return film.swapaxes(0, 1) if colour else film.reshape(shape)
+        return np.asarray(film.swapaxes(0, 1) if colour else film.reshape(shape))
 
 
 class Hevc(Video):
@@ -226,7 +226,7 @@ def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> 
         try:
             context = av.CodecContext.create(name, "r")
             break
-        except Exception:  # noqa: S112 - the next decoder may be there
+        except av.error.FFmpegError:  # This build lacks it; the next one may be there.
             continue
     if context is None:
         raise FormatError(f"this build of PyAV has none of the decoders {', '.join(decoders)}.")

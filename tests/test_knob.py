@@ -1,0 +1,59 @@
+"""The search for a knob's setting: against curves whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microfield.knob import END, largest
+
+
+class Curve:
+    """Bytes that grow with a setting, and how often they were asked for."""
+
+    def __init__(self, limit: float, smallest: float, rate: float, grain: float = 0.0) -> None:
+        self.limit, self.smallest, self.rate, self.grain, self.calls = limit, smallest, rate, grain, 0
+
+    def bytes(self, setting: float) -> float:
+        if self.grain:
+            setting = math.floor(setting / self.grain) * self.grain
+        return self.smallest * math.exp(self.rate * setting)
+
+    def __call__(self, setting: float) -> tuple[float, float]:
+        assert 0 <= setting <= END
+        self.calls += 1
+        return math.log(self.bytes(setting) / self.limit), setting
+
+
+@given(limit=st.floats(120, 1e7), rate=st.floats(0.002, 0.03))
+def test_the_largest_setting_that_fits_is_found_in_few_attempts(limit: float, rate: float) -> None:
+    curve = Curve(limit, 100, rate)
+    found = largest(curve, step=0.05, tolerance=0.006)
+    assert found is not None
+    assert curve.bytes(found) <= limit
+    assert curve.bytes(found) >= 0.99 * limit or found == END
+    assert curve.calls <= 12
+
+
+@given(limit=st.floats(300, 1e6), grain=st.floats(1, 60))
+def test_a_coarse_knob_ends_on_its_largest_setting_that_fits(limit: float, grain: float) -> None:
+    curve = Curve(limit, 100, 0.01, grain)
+    found = largest(curve, step=0.05, tolerance=0.006, attempts=40)
+    assert found is not None
+    assert curve.bytes(found) <= limit
+    assert found + grain > END or curve.bytes(found + 1.01 * grain) > limit
+
+
+def test_nothing_is_found_where_even_the_coarsest_is_too_large() -> None:
+    assert largest(Curve(99, 100, 0.01), 0.05, 0.006) is None
+
+
+def test_the_coarsest_itself_is_found() -> None:
+    assert largest(Curve(100, 100, 0.01), 0.05, 0.006) == pytest.approx(0, abs=1)
+
+
+def test_all_fit() -> None:
+    assert largest(Curve(1e9, 100, 0.01), 0.05, 0.006) == END
