@@ -1,4 +1,4 @@
-"""The benchmark images: listed in images.toml with source, licence and checksum, found in a folder of the user's."""
+"""The benchmark images: listed in images.toml with kind, source, licence and checksum, found in a folder of the user's."""
 
 from __future__ import annotations
 
@@ -12,28 +12,35 @@ from microfield import Image, open_image
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of images.toml."""
+    """One entry of images.toml; ``labels`` is the file of its ground truth, if there is one."""
 
     file: str
+    kind: str
     source: str
     licence: str
     sha256: str
+    labels: str = ""
+    labels_sha256: str = ""
 
     @property
     def name(self) -> str:
         """File name without its suffix."""
         return self.file.removesuffix(".ome.tif")
 
+    def check(self, folder: Path) -> None:
+        """Stop where a file of the folder is not the one that was measured."""
+        for file, expected in ((self.file, self.sha256), (self.labels, self.labels_sha256)):
+            if file and hashlib.sha256((folder / file).read_bytes()).hexdigest() != expected:
+                raise SystemExit(f"{folder / file} is not the file the results were measured on (its checksum differs).")
+
     def load(self, folder: Path) -> Image:
         """The image, after its checksum was compared."""
-        path = folder / self.file
-        if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
-            raise SystemExit(f"{path} is not the file the results were measured on (its checksum differs).")
-        return open_image(path)
+        self.check(folder)
+        return open_image(folder / self.file)
 
 
 def listed() -> dict[str, Listed]:
-    """All listed images by name."""
+    """All listed images by name, kind by kind."""
     table = tomllib.loads((Path(__file__).parent / "images.toml").read_text(encoding="utf-8"))
     images = [Listed(**entry) for entry in table["image"]]
     return {image.name: image for image in images}

@@ -1,130 +1,33 @@
-"""docs/results.md from measured rows."""
+"""docs/results.md: what a reader needs first, then how it was measured, then everything."""
 
 from __future__ import annotations
 
-import statistics
+from pathlib import Path
 from typing import Any
 
-Rows = dict[str, dict[str, Any]]
+from benchmarks import advice, comparison_report, image_tables, networks_report
+from microfield.study.rows import Row
 
 HEAD = """# Measured results
 
-Written by `make results DATA=folder`; every figure below comes from a row of `benchmarks/results.json`. Images are listed
-with source, licence and checksum in `benchmarks/images.toml`. PSNR and SSIM are on each channel's own range (max - min), the
-ratio is raw array bytes over bytes of the whole file. Times are noisy, so ratios within one run are what counts.
+Written by `make results DATA=folder` from the rows of `benchmarks/comparison.jsonl` and `benchmarks/results.json`; nothing here is
+typed by hand. Images are listed with source, licence and checksum in `benchmarks/images.toml`.
 """
 
 
-def page(rows: Rows) -> str:
-    """The whole page; sections without rows are left out."""
-    sections = [HEAD, _machine(rows), _quality(rows), _sizes(rows), _speed(rows)]
-    return "\n".join(s for s in sections if s)
+def write(page: Path, compared: list[Row], own: dict[str, dict[str, Any]]) -> None:
+    """Write the page, and the plots it shows into the folder ``plots`` beside it."""
+    parts = [HEAD]
+    if compared:
+        parts += [*advice.sections(compared), *comparison_report.sections(compared), image_tables.section(compared)]
+        image_tables.write_plots(page.parent / "plots", compared)
+    if own:
+        parts += ["# Our own networks and their speed\n", _machine(own), *networks_report.sections(own)]
+    page.write_text("\n".join(parts), encoding="utf-8", newline="\n")
 
 
-def _under(rows: Rows, prefix: str) -> list[dict[str, Any]]:
-    return [row for name, row in sorted(rows.items()) if name.startswith(prefix)]
-
-
-def table(head: list[str], body: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in body]) + "\n"
-
-
-def _machine(rows: Rows) -> str:
-    if not rows:
-        return ""
+def _machine(rows: dict[str, dict[str, Any]]) -> str:
     m = next(iter(rows.values()))["machine"]
     return (f"Measured on {m['cores']} cores ({m['processor']}) with Python {m['python']}, NumPy {m['numpy']}, jax {m['jax']}, "
-            f"microfield {m['microfield']}.\n")
-
-
-def _quality(rows: Rows) -> str:
-    found = _under(rows, "quality/")
-    if not found:
-        return ""
-    by_image: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in found:
-        by_image.setdefault(row["image"], {})[row["case"]] = row
-    body, gains, quarters, sirens = [], [], [], []
-    for image, cases in by_image.items():
-        if not {"default", "paper inif", "quarter"} <= set(cases):
-            continue
-        default, paper, quarter = cases["default"], cases["paper inif"], cases["quarter"]
-        siren = cases.get("paper siren")
-        gains.append(default["psnr"] - paper["psnr"])
-        quarters.append(quarter["psnr"] - paper["psnr"])
-        if siren:
-            sirens.append((default["psnr"] - siren["psnr"], quarter["psnr"] - siren["psnr"]))
-        body.append([f"{default['kind']} ({image})", str(default["limit"]), *(_cell(c) for c in (default, quarter, paper, siren))])
-    if not body:
-        return ""
-    mean = statistics.fmean
-    text = [
-        "## Coordinate networks: default against the published configuration",
-        "",
-        f"Every fit stopped after {found[0]['seconds']:.0f} s. *Default* is `inif` with quantised, entropy-coded weights; "
-        "*a quarter* is the same method with a quarter of the bytes; the two last columns are `--option paper=true` (7 layers, "
-        "float32 weights, w0 90 and learned for inif, w0 30 and fixed for siren), fitted with Adamax. The authors use a learned "
-        "optimiser instead, so these columns are **not the paper's results**. One seed. PSNR in dB / SSIM.",
-        "",
-        table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"],
-              body),
-        f"Default inif gains {mean(gains):+.2f} dB on average over paper=true inif at equal bytes and time (from "
-        f"{min(gains):+.2f} to {max(gains):+.2f}); with a quarter of the bytes it is still {mean(quarters):+.2f} dB (from "
-        f"{min(quarters):+.2f}).",
-    ]
-    if sirens:
-        text.append(
-            f"Against paper=true siren, which Adamax fits far better, the gains are {mean(a for a, _ in sirens):+.2f} dB at equal "
-            f"bytes (from {min(a for a, _ in sirens):+.2f}) and {mean(b for _, b in sirens):+.2f} dB with a quarter of them (from "
-            f"{min(b for _, b in sirens):+.2f})."
-        )
-    return "\n".join([*text, ""])
-
-
-def _cell(row: dict[str, Any] | None) -> str:
-    return "" if row is None else f"{row['psnr']:.2f} / {row['ssim']:.3f}"
-
-
-def _sizes(rows: Rows) -> str:
-    found = _under(rows, "sizes/")
-    if not found:
-        return ""
-    ratios = sorted({row["ratio"] for row in found})
-    cells = {(row["image"], row["ratio"]): row for row in found}
-    body = [[image, *(_used(cells.get((image, r))) for r in ratios)] for image in sorted({row["image"] for row in found})]
-    shares = [row["used"] for row in found if row["used"] is not None]
-    return "\n".join([
-        "## Size: share of the budget used", "",
-        "Default `inif`, short fits. Percent of the allowed bytes, never above 100; in brackets the bytes of the file.", "",
-        table(["image", *(f"{r}x" for r in ratios)], body),
-        f"Lowest share {min(shares):.2%}, highest {max(shares):.2%} over {len(shares)} files.", "",
-    ])
-
-
-def _used(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return ""
-    return "refused" if row["used"] is None else f"{row['used']:.2%} ({row['bytes']})"
-
-
-def _speed(rows: Rows) -> str:
-    parts = []
-    for prefix, title, what in (
-        ("speed/train/", "Training step",
-         "65,536 points, six sine layers: ours (polynomial sine, cache-sized blocks) against plain `jnp.sin`"),
-        ("speed/decode/", "Decoder", "262,144 points, six sine layers: our numpy decoder against jitted `jnp.sin` inference"),
-    ):
-        found = sorted(_under(rows, prefix), key=lambda r: r["width"])
-        if found:
-            body = [[str(r["width"]), f"{r['ours_ms']:.0f} ms", f"{r['theirs_ms']:.0f} ms",
-                     f"{r['ratio']:.2f} ({r['low']:.2f} to {r['high']:.2f})"] for r in found]
-            parts += [f"## {title}", "", what + ".", "", table(["width", "ours", "plain", "times as fast"], body)]
-    if start := rows.get("speed/startup"):
-        parts += ["## Start-up", "", f"Whole processes: python alone {start['python']:.2f} s, `import microfield` "
-                  f"{start['import']:.2f} s, `microfield info` {start['info']:.2f} s.", ""]
-    if one := rows.get("speed/slice"):
-        parts += ["## One slice", "", f"One of {one['planes']} Z planes decodes in {one['slice_ms']:.0f} ms, "
-                  f"{one['times_its_share']:.2f} times its share of the whole decode ({one['full_ms']:.0f} ms).", ""]
-    return "\n".join(parts)
+            f"microfield {m['microfield']}; rows of `benchmarks/results.json`. Times are noisy, so ratios within one run are what "
+            "counts.\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microfield import metrics
+from microfield import accumulate, metrics, volume_similarity
 from microfield.errors import InputError
 from microfield.image import Image
 from microfield.metrics import channel_names, compare, psnr, square_errors, ssim
@@ -48,7 +49,7 @@ def test_psnr_and_ssim_equal_scikit_images(axes: str, dtype: str) -> None:
         planes = zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True)
         similarity = [
             reference.structural_similarity(
-                p.astype(float), q.astype(float),
+                p.astype(float) - x.min(), q.astype(float) - x.min(),
                 gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=data_range,
             )
             for p, q in planes
@@ -64,20 +65,143 @@ def test_psnr_and_ssim_equal_scikit_images(axes: str, dtype: str) -> None:
     assert found.max_error == max(c.max_error for c in found.channels)
 
 
-@pytest.mark.parametrize("axes", ["ZYX", "YXS", "ZCYX"])
+@pytest.mark.parametrize("axes", ["ZYX", "YXS", "ZCYX", "ZTYX"])
 def test_blocks_do_not_change_the_result(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = {"Z": 2, "Y": 200, "X": 15, "S": 3, "C": 2}
+    shape = {"Z": 6, "Y": 200, "X": 60, "S": 3, "C": 2, "T": 2}
     random = np.random.default_rng(1)
     original = random.random([shape[a] for a in axes])
     reconstruction = original + random.normal(0, 0.1, original.shape)
     image = Image(original, axes)
     known = channel_statistics(image)
-    whole = compare(image, reconstruction, statistics=known)
-    monkeypatch.setattr(metrics, "BLOCK", 1000)
-    pieces = compare(image, reconstruction, statistics=known)
-    for a, b in zip(whole.channels, pieces.channels, strict=True):
-        assert (a.psnr, a.ssim, a.max_error) == pytest.approx((b.psnr, b.ssim, b.max_error))
+    whole = compare(image, reconstruction, statistics=known, full=True)
     assert whole.ssim == pytest.approx(ssim(original, reconstruction, axes, known.range).mean())
+    assert whole.ms_ssim == pytest.approx(metrics.ms_ssim(original, reconstruction, axes, known.range).mean())
+    if "Z" in axes:
+        assert whole.ssim_3d == pytest.approx(metrics.ssim_3d(original, reconstruction, axes, known.range).mean())
+    plane = 200 * 60 * (3 if "S" in axes else 1)
+    for block, cut in ((plane, ["name"]), (plane // 3, ["name", "ms_ssim", "frc_cutoff"])):  # planes; bands of 66 rows
+        monkeypatch.setattr(accumulate, "BLOCK", block)
+        pieces = compare(image, reconstruction, statistics=known, full=True)
+        for a, b in zip(whole.channels, pieces.channels, strict=True):
+            for name in set(vars(a)) - set(cut):
+                assert getattr(a, name) == pytest.approx(getattr(b, name)), name
+            assert a.ms_ssim == pytest.approx(b.ms_ssim, abs=0.05)
+            assert a.frc_cutoff == pytest.approx(b.frc_cutoff, abs=0.05)
+
+
+def test_the_metrics_of_compare_are_those_of_arrays() -> None:
+    random = np.random.default_rng(5)
+    original = random.integers(100, 900, (120, 150)).astype(np.uint16)
+    reconstruction = np.clip(original + random.normal(0, 80, original.shape), 0, 2000).astype(np.uint16)
+    found = compare(Image(original, "YX"), reconstruction, full=True)
+    assert found.pearson == pytest.approx(metrics.pearson(original, reconstruction))
+    assert found.histogram_distance == pytest.approx(metrics.histogram_distance(original, reconstruction))
+    assert found.blocking == pytest.approx(metrics.blocking(original, reconstruction))
+    assert found.frc_cutoff == pytest.approx(2 * metrics.ring_correlation(original, reconstruction).cutoff())
+    assert found.ssim_3d is None
+    assert compare(original, reconstruction).psnr == found.psnr  # type: ignore[arg-type]
+
+
+def test_an_offset_changes_nothing() -> None:
+    random = np.random.default_rng(6)
+    original = random.integers(0, 2000, (6, 40, 50)).astype(np.uint16)
+    reconstruction = np.clip(original + random.normal(50, 200, original.shape), 0, 4000).astype(np.uint16)
+    plain = compare(Image(original, "ZYX"), reconstruction, full=True)
+    shifted = compare(Image(original + np.uint16(32768), "ZYX"), reconstruction + np.uint16(32768), full=True)
+    assert plain.ssim is not None
+    assert plain.ssim < 0.95
+    for name in vars(plain.channels[0]):
+        assert getattr(plain.channels[0], name) == pytest.approx(getattr(shifted.channels[0], name)), name
+
+
+def test_a_full_comparison_has_everything_and_a_plain_one_what_is_cheap() -> None:
+    original, reconstruction = (np.pad(a, ((0, 3), (0, 0), (0, 0)), mode="wrap") for a in pair("ZYX"))
+    image = Image(original, "ZYX")
+    full, plain = compare(image, reconstruction, full=True), compare(image, reconstruction)
+    extra = {"ssim_3d", "ms_ssim", "histogram_distance", "blocking", "frc_cutoff"}
+    for name in vars(plain.channels[0]):
+        assert (plain.channels[0].__dict__[name] is None) == (name in extra)
+        assert full.channels[0].__dict__[name] is not None
+    without = compare(image, reconstruction, full=True, ssim=False)
+    assert without.ssim is without.ssim_3d is without.ms_ssim is None
+    assert without.frc_cutoff == full.frc_cutoff
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 9), (7, 7)])
+def test_tiny_images(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(7)
+    original = random.integers(-3000, 3000, shape).astype(np.int16)
+    found = compare(Image(original, "YX"), original + np.int16(7), full=True)
+    assert found.max_error == 7
+    assert found.frc_cutoff is None
+    assert (found.pearson is None) == (original.size == 1)
+    json.dumps(found.as_dict(), allow_nan=False)
+    assert "nan" not in found.table()
+
+
+def test_a_constant_image_has_no_correlation() -> None:
+    flat = np.full((6, 64, 64), 40000, np.uint16)
+    same = compare(Image(flat, "ZYX"), flat, full=True)
+    assert same.psnr == math.inf
+    assert (same.ssim, same.ssim_3d, same.ms_ssim) == pytest.approx((1, 1, 1))
+    assert (same.histogram_distance, same.blocking) == (0, 0)
+    assert same.pearson is same.frc_cutoff is same.noise_factor is None
+    random = np.random.default_rng(8)
+    varied = random.integers(0, 60000, flat.shape).astype(np.uint16)
+    lost = compare(Image(varied, "ZYX"), flat, full=True)
+    assert lost.pearson is None
+    assert lost.frc_cutoff == 0
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e37), ("float32", 1e-37), ("float64", 1e120), ("float64", 1e-120)])
+def test_the_size_of_floats_does_not_matter(dtype: str, size: float) -> None:
+    random = np.random.default_rng(9)
+    original = random.normal(0, 1, (6, 30, 40)).astype(np.float32)
+    reconstruction = original + random.normal(0, 0.1, original.shape).astype(np.float32)
+    plain = compare(Image(original, "ZYX"), reconstruction, full=True)
+    factor = np.dtype(dtype).type(size)
+    scaled = compare(Image(original * factor, "ZYX"), reconstruction * factor, full=True)
+    assert scaled.max_error == pytest.approx(plain.max_error * size)
+    for name in ("psnr", "psnr_robust", "ssim", "ssim_3d", "ms_ssim", "nrmse", "pearson", "noise_factor",
+                 "histogram_distance", "blocking", "frc_cutoff"):  # fmt: skip
+        assert getattr(scaled, name) == pytest.approx(getattr(plain, name), rel=1e-4), name
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("ZYX", (160, 128, 128)), ("ZTYX", (20, 8, 128, 128))])
+def test_memory_follows_the_blocks_and_not_the_image(
+    axes: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accumulate, "BLOCK", 1 << 15)
+    monkeypatch.setattr(volume_similarity, "POSITIONS", 1 << 12)
+    ramp = np.broadcast_to(np.arange(128, dtype=np.uint8)[:, None], shape)
+    image = Image(ramp, axes)
+    known = channel_statistics(image)
+    compare(image, ramp, statistics=known, full=True)  # what is kept between calls
+    tracemalloc.start()
+    compare(image, ramp, statistics=known, full=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20  # one plane of doubles is 128 kB, the image in doubles 21 MB
+
+
+def test_the_rest_of_a_cut_plane_is_too_low_for_an_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(10)
+    original = random.random((140, 80))
+    reconstruction = original + random.normal(0, 0.1, original.shape)
+    reconstruction[128:] = random.random((12, 80))
+    image = Image(original, "YX")
+    whole = compare(image, reconstruction, full=True, ssim=False)
+    monkeypatch.setattr(accumulate, "BLOCK", 64 * 80)
+    bands = compare(image, reconstruction, full=True)
+    without = ms_ssim_of_bands(original, reconstruction, [(0, 64), (54, 128)], channel_statistics(image).range[0])
+    assert bands.ms_ssim == pytest.approx(without, rel=1e-3)  # the minimum subtracted is that of the image
+    assert bands.blocking == pytest.approx(whole.blocking)
+    assert compare(image, reconstruction, full=True, ssim=False).blocking == pytest.approx(whole.blocking)
+
+
+def ms_ssim_of_bands(a: npt.NDArray[Any], b: npt.NDArray[Any], rows: list[tuple[int, int]], value_range: float) -> float:
+    values = [metrics.ms_ssim(a[i:j], b[i:j], "YX", value_range)[0] for i, j in rows]
+    return float(np.average(values, weights=[j - i for i, j in rows]))
 
 
 def test_a_bright_channel_does_not_hide_a_weak_one() -> None:
@@ -177,7 +301,7 @@ def test_reading_the_reconstruction_lazily_and_once(monkeypatch: pytest.MonkeyPa
             read[key] += 1
             return np.asarray(reconstruction[key])
 
-    monkeypatch.setattr(metrics, "BLOCK", 40 * 50)
+    monkeypatch.setattr(accumulate, "BLOCK", 40 * 50)
     compare(Image(original, "ZYX"), Lazy())
     assert (read == 1).all()
 
@@ -210,6 +334,10 @@ def test_the_table_is_aligned() -> None:
     short = compare(Image(original[0, 0], "YX"), reconstruction[0, 0], ssim=False).table()
     assert len(short.splitlines()) == 2
     assert "SSIM" not in short
+    names = ("a name longer than what fits into a column", "b", "c")
+    full = compare(Image(original, "ZCYX", channel_names=names), reconstruction, full=True).table()
+    assert max(map(len, full.splitlines())) <= 132
+    assert "a name long..." in full
 
 
 def test_names_of_channels() -> None:

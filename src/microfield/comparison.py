@@ -7,12 +7,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-_HEADINGS = ("channel", "PSNR dB", "PSNR dB (0.1-99.9 %)", "SSIM", "NRMSE", "max error", "error/noise")
+_COLUMNS = (
+    ("psnr", "PSNR dB", ".2f"),
+    ("psnr_robust", "robust dB", ".2f"),
+    ("ssim", "SSIM", ".4f"),
+    ("ssim_3d", "SSIM 3-D", ".4f"),
+    ("ms_ssim", "MS-SSIM", ".4f"),
+    ("nrmse", "NRMSE", ".3g"),
+    ("pearson", "Pearson", ".4f"),
+    ("max_error", "max error", ".5g"),
+    ("noise_factor", "error/noise", ".3g"),
+    ("histogram_distance", "hist. W1", ".2g"),
+    ("blocking", "blocks", ".3f"),
+    ("frc_cutoff", "FRC", ".3f"),
+)
+_NAME_WIDTH = 14
+
+MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "histogram_distance", "blocking", "frc_cutoff")
+"""Metrics whose overall value is the mean over the channels that have one."""
 
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """The metrics of one channel.
+    """The metrics of one channel. The last five are None unless a full comparison was asked for.
 
     Attributes
     ----------
@@ -21,8 +38,15 @@ class ChannelComparison:
     psnr_robust : dB on the range from the 0.1 to the 99.9 percentile
     ssim : mean structural similarity of the YX planes, at most 1; None where it was not asked for
     nrmse : root mean square error / range
+    pearson : correlation of the grey values, -1 to 1; None where original or reconstruction is constant
     max_error : largest absolute error in grey levels
     noise_factor : root mean square error / estimated noise sigma; None where no noise is visible
+    ssim_3d : mean structural similarity of the ZYX stacks, at most 1; None with fewer than 5 planes along Z
+    ms_ssim : mean multi-scale structural similarity of the YX planes, 0 to 1
+    histogram_distance : Wasserstein-1 distance of the grey-value distributions / range, 0 where they are equal
+    blocking : strength of block edges beyond that in the original, 0 none to 1; None for planes of a few pixels
+    frc_cutoff : Fourier ring correlation of the YX planes: the share of the Nyquist frequency (0.5 cycles/pixel) up to
+        which it stays at 0.5 or above, 1 where it never falls below; None for constant or tiny planes
     """
 
     name: str
@@ -30,8 +54,14 @@ class ChannelComparison:
     psnr_robust: float
     ssim: float | None
     nrmse: float
+    pearson: float | None
     max_error: float
     noise_factor: float | None
+    ssim_3d: float | None = None
+    ms_ssim: float | None = None
+    histogram_distance: float | None = None
+    blocking: float | None = None
+    frc_cutoff: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,20 +69,27 @@ class Comparison(Mapping[str, Any]):
     """The metrics of a reconstruction: attributes and a mapping from the same names.
 
     ``psnr``, ``psnr_robust``, ``nrmse`` and ``noise_factor`` are as in `ChannelComparison`, from the mean over channels
-    of the normalised square errors; ``ssim`` is the mean and ``max_error`` the maximum over channels. ``channels`` has
-    one `ChannelComparison` each. ``file_bytes`` and ``source_bytes`` are None where unknown, and so are the ratios.
+    of the normalised square errors; ``max_error`` is the maximum over channels and the others are the mean over those
+    channels that have a value. ``channels`` has one `ChannelComparison` each. ``file_bytes`` and ``source_bytes`` are
+    None where unknown, and so are the ratios.
     """
 
     psnr: float
     psnr_robust: float
     ssim: float | None
     nrmse: float
+    pearson: float | None
     max_error: float
     noise_factor: float | None
     channels: tuple[ChannelComparison, ...]
     raw_bytes: int
     file_bytes: int | None = None
     source_bytes: int | None = None
+    ssim_3d: float | None = None
+    ms_ssim: float | None = None
+    histogram_distance: float | None = None
+    blocking: float | None = None
+    frc_cutoff: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -85,12 +122,12 @@ class Comparison(Mapping[str, Any]):
         return plain | {"channels": channels}
 
     def table(self) -> str:
-        """An aligned table with one line per channel, one for all where there are several, and the sizes."""
+        """An aligned table with one line per channel, one for all where there are several, and the sizes; 132 columns at most."""
         lines = [_cells(channel) for channel in self.channels]
         if len(self.channels) > 1:
             lines.append(_cells(self, "all"))
-        rows = [list(_HEADINGS), *lines]
-        shown = [i for i in range(len(_HEADINGS)) if any(row[i] != "-" for row in lines)]
+        rows = [["channel", *(heading for _, heading, _ in _COLUMNS)], *lines]
+        shown = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in lines)]
         widths = {i: max(len(row[i]) for row in rows) for i in shown}
         text = [
             "  ".join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in shown).rstrip() for row in rows
@@ -107,16 +144,10 @@ class Comparison(Mapping[str, Any]):
 
 
 def _cells(metrics: ChannelComparison | Comparison, name: str | None = None) -> list[str]:
-    values = (
-        (metrics.psnr, ".2f"),
-        (metrics.psnr_robust, ".2f"),
-        (metrics.ssim, ".4f"),
-        (metrics.nrmse, ".3g"),
-        (metrics.max_error, ".5g"),
-        (metrics.noise_factor, ".3g"),
-    )
-    title = name if name is not None else getattr(metrics, "name", "")
-    return [str(title), *("-" if value is None else format(value, spec) for value, spec in values)]
+    values = [(getattr(metrics, attribute), spec) for attribute, _, spec in _COLUMNS]
+    title = str(name if name is not None else getattr(metrics, "name", ""))
+    short = title if len(title) <= _NAME_WIDTH else title[: _NAME_WIDTH - 3] + "..."
+    return [short, *("-" if value is None else format(value, spec) for value, spec in values)]
 
 
 def _plain(value: Any) -> Any:

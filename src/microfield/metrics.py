@@ -1,38 +1,33 @@
-"""How near a reconstruction is to its original: PSNR, SSIM and the rest, per channel and overall.
+"""How near a reconstruction is to its original, per channel and overall, and every metric as a function of arrays.
 
 Every channel is measured on its own range (maximum - minimum in the original); overall values come from the mean of the
-channels' normalised square errors. Both arrays are read in blocks, so neither has to fit in memory.
+channels' normalised square errors. Both arrays are read once, in blocks, so neither has to fit in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.comparison import ChannelComparison, Comparison
-from microfield.errors import InputError
+from microfield.accumulate import ChannelSums, Read, check_shapes, measure
+from microfield.blocking import blocking as blocking
+from microfield.comparison import MEANS, ChannelComparison, Comparison
+from microfield.distributions import histogram_distance as histogram_distance
+from microfield.distributions import pearson as pearson
+from microfield.image import Image, as_image
+from microfield.multiscale import ms_ssim as ms_ssim
 from microfield.similarity import ssim as ssim
-from microfield.similarity import ssim_sum, ssim_window
-from microfield.statistics import (
-    BLOCK,
-    Box,
-    ChannelStatistics,
-    as_planes,
-    boxes,
-    channel_numbers,
-    channel_statistics,
-    count_invalid,
-)
+from microfield.spectral import ring_correlation as ring_correlation
+from microfield.statistics import ChannelStatistics, channel_statistics
+from microfield.volume_similarity import ssim_3d as ssim_3d
 
 if TYPE_CHECKING:
-    from microfield.image import ArrayLike, Image
+    from microfield.image import ArrayLike
 
 Floats = npt.NDArray[np.float64]
-Read = Callable[[Box], npt.NDArray[Any]]
 
 
 def psnr(mse: npt.ArrayLike, value_range: npt.ArrayLike) -> float:
@@ -53,9 +48,7 @@ def square_errors(original: Image, read_reconstruction: Read) -> Floats:
     ``read_reconstruction`` is given boxes (one slice per axis) and returns the reconstruction there. Raises InputError
     where the shapes differ or either holds NaN or infinity.
     """
-    errors = _Errors.of(original, read_reconstruction, None)
-    errors.refuse_invalid(original.name)
-    return errors.mse
+    return np.array([found.mse for found in measure(original, read_reconstruction, None, ssim=False, full=False)])
 
 
 def compare(
@@ -63,6 +56,7 @@ def compare(
     reconstruction: ArrayLike,
     *,
     ssim: bool = True,
+    full: bool = False,
     statistics: ChannelStatistics | None = None,
     file_bytes: int | None = None,
 ) -> Comparison:
@@ -71,11 +65,15 @@ def compare(
     Parameters
     ----------
     original : Image
-        What was compressed; its source size, where known, gives the second ratio.
+        What was compressed; its source size, where known, gives the second ratio. An array is taken with the axes its
+        shape suggests.
     reconstruction : array-like of the original's shape
         May be lazy: it is read once, block by block.
     ssim : bool
-        False skips SSIM, which takes most of the time.
+        False skips structural similarity in all its forms, which takes most of the time.
+    full : bool
+        True adds 3-D and multi-scale SSIM, the Fourier ring correlation, the histogram distance and block edges, for
+        about four times the time.
     statistics : ChannelStatistics, optional
         Those of the original, where the caller has them already.
     file_bytes : int, optional
@@ -85,36 +83,36 @@ def compare(
     ------
     InputError
         If the shapes differ, or either holds NaN or infinity.
+
+    Notes
+    -----
+    Every voxel counts in every metric, with these exceptions on large images. Planes above 4 Mpixel are read in bands
+    of rows: their multi-scale SSIM is that of the bands, and a last band of fewer than 64 rows counts neither there nor
+    in the ring correlation. The latter is summed over windows of at most 1024 x 1024 pixels. 3-D SSIM looks at every
+    second (third, ...) position in planes above 2^18 pixels.
     """
-    _check_shapes(original.shape, tuple(reconstruction.shape))
+    original = as_image(original)
+    check_shapes(original.shape, tuple(reconstruction.shape))
     known = statistics if statistics is not None else channel_statistics(original)
-    found = _Errors.of(original, lambda box: np.asarray(reconstruction[box]), known.range if ssim else None)
-    found.refuse_invalid(original.name)
-    names = channel_names(original)
-    similarity = found.ssim if ssim else None
+    found = measure(original, lambda box: np.asarray(reconstruction[box]), known, ssim=ssim, full=full)
+    robust = known.robust_range / known.range
+    noise = known.noise / known.range
+    normalised = np.array([sums.mse / sums.range**2 for sums in found])
     channels = tuple(
-        ChannelComparison(
-            name=names[c],
-            psnr=psnr(found.mse[c], known.range[c]),
-            psnr_robust=psnr(found.mse[c], known.robust_range[c]),
-            ssim=None if similarity is None else float(similarity[c]),
-            nrmse=float(np.sqrt(found.mse[c]) / known.range[c]),
-            max_error=float(found.largest[c]),
-            noise_factor=_noise_factor(found.mse[c : c + 1], known.noise[c : c + 1]),
-        )
-        for c in range(len(names))
+        _channel(name, sums, float(normalised[c]), float(robust[c]), float(noise[c]))
+        for c, (name, sums) in enumerate(zip(channel_names(original), found, strict=True))
     )
     return Comparison(
-        psnr=psnr(found.mse, known.range),
-        psnr_robust=psnr(found.mse, known.robust_range),
-        ssim=None if similarity is None else float(similarity.mean()),
-        nrmse=float(np.sqrt(np.mean(found.mse / known.range**2))),
-        max_error=float(found.largest.max()),
-        noise_factor=_noise_factor(found.mse, known.noise),
+        psnr=psnr(normalised, 1.0),
+        psnr_robust=psnr(normalised, robust),
+        nrmse=float(np.sqrt(normalised.mean())),
+        max_error=max(channel.max_error for channel in channels),
+        noise_factor=_noise_factor(normalised, noise),
         channels=channels,
         raw_bytes=original.nbytes,
         file_bytes=file_bytes,
         source_bytes=original.source_bytes,
+        **{name: _mean([getattr(channel, name) for channel in channels]) for name in MEANS},
     )
 
 
@@ -135,82 +133,38 @@ def channel_names(image: Image) -> list[str]:
     return names
 
 
-class _Errors:
-    """Running sums of one pass over original and reconstruction; every array has shape ``(channels,)``."""
+def _channel(name: str, sums: ChannelSums, normalised: float, robust: float, noise: float) -> ChannelComparison:
+    """Metrics of a channel from its sums; the mean square error, robust range and noise come in units of the range."""
+    return ChannelComparison(
+        name=name,
+        psnr=psnr(normalised, 1.0),
+        psnr_robust=psnr(normalised, robust),
+        ssim=_value(sums.similarity),
+        nrmse=math.sqrt(normalised),
+        pearson=_value(sums.correlation),
+        max_error=sums.max_error,
+        noise_factor=_noise_factor(np.array([normalised]), np.array([noise])),
+        ssim_3d=_value(sums.stacks),
+        ms_ssim=_value(sums.scales),
+        histogram_distance=_value(sums.values),
+        blocking=_value(sums.steps),
+        frc_cutoff=sums.frc_cutoff,
+    )
 
-    def __init__(self, channels: int) -> None:
-        self.squares = np.zeros(channels)
-        self.count = np.zeros(channels, np.int64)
-        self.largest = np.zeros(channels)
-        self.similarity = np.zeros(channels)
-        self.positions = np.zeros(channels, np.int64)
-        self.invalid = np.zeros((2, 2), np.int64)  # original, reconstruction; NaN, infinite
 
-    @classmethod
-    def of(cls, original: Image, read: Read, ssim_range: Floats | None) -> _Errors:
-        """Measure all of an image; SSIM only where the channels' ranges are given."""
-        errors = cls(original.layout.channels)
-        weights = tuple(ssim_window(original.sizes[axis]) for axis in "YX")
-        overlap = 0 if ssim_range is None else len(weights[0]) - 1
-        for numbers, a, b, seen in _blocks(original, read, overlap):
-            counts = np.array([count_invalid(a[..., seen:, :]), count_invalid(b[..., seen:, :])])
-            errors.invalid += counts
-            if errors.invalid.any():  # nothing measured will be kept; go on only to count
-                continue
-            for number, x, y in zip(numbers, a, b, strict=True):
-                errors._add(number, x[:, seen:], y[:, seen:])
-                if ssim_range is not None:
-                    total, count = ssim_sum(x, y, float(ssim_range[number]), (weights[0], weights[1]))
-                    errors.similarity[number] += total
-                    errors.positions[number] += count
-        return errors
-
-    def _add(self, number: int, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> None:
-        error = a.astype(np.float64) - b
-        self.squares[number] += np.vdot(error, error)
-        self.count[number] += error.size
-        self.largest[number] = max(self.largest[number], error.max(), -error.min())
-
+class _Sums(Protocol):
     @property
-    def mse(self) -> Floats:
-        return self.squares / self.count
-
-    @property
-    def ssim(self) -> Floats:
-        return self.similarity / self.positions
-
-    def refuse_invalid(self, name: str) -> None:
-        """Raise InputError where there was NaN or infinity."""
-        for which, (nan, infinite) in zip((name, "the reconstruction"), self.invalid.tolist(), strict=True):
-            if nan or infinite:
-                raise InputError(
-                    f"{which} holds {nan} NaN and {infinite} infinite values, which have no error; "
-                    "replace them in both images before comparing."
-                )
+    def value(self) -> float | None: ...
 
 
-def _blocks(
-    original: Image, read: Read, overlap: int
-) -> Iterator[tuple[list[int], npt.NDArray[Any], npt.NDArray[Any], int]]:
-    """Channel numbers, both arrays as ``(channels, planes, Y, X)``, and how many of their rows came before.
-
-    A band of rows that does not start a plane repeats ``overlap`` rows, so that windows across the seam are counted.
-    """
-    layout, y = original.layout, original.axes.index("Y")
-    for box in boxes(layout, BLOCK):
-        seen = min(overlap, box[y].start)
-        wide = (*box[:y], slice(box[y].start - seen, box[y].stop), *box[y + 1 :])
-        a, b = original.read(wide), read(wide)
-        _check_shapes(a.shape, b.shape)
-        yield channel_numbers(layout, box), as_planes(a, layout.axes), as_planes(b, layout.axes), seen
+def _value(sums: _Sums | None) -> float | None:
+    return None if sums is None else sums.value
 
 
-def _check_shapes(original: tuple[int, ...], reconstruction: tuple[int, ...]) -> None:
-    if original != reconstruction:
-        raise InputError(
-            f"the original has shape {original} and the reconstruction {reconstruction}; "
-            "only arrays of one shape can be compared."
-        )
+def _mean(values: list[float | None]) -> float | None:
+    """Mean over the channels that have a value; None without any."""
+    given = [value for value in values if value is not None]
+    return sum(given) / len(given) if given else None
 
 
 def _noise_factor(mse: Floats, noise: Floats) -> float | None:

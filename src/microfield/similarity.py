@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ from microfield.errors import InputError
 from microfield.statistics import as_planes
 
 Floats = npt.NDArray[np.float64]
+Moments = tuple[Floats, Floats, Floats, Floats]
+"""Weighted means under the window: of x, of y, of x^2 + y^2 and of x y."""
 
 SIGMA = 1.5
 """Standard deviation of the window in pixels."""
 RADIUS = 5
 """The window reaches 3.5 standard deviations: 11 x 11 pixels."""
+_STRIP = 1 << 16
+"""Pixels whose moments are computed at once: they stay in cache, and memory does not grow with the plane."""
+_MIN_ROWS = 48
 
 
 def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.ArrayLike) -> Floats:
@@ -24,11 +30,16 @@ def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.Ar
     Parameters
     ----------
     a, b : arrays of one shape
-        Original and reconstruction.
+        Original and reconstruction, finite.
     axes : str
         One letter of ``TCZYXS`` per array axis.
     data_range : float or array of shape ``(channels,)``
-        Range of the channels in grey levels.
+        Range of the channels in grey levels, positive.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
 
     Notes
     -----
@@ -36,43 +47,107 @@ def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.Ar
     similarity", IEEE Transactions on Image Processing 13 (2004), section III.B, with a Gaussian window of sigma 1.5,
     K1 = 0.01 and K2 = 0.03, over the positions where the window lies inside the plane. In a plane smaller than the
     window, the window shrinks to the largest odd size that fits.
+
+    The smallest value of the original channel is subtracted from both first. The luminance term compares means relative
+    to their size, and would be 1 for any error in an image on a large offset, such as a camera's or +32768.
+    """
+    values = []
+    for x, y, value_range in channel_stacks(a, b, axes, data_range):
+        measure = PlaneSimilarity(x.shape[1:], value_range)
+        for one, other in zip(x, y, strict=True):
+            measure.add(one, other)
+        values.append(measure.value)
+    return np.array(values)
+
+
+def channel_stacks(
+    a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.ArrayLike
+) -> Iterator[tuple[Floats, Floats, float]]:
+    """For every channel its planes in both images, float64 above the original's minimum, and its range.
+
+    Planes have shape ``(planes, Y, X)``. Raises InputError where the shapes differ.
     """
     if a.shape != b.shape:
         raise InputError(f"SSIM compares arrays of one shape, not {a.shape} with {b.shape}.")
     first, second = as_planes(a, axes), as_planes(b, axes)
-    ranges = np.broadcast_to(np.asarray(data_range, np.float64), first.shape[:1])
-    weights = ssim_window(first.shape[2]), ssim_window(first.shape[3])
-    sums = [ssim_sum(x, y, r, weights) for x, y, r in zip(first, second, ranges, strict=True)]
-    return np.array([total / count for total, count in sums])
+    for x, y, value_range in zip(first, second, np.broadcast_to(np.asarray(data_range, float), first.shape[:1]), strict=True):
+        low = float(x.min())
+        yield x.astype(np.float64) - low, y.astype(np.float64) - low, float(value_range)
 
 
-def ssim_window(extent: int) -> Floats:
+class PlaneSimilarity:
+    """Running mean of the SSIM of planes of one shape ``(Y, X)``, whose range is ``value_range``."""
+
+    def __init__(self, shape: tuple[int, ...], value_range: float) -> None:
+        self.weights, self.value_range = window(shape[-2:]), value_range
+        self.total, self.count = 0.0, 0
+
+    def add(self, x: Floats, y: Floats) -> None:
+        """Count a plane, or a band of its rows that starts where the windows of the last one ended."""
+        for _, moments in moments_in_strips(x, y, self.weights):
+            values = similarity(moments, self.value_range)
+            self.total += float(values.sum())
+            self.count += values.size
+
+    @property
+    def value(self) -> float:
+        """The mean over all positions of the window."""
+        return self.total / self.count
+
+
+def axis_window(extent: int) -> Floats:
     """Weights of the Gaussian window along an axis, summing to 1; at most as many as the axis is long."""
     radius = min(RADIUS, (extent - 1) // 2)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     return np.asarray(weights / weights.sum())
 
 
-def ssim_sum(
-    a: npt.NDArray[Any], b: npt.NDArray[Any], value_range: float, weights: tuple[Floats, Floats]
-) -> tuple[float, int]:
-    """Sum and number of the SSIM values of planes of shape ``(planes, Y, X)``."""
+def window(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Weights of the window along Y and X in planes of shape ``(Y, X)``."""
+    return axis_window(shape[0]), axis_window(shape[1])
+
+
+def moments_in_strips(x: Floats, y: Floats, weights: tuple[Floats, Floats]) -> Iterator[tuple[int, Moments]]:
+    """Moments at every position where the window fits into the plane: first row and maps, strip after strip."""
+    extra = len(weights[0]) - 1
+    step = max(_MIN_ROWS, _STRIP // x.shape[1])
+    rows = x.shape[0] - extra
+    for start in range(0, rows, step):
+        strip = slice(start, min(start + step, rows) + extra)
+        p, q = x[strip], y[strip]
+        yield start, (_blur(p, weights), _blur(q, weights), _blur(p * p + q * q, weights), _blur(p * q, weights))
+
+
+def similarity(moments: Moments, value_range: float) -> Floats:
+    """SSIM at every position: luminance times contrast and structure."""
+    mean_x, mean_y, mean_squares, mean_product = moments
     c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
-    total, count = 0.0, 0
-    for one, other in zip(a, b, strict=True):  # plane by plane: the intermediate arrays stay in cache
-        x, y = one.astype(np.float64), other.astype(np.float64)
-        mean_x, mean_y, mean_squares, mean_product = (_blur(v, weights) for v in (x, y, x * x + y * y, x * y))
-        products, squares = mean_x * mean_y, mean_x**2 + mean_y**2
-        upper = (2 * products + c1) * (2 * (mean_product - products) + c2)
-        lower = (squares + c1) * (mean_squares - squares + c2)
-        total += float((upper / lower).sum())
-        count += upper.size
-    return total, count
+    products, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+    upper = (2 * products + c1) * (2 * (mean_product - products) + c2)
+    lower = (squares + c1) * (mean_squares - squares + c2)
+    return np.asarray(upper / lower)
+
+
+def structure(moments: Moments, value_range: float) -> Floats:
+    """The contrast and structure factor of SSIM at every position."""
+    mean_x, mean_y, mean_squares, mean_product = moments
+    c2 = (0.03 * value_range) ** 2
+    covariance, variances = mean_product - mean_x * mean_y, mean_squares - mean_x**2 - mean_y**2
+    return np.asarray((2 * covariance + c2) / (variances + c2))
 
 
 def _blur(plane: Floats, weights: tuple[Floats, Floats]) -> Floats:
     """Weighted mean under the window at every position where it fits."""
-    rows = plane.shape[0] - len(weights[0]) + 1
-    tall = sum((w * plane[k : k + rows] for k, w in enumerate(weights[0])), np.zeros(()))
-    columns = plane.shape[1] - len(weights[1]) + 1
-    return np.asarray(sum((w * tall[:, k : k + columns] for k, w in enumerate(weights[1])), np.zeros(())))
+    return _blur_rows(_blur_rows(plane, weights[0]).T, weights[1]).T
+
+
+def _blur_rows(plane: Floats, weights: Floats) -> Floats:
+    """Weighted mean of neighbouring rows; the weights are symmetric, so rows are added before they are weighed."""
+    rows, radius = plane.shape[0] - len(weights) + 1, len(weights) // 2
+    total = plane[radius : radius + rows] * weights[radius]
+    pair = np.empty_like(total)
+    for k in range(radius):
+        np.add(plane[k : k + rows], plane[2 * radius - k : 2 * radius - k + rows], out=pair)
+        pair *= weights[k]
+        total += pair
+    return np.asarray(total)

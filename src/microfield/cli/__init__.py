@@ -1,4 +1,4 @@
-"""The command line: ``microfield compress | decompress | info | verify | methods | compare``."""
+"""The command line: ``microfield compress | decompress | info | verify | methods | compare | bench``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from microfield.cli import compare, compress, decompress, inspect
+from microfield.cli import bench, compare, compress, decompress, inspect
 from microfield.errors import MicrofieldError, UsageError
 
 
@@ -53,6 +53,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"microfield {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (compress, decompress, inspect, compare):
+    for module in (compress, decompress, inspect, compare, bench):
         module.add_to(commands)
     return parser

@@ -1,10 +1,20 @@
-"""``microfield compare``: measure a reconstruction against its original."""
+"""``microfield compare``: measure a reconstruction against its original, and write the report."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microfield.cli.progress import ProgressLine
+from microfield.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from microfield.comparison import Comparison
+    from microfield.image import Image
+    from microfield.study.outcome import Downstream
 
 
 def add_to(commands: Any) -> None:
@@ -12,26 +22,90 @@ def add_to(commands: Any) -> None:
     p = commands.add_parser("compare", help="measure a reconstruction against its original")
     p.add_argument("original", metavar="ORIGINAL")
     p.add_argument("reconstruction", metavar="RECONSTRUCTION", help="a .mfield file or an image")
+    p.add_argument("--report", metavar="OUT.html", help="write a page with pictures, curves, tables and a verdict")
+    p.add_argument("--labels", metavar="LABELS", help="image of ground-truth labels to judge objects and traces by")
+    p.add_argument("--full", action="store_true", help="all metrics, and the analysis of objects, traces and colocalisation")
     p.add_argument("--axes", help="axes of the original, as in compress")
     p.add_argument("--scene")
     p.add_argument("--channel")
-    p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
+    p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
+    p.add_argument("--json", action="store_true", help="print everything as JSON")
     p.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the comparison."""
-    from microfield.io import open_image
+    """Print the comparison, and write the report where one is asked for."""
+    if arguments.no_ssim and (arguments.full or arguments.report):
+        raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
+    original, reconstruction, file = _images(arguments)
+    labels = _labels(arguments)
+    line = ProgressLine(Path(arguments.original).name)
+    try:
+        comparison, downstream = _measure(arguments, original, reconstruction, file, labels, line)
+    finally:
+        line.close()
+    if arguments.json:
+        analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
+        print(json.dumps(comparison.as_dict() | analysis))
+    else:
+        print(comparison.table())
+        if downstream is not None:
+            print(f"\n{downstream.table()}")
+    return 0
+
+
+def _measure(
+    arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
+    progress: Callable[[float, str], None],
+) -> tuple[Comparison, Downstream | None]:
+    if arguments.report:
+        from microfield.study.report import write_report
+
+        evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
+                                not_labels=arguments.not_labels, progress=progress)
+        return evidence.comparison, evidence.downstream
     from microfield.metrics import compare
+    from microfield.statistics import looks_like_labels
+
+    if not arguments.not_labels and looks_like_labels(original):
+        raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; "
+                         "give the image itself (labels go to --labels), or --not-labels if it is one.")
+    size = None if file is None else file.file_bytes
+    progress(0.0, "metrics")
+    if not (arguments.full or labels is not None):
+        return compare(original, reconstruction, ssim=not arguments.no_ssim, file_bytes=size), None
+    from microfield.study.downstream import judge
+    from microfield.study.report.pair import make_pair
+
+    pair = make_pair(original, reconstruction, file)  # both passes read the same arrays, decoded once
+    comparison = compare(pair.original, pair.reconstruction, ssim=not arguments.no_ssim, full=arguments.full,
+                         statistics=pair.statistics, file_bytes=size)
+    analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True,
+                     progress=lambda fraction, message: progress(0.5 + 0.5 * fraction, message))
+    return comparison, analysis
+
+
+def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
+    """Original, reconstruction, and the microfield file behind it, where it is one."""
+    from microfield.io import open_image
     from microfield.reader import open_file
+    from microfield.study.report.pair import check_match
 
     original = open_image(arguments.original, axes=arguments.axes and arguments.axes.upper(), scene=arguments.scene,
                           channel=arguments.channel)
     if arguments.reconstruction.endswith(".mfield"):
         f = open_file(arguments.reconstruction)
-        result = compare(original, f, ssim=not arguments.no_ssim, file_bytes=f.file_bytes)
-    else:
-        result = compare(original, open_image(arguments.reconstruction).data, ssim=not arguments.no_ssim)
-    print(json.dumps(result.as_dict()) if arguments.json else result.table())
-    return 0
+        return original, f, f
+    image = open_image(arguments.reconstruction)
+    # Arrays without axes of their own, and files whose axes are overruled, take those of the original.
+    bare = Path(arguments.reconstruction).suffix.lower() in (".npy", ".npz")
+    if not bare and not arguments.axes:
+        check_match(original, image)
+    return original, image.data, None
+
+
+def _labels(arguments: argparse.Namespace) -> Any:
+    from microfield.io import open_image
+
+    return None if arguments.labels is None else open_image(arguments.labels)

@@ -41,6 +41,7 @@ class Intensities:
         low = channels.min(axis=1).astype(np.float64)
         high = channels.max(axis=1).astype(np.float64)
         wanted = (high - low) / channel_range * np.sqrt(weights / weights.max())
+        wanted /= max(1.0, float(wanted.max()))
         codes = np.clip(np.rint(-GAINS_PER_OCTAVE * np.log2(np.maximum(wanted, 1e-30))), 0, 255)
         return cls(low, high, 2 ** (-codes / GAINS_PER_OCTAVE))
 
@@ -101,7 +102,8 @@ class Intensities:
         coded = int((~constant).sum())
         high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
         if flags & 2:
-            gain[~constant] = 2.0 ** (-np.frombuffer(take.next(coded), np.uint8) / GAINS_PER_OCTAVE)
+            codes = np.frombuffer(take.next(coded), np.uint8).astype(np.float64)
+            gain[~constant] = 2.0 ** (-codes / GAINS_PER_OCTAVE)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (high[~constant] > low[~constant]).all()):
             raise FormatError("the intensity mapping of a part is not a range.")
         return cls(low, high, gain), take.rest()

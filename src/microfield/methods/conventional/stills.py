@@ -223,7 +223,7 @@ class Avif(Colour8):
         """One file."""
         import imagecodecs
 
-        return bytes(imagecodecs.avif_encode(picture, level=round(knob), speed=max(0, 9 - effort), bitspersample=10,
+        return bytes(imagecodecs.avif_encode(picture, level=round(knob), speed=max(0, 11 - effort), bitspersample=10,
                                              pixelformat="420"))
 
     @classmethod

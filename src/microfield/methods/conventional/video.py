@@ -89,11 +89,16 @@ class Video(ConventionalMethod):
         """Frames, each a list of its planes."""
         peak = (1 << self.depth) - 1
         codes = np.clip(np.rint(sheets * np.float32(peak * gain)), 0, peak).astype(np.uint16)
-        pad = [(0, max(-(-n // 2) * 2, LEAST) - n) for n in codes.shape[2:]]
+        pad = [(0, padded - n) for padded, n in zip(self.padded(*codes.shape[2:]), codes.shape[2:], strict=True)]
         codes = np.pad(codes, [(0, 0), (0, 0), *pad], mode="edge")
         if arrangement.packing == COLOUR:
             return [[self._chroma(plane) if i else plane for i, plane in enumerate(frame)] for frame in codes.swapaxes(0, 1)]
         return [[plane] for sheet in codes for plane in sheet]
+
+    @classmethod
+    def padded(cls, y: int, x: int) -> tuple[int, int]:
+        """Extent of the pictures of a film: even, and not below what encoders take."""
+        return max(y + y % 2, LEAST), max(x + x % 2, LEAST)
 
     @classmethod
     def _chroma(cls, plane: Codes) -> Codes:
@@ -124,6 +129,8 @@ class Video(ConventionalMethod):
         for number, picture in enumerate(_decode(data[at:], cls.decoders, (y, x))):
             if number >= count:
                 raise FormatError(f"a film of {cls.name} has more than its {count} frames.")
+            if (picture.height, picture.width) != cls.padded(y, x):
+                raise FormatError(f"a film of {cls.name} is {picture.height} x {picture.width} pixels instead of {y} x {x}.")
             planes = _planes(picture, film.shape[1])
             film[number, 0] = planes[0][:y, :x]
             for i, plane in enumerate(planes[1:], 1):
@@ -149,6 +156,12 @@ class Hevc(Video):
     grey_format: ClassVar[str] = "gray12le"
     colour_format: ClassVar[str] = "yuv444p12le"
     subsampling: ClassVar[int] = 1
+
+    @classmethod
+    def padded(cls, y: int, x: int) -> tuple[int, int]:
+        """As for any film; besides, x265 ends the process on more than one frame of 34 to 48 pixels width."""
+        height, width = super().padded(y, x)
+        return height, 50 if 32 < width < 50 else width
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
         """x265 with everything off that serves the eye rather than the error."""

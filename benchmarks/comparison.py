@@ -1,0 +1,111 @@
+"""The standing comparison: every listed image, every method, ratios 32 to 512, by the machinery of `microfield bench`.
+
+Files and full rows stay in a folder of the user's choice; what the results page needs is kept rounded in
+``comparison.jsonl``. What that file holds is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.compact import RowKey, Store
+from benchmarks.images import Listed, listed
+from microfield.budget import Budget
+from microfield.methods import names
+from microfield.study import bench, rows
+from microfield.study.bench import BenchImage, Plan
+
+METHODS = (
+    "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "avif", "webp", "lerc", "zfp", "sz3", "tthresh",
+    "downsample",
+)
+"""Compared where they are registered and their libraries are installed."""
+RATIOS = (32.0, 64.0, 128.0, 256.0, 512.0)
+FITTED = ("field", "inif", "siren")
+"""Methods whose encode is a fit that can be stopped: these get the time limit, the others need none."""
+MEASURES = ("quality", "downstream")
+EFFORT, SEED = 5, 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare and where.
+
+    Attributes
+    ----------
+    data : folder with the images
+    files : folder for compressed files and full rows
+    seconds : time limit of every fit of a network
+    jobs : worker processes of the codecs; with more than one, times are those of a busy machine
+    only : names ``comparison/IMAGE/METHOD/`` must begin so
+    """
+
+    data: Path
+    files: Path
+    seconds: float
+    only: str = ""
+    again: bool = False
+    measures: tuple[str, ...] = MEASURES
+    jobs: int = 1
+
+    def groups(self) -> Iterator[tuple[Listed, tuple[str, ...]]]:
+        """Images and methods that run together, in their order: fits use all cores and so run one at a time, at the end."""
+        here = [m for m in METHODS if m in names()]
+        for methods in ([m for m in here if m not in FITTED], *([m] for m in here if m in FITTED)):
+            for image in listed().values():
+                chosen = tuple(m for m in methods if f"comparison/{image.name}/{m}/".startswith(self.only))
+                if chosen:
+                    yield image, chosen
+
+
+def run(comparison: Comparison, store: Store) -> None:
+    """Run what is missing; the store is saved after every image and method."""
+    groups = list(comparison.groups())
+    checked: set[str] = set()
+    for number, (image, methods) in enumerate(groups, 1):
+        if not (comparison.data / image.file).exists():
+            print(f"comparison: {image.file} is not in the folder, left out", flush=True)
+            continue
+        for budgets, together in _missing(comparison, store, image, methods).items():
+            if image.name not in checked:
+                image.check(comparison.data)
+                checked.add(image.name)
+            print(f"[{number}/{len(groups)}] comparison/{image.name}: {', '.join(together)}", flush=True)
+            for row in bench.run(_plan(comparison, image, tuple(together), budgets), _say):
+                store.add(row)
+            store.save()
+
+
+def _missing(comparison: Comparison, store: Store, image: Listed, methods: tuple[str, ...],
+             ) -> dict[tuple[Budget, ...], list[str]]:
+    """Budgets that are missing, and the methods that miss just these."""
+    found: dict[tuple[Budget, ...], list[str]] = {}
+    for method in methods:
+        budgets = tuple(Budget("ratio", r) for r in RATIOS if comparison.again or not _done(comparison, store, image, method, r))
+        if budgets:
+            found.setdefault(budgets, []).append(method)
+    return found
+
+
+def _say(row: dict[str, Any], done: int, total: int) -> None:
+    print(f"  {done}/{total} {rows.one_line(row)}", flush=True)
+
+
+def _done(comparison: Comparison, store: Store, image: Listed, method: str, ratio: float) -> bool:
+    found = store.rows.get(RowKey(image.name, method, ratio))
+    if found is None or found["status"] == "failed":
+        return False
+    return found["status"] != "ok" or set(comparison.measures) <= set(found["measures"])
+
+
+def _plan(comparison: Comparison, image: Listed, methods: tuple[str, ...], budgets: tuple[Budget, ...]) -> Plan:
+    labels = comparison.data / image.labels if image.labels else None
+    return Plan(
+        images=(BenchImage(comparison.data / image.file, image.name, image.kind, labels),), methods={m: {} for m in methods},
+        budgets=budgets, out=comparison.files, effort=EFFORT, seed=SEED, measures=comparison.measures, again=comparison.again,
+        time_limit=comparison.seconds if set(methods) & set(FITTED) else None,
+        jobs=1 if set(methods) & set(FITTED) else comparison.jobs,
+    )

@@ -1,0 +1,188 @@
+"""``microfield bench``: images x methods x budgets, one row a run."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microfield.cli.compress import _expand, _seconds, stem
+from microfield.cli.progress import ProgressLine
+from microfield.errors import UsageError
+
+if TYPE_CHECKING:
+    from microfield.budget import Budget
+    from microfield.study.bench import BenchImage, Plan
+    from microfield.study.rows import Row
+
+RATIOS = "64,128,256,512"
+LABEL_ENDINGS = ("_labels", "_mask")
+"""How files of ground-truth labels are named after their image, for ``--labels auto``."""
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    p = commands.add_parser(
+        "bench", help="compare methods on your own images",
+        description="Compress every image with every method at every budget and measure what was lost. Finished runs are "
+                    "kept in DIR and skipped the next time.",
+    )
+    p.add_argument("paths", nargs="+", metavar="IMAGE")
+    p.add_argument("--methods", required=True, help="such as inif,hevc,av1 (see `microfield methods`)")
+    p.add_argument("--ratios", help=f"compression ratios (default {RATIOS}, unless --psnr is given)")
+    p.add_argument("--psnr", help="qualities to reach in dB, such as 35,40")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for rows, files and the page")
+    p.add_argument("--option", action="append", default=[], metavar="METHOD:KEY=VALUE", help="option of one method")
+    p.add_argument("--effort", type=int, default=5, help="0 to 9 (default 5)")
+    p.add_argument("--time-limit", help="longest time of every fit of a network, such as 60s or 2min")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--axes", help="axes of the images, as in compress")
+    p.add_argument("--measures", default="quality", help="of quality, full, downstream (default quality)")
+    p.add_argument("--labels", action="append", default=[], metavar="IMAGE=LABELS|auto",
+                   help="ground truth for downstream; auto takes NAME_labels or NAME_mask beside each image")
+    p.add_argument("--anchor", help="method that the others are compared with (default: av1, hevc, sperr or inif)")
+    p.add_argument("--jobs", type=int, default=1, help="processes at once (default 1: times are then comparable)")
+    p.add_argument("--again", action="store_true", help="run anew what is done already")
+    p.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the bench and print its summary."""
+    from microfield.study import bench, summary
+    from microfield.study.bench_files import write_all
+    from microfield.study.rows import title
+
+    plan = _plan(arguments)
+    if arguments.anchor and arguments.anchor not in plan.methods:
+        raise UsageError(f"--anchor {arguments.anchor} is not one of the methods {', '.join(plan.methods)}.")
+    show = _Shown()
+    try:
+        rows = bench.run(plan, show.row, show.progress)
+    finally:
+        show.close()
+        notes = write_all(plan.out, arguments.anchor)
+    anchor = summary.anchor_of(rows, arguments.anchor)
+    print(summary.text(summary.lines(rows, anchor), anchor))
+    for row in rows:
+        if row["status"] != "ok":
+            print(f"{row['status']}: {title(row)}: {row['message']}")
+    for note in notes:
+        print(note)
+    print(f"{len(rows)} runs; {plan.out / 'index.html'}, rows.csv")
+    return 1 if any(row["status"] in ("failed", "refused") for row in rows) else 0
+
+
+class _Shown:
+    """Progress on a terminal: the run in work on one line, finished runs above it."""
+
+    def __init__(self) -> None:
+        self.line = ProgressLine("")
+
+    def progress(self, name: str, fraction: float, message: str) -> None:
+        if self.line.title != name:
+            self.close()
+            self.line = ProgressLine(name)
+        self.line(fraction, message)
+
+    def row(self, row: Row, done: int, total: int) -> None:
+        from microfield.study.rows import one_line
+
+        self.close()
+        if self.line.active:
+            print(f"[{done}/{total}] {one_line(row)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    from microfield.study.bench import Plan
+    from microfield.study.measures import without_repeats
+
+    methods = _words(arguments.methods, "--methods")
+    return Plan(
+        images=_images(_expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
+        budgets=_budgets(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
+        time_limit=_seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
+        measures=without_repeats(_words(arguments.measures, "--measures")), jobs=arguments.jobs, again=arguments.again,
+    )
+
+
+def _words(text: str, flag: str) -> list[str]:
+    words = list(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
+    if not words:
+        raise UsageError(f"{flag} {text!r} names nothing.")
+    return words
+
+
+def _budgets(ratios: str | None, psnr: str | None) -> tuple[Budget, ...]:
+    from microfield.budget import Budget
+
+    if ratios is None and psnr is None:
+        ratios = RATIOS
+    asked = [("ratio", word) for word in _words(ratios, "--ratios")] if ratios is not None else []
+    asked += [("psnr", word) for word in _words(psnr, "--psnr")] if psnr is not None else []
+    return tuple(dict.fromkeys(Budget.of(**{kind: word}) for kind, word in asked))
+
+
+def _options(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
+    """Options of every method from ``METHOD:KEY=VALUE``."""
+    options: dict[str, dict[str, str]] = {method: {} for method in methods}
+    for item in given:
+        method, colon, rest = item.partition(":")
+        key, equals, value = rest.partition("=")
+        if not colon or not equals:
+            raise UsageError(f"--option {item!r} must look like METHOD:key=value.")
+        if method not in options:
+            raise UsageError(f"--option {item!r} is for a method that is not in --methods {','.join(methods)}.")
+        options[method][key.strip()] = value.strip()
+    return options
+
+
+def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
+    """The images with their names and labels; with ``--labels auto`` the label files among them are no images."""
+    from microfield.study.bench import BenchImage
+
+    given = _given_labels([item for item in labels if item != "auto"])
+    found = {path: given.get(path) for path in dict.fromkeys(paths)}
+    if "auto" in labels:
+        found = {path: one or _beside(path) for path, one in found.items()}
+        taken = {one.resolve() for one in found.values() if one is not None}
+        found = {path: one for path, one in found.items() if Path(path).resolve() not in taken and not _is_labels(path)}
+    unknown = sorted(set(given) - set(found))
+    if unknown:
+        raise UsageError(f"--labels names {unknown[0]}, which is not one of the images.")
+    stems = [stem(path) for path in found]
+    names = [s if stems.count(s) == 1 else f"{Path(p).resolve().parent.name}/{s}" for p, s in zip(found, stems, strict=True)]
+    for name, path in zip(names, found, strict=True):
+        if names.count(name) > 1:
+            raise UsageError(f"two images are called {name}, {path} and another one; rename one or bench them apart.")
+    return tuple(BenchImage(Path(p), name, labels=found[p]) for p, name in zip(found, names, strict=True))
+
+
+def _given_labels(items: list[str]) -> dict[str, Path]:
+    given = {}
+    for item in items:
+        image, equals, labels = item.partition("=")
+        if not equals or not image or not labels:
+            raise UsageError(f"--labels {item!r} must look like IMAGE=LABELS, or be auto.")
+        given[image] = Path(labels)
+    return given
+
+
+def _is_labels(path: str) -> bool:
+    """Whether a file is named as the labels of an image that lies beside it."""
+    name = stem(path)
+    return any(name.endswith(ending) and _named(Path(path), name.removesuffix(ending)) for ending in LABEL_ENDINGS)
+
+
+def _beside(path: str) -> Path | None:
+    """The file of labels that is named after an image."""
+    return next((f for ending in LABEL_ENDINGS if (f := _named(Path(path), stem(path) + ending)) is not None), None)
+
+
+def _named(beside: Path, name: str) -> Path | None:
+    """A file of this stem in the same folder."""
+    return next((f for f in sorted(beside.parent.glob(f"{glob.escape(name)}.*")) if stem(f.name) == name), None)

@@ -1,0 +1,1 @@
+"""Studies: benchmarks, the analysis that follows an experiment, and reports."""

@@ -1,0 +1,247 @@
+"""Whether the analysis that follows sees the same: segmentation, counting, spots, traces and colocalisation of both images.
+
+Every choice (segmenter, polarity, regions) is made on the original; every threshold is found on each image by itself, as a
+user's pipeline would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import InputError
+from microfield.image import Image
+from microfield.statistics import looks_like_labels
+from microfield.study.choice import choose_segmenter, telling_plane, typical_radius
+from microfield.study.colocalisation import Colocalisation, PairColocalisation, colocalise, prepare
+from microfield.study.filters import as_field, widths
+from microfield.study.objects import Labels, Matching, as_labels, label_objects, match, pool
+from microfield.study.outcome import ChannelDownstream, Downstream
+from microfield.study.sample import Sample, take
+from microfield.study.segmentation import SEGMENTERS, agreement
+from microfield.study.spots import SpotMatching, find_spots, match_spots
+from microfield.study.traces import SHORTEST, compare_traces, counts_over_time, region_means
+
+__all__ = ["ChannelDownstream", "Downstream", "judge"]
+
+Array = npt.NDArray[Any]
+Progress = Callable[[float, str], None]
+
+MIN_SIZE = {"filament": 16, "spots": 4}
+"""Smallest object in pixels."""
+MIN_RADIUS = 1 / 3
+"""The smallest object of the others is a disc or ball of this share of the typical radius, but at least 16 pixels."""
+
+
+def judge(
+    original: Image,
+    reconstruction: Any,
+    *,
+    labels: Any = None,
+    progress: Progress | None = None,
+    max_voxels: int = 2**23,
+    not_labels: bool = False,
+) -> Downstream:
+    """Analyse original and reconstruction alike and compare what comes out.
+
+    Parameters
+    ----------
+    original : Image
+    reconstruction : array-like of the original's shape
+        Anything with a shape and slicing: a MicrofieldFile, an array, an Image.
+    labels : array-like or Image, optional
+        Ground truth: object numbers (0 is ground) or a mask, of the original's shape without C and S; without T for regions
+        that stay. Each image is then scored against it, and traces follow its regions.
+    progress : callable (fraction in 0..1, message), optional
+    max_voxels : int
+        Of larger images a part is analysed and decoded (`microfield.study.sample.choose`); a note says which.
+    not_labels : bool
+        Analyse even what looks like object labels.
+
+    Returns
+    -------
+    Downstream
+        One `ChannelDownstream` per channel; colour images have one, luminance or, of stained tissue, haematoxylin.
+
+    Raises
+    ------
+    InputError
+        Shapes or axes do not match, an image holds NaN or infinity, or the original holds labels.
+    """
+    tell = progress or (lambda fraction, message: None)
+    sample = take(original, reconstruction, labels, max_voxels, lambda done, what: tell(0.3 * done, what))
+    if not not_labels and _is_labels(original, sample):
+        raise InputError(
+            f"{original.name} looks like object labels or a mask, which cannot be segmented again; give the image itself "
+            "and pass labels as ground truth."
+        )
+    truth = None if sample.labels is None else _truth(sample.labels)
+    channels = []
+    for number, name in enumerate(sample.names):
+        tell(0.3 + 0.65 * number / len(sample.names), f"analyse {name}")
+        channels.append(_channel(sample, number, truth))
+    tell(0.95, "colocalisation")
+    pairs = _colocalisation(sample)
+    tell(1.0, "done")
+    return Downstream(tuple(channels), pairs, () if sample.note is None else (sample.note,))
+
+
+def _is_labels(original: Image, sample: Sample) -> bool:
+    if original.labels is not None or "S" in original.axes:
+        return bool(original.labels)
+    frame = sample.original[:, 0]
+    return looks_like_labels(Image(frame, "CZYX" if frame.ndim == 4 else "CYX"))
+
+
+def _truth(labels: Array) -> tuple[Labels, Labels]:
+    """Objects, and regions to follow over time: object numbers of shape ``(T or 1, [Z,] Y, X)``.
+
+    The objects of a mask are numbered frame by frame; its regions are where it ever is. Numbered objects are regions.
+    """
+    numbers = as_labels(labels)
+    if np.unique(labels).size > 2:
+        return numbers, numbers
+    return np.stack([label_objects(frame > 0) for frame in numbers]), label_objects((numbers > 0).any(axis=0))[None]
+
+
+# -- one channel -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """What a user sets once, on the original: segmenter, typical radius of its objects in pixels, voxel size."""
+
+    name: str
+    radius: float
+    voxel_size: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, field: Array, voxel_size: tuple[float, ...] | None) -> _Pipeline:
+        name = choose_segmenter(field)
+        blobs = name.startswith(("otsu", "local"))
+        return cls(name, typical_radius(SEGMENTERS[name](telling_plane(as_field(field)))) if blobs else 0.0, voxel_size)
+
+    def mask(self, field: Array) -> npt.NDArray[np.bool_]:
+        return SEGMENTERS[self.name](field, self.voxel_size)
+
+    def objects(self, mask: npt.NDArray[np.bool_]) -> Labels:
+        """Objects as they are counted: blobs are filled and split where they touch, lines and spots are not."""
+        if not self.radius:
+            return label_objects(mask, MIN_SIZE[self.name.removesuffix("-dark")])
+        small = widths(MIN_RADIUS * self.radius, mask.ndim, self.voxel_size)
+        least = (np.pi if mask.ndim == 2 else 4 / 3 * np.pi) * float(np.prod(small))
+        return label_objects(mask, max(16, round(least)), split=self.radius, spacing=self.voxel_size)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One time point of a channel: sizes of (intersection, mask, other mask), and the pairs found."""
+
+    sizes: tuple[int, int, int]
+    objects: Matching
+    spots: SpotMatching
+    truth_sizes: tuple[tuple[int, int, int], ...] = ()
+    truth_objects: tuple[Matching, ...] = ()
+
+
+def _channel(sample: Sample, number: int, truth: tuple[Labels, Labels] | None) -> ChannelDownstream:
+    a, b = sample.original[number], sample.reconstruction[number]
+    pipeline = _Pipeline.of(a[len(a) // 2], sample.voxel_size)
+    frames = [
+        _frame(a[t], b[t], pipeline, None if truth is None else truth[0][min(t, len(truth[0]) - 1)]) for t in range(len(a))
+    ]
+    iou, dice = agreement(*(sum(f.sizes[i] for f in frames) for i in range(3)))
+    objects = pool(f.objects for f in frames)
+    known: dict[str, Any] = _spots(frames) | _over_time(a, b, frames, sample, truth) | _against_truth(frames)
+    return ChannelDownstream(
+        name=sample.names[number], segmenter=pipeline.name, iou=iou, dice=dice,
+        count_original=objects.count_a, count_reconstruction=objects.count_b, object_f1=objects.f1,
+        count_error=objects.count_error, area_error=objects.area_error,
+        distance_error=objects.distance_error, distance_physical=objects.distance_physical, **known,
+    )
+
+
+def _frame(a: Array, b: Array, pipeline: _Pipeline, truth: Labels | None) -> _Frame:
+    mask_a, mask_b = pipeline.mask(a), pipeline.mask(b)
+    labels_a, labels_b = pipeline.objects(mask_a), pipeline.objects(mask_b)
+    size, dark = pipeline.voxel_size, pipeline.name.endswith("-dark")
+    spots_a, spots_b = find_spots(a, spacing=size, dark=dark), find_spots(b, spacing=size, dark=dark)
+    found = _Frame(
+        _sizes(mask_a, mask_b), match(labels_a, labels_b, voxel_size=size), match_spots(spots_a, spots_b, spacing=size)
+    )
+    if truth is None:
+        return found
+    return replace(
+        found, truth_sizes=(_sizes(truth > 0, mask_a), _sizes(truth > 0, mask_b)),
+        truth_objects=(match(truth, labels_a), match(truth, labels_b)),
+    )
+
+
+def _sizes(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
+    return int(np.count_nonzero(a & b)), int(np.count_nonzero(a)), int(np.count_nonzero(b))
+
+
+def _spots(frames: list[_Frame]) -> dict[str, Any]:
+    """Spots of all time points; nothing where neither image has any."""
+    a, b, matched = (sum(getattr(f.spots, name) for f in frames) for name in ("count_a", "count_b", "matched"))
+    if a == b == 0:
+        return {}
+    return {"spot_count_original": a, "spot_count_reconstruction": b, "spot_f1": SpotMatching(a, b, matched).f1}
+
+
+def _against_truth(frames: list[_Frame]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for k, which in enumerate(("original", "reconstruction")):
+        if frames[0].truth_sizes:
+            found[f"truth_iou_{which}"] = agreement(*(sum(f.truth_sizes[k][i] for f in frames) for i in range(3)))[0]
+            found[f"truth_f1_{which}"] = pool(f.truth_objects[k] for f in frames).f1
+    return found
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def _over_time(
+    a: Array, b: Array, frames: list[_Frame], sample: Sample, truth: tuple[Labels, Labels] | None
+) -> dict[str, Any]:
+    """Counts and traces over time; nothing below 3 time points."""
+    if len(a) < SHORTEST:
+        return {}
+    counts = counts_over_time([f.objects.count_a for f in frames], [f.objects.count_b for f in frames])
+    if truth is None:
+        mean = np.asarray(np.mean(a, axis=0, dtype=np.float64))
+        pipeline = _Pipeline.of(mean, sample.voxel_size)
+        regions = pipeline.objects(pipeline.mask(mean))[None]
+    else:
+        regions = truth[1]
+    count = int(regions.max())
+    traces = compare_traces(*(
+        np.stack([region_means(v[t], regions[min(t, len(regions) - 1)], count) for t in range(len(v))]) for v in (a, b)
+    ))
+    return {
+        "count_over_time_correlation": counts.correlation, "count_over_time_difference": counts.largest_difference,
+        "regions": count, "trace_correlation": traces.mean, "trace_correlation_low": traces.low,
+    }
+
+
+# -- pairs of channels -------------------------------------------------------------------------------------------------
+
+
+def _colocalisation(sample: Sample) -> tuple[PairColocalisation, ...] | None:
+    """Every pair of channels, over all that was sampled; None for one channel."""
+    if len(sample.names) < 2:
+        return None
+    pairs = list(combinations(range(len(sample.names)), 2))
+    found: list[list[Colocalisation]] = []
+    for image in (sample.original, sample.reconstruction):
+        channels = [prepare(values) for values in image]
+        found.append([colocalise(channels[i], channels[j]) for i, j in pairs])
+    return tuple(
+        PairColocalisation(sample.names[i], sample.names[j], before, after)
+        for (i, j), before, after in zip(pairs, *found, strict=True)
+    )

@@ -1,0 +1,131 @@
+"""``microfield compare``: table, JSON, report, labels and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import blobs, random_file, scaled
+
+import microfield as mf
+from microfield.cli import main
+from microfield.image import Layout
+from microfield.io import save_image
+
+LAYOUT = Layout((64, 60), "YX", np.dtype(np.uint16))
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    values = scaled(blobs(LAYOUT.shape, count=12), 100, 4000, np.uint16)
+    save_image(tmp_path / "cells.ome.tif", LAYOUT, lambda box: values[box])
+    return tmp_path / "cells.ome.tif"
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.mfield"
+    path.write_bytes(random_file(LAYOUT))
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    np.save(tmp_path / "labels.npy", (blobs(LAYOUT.shape, count=12) > 0.2).astype(np.uint8))
+    return tmp_path / "labels.npy"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence on standard error."""
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("microfield: ")
+    assert "\n" not in error
+    return error
+
+
+def test_plain_comparison_prints_the_table_only(original: Path, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(original), str(packed)]) == 0
+    out = capsys.readouterr().out
+    assert "PSNR" in out
+    assert "objects" not in out
+
+
+def test_report_is_written_and_everything_printed(original: Path, packed: Path, labels: Path, tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "report.html"
+    assert main(["compare", str(original), str(packed), "--report", str(page), "--labels", str(labels)]) == 0
+    out = capsys.readouterr().out
+    assert "PSNR" in out
+    assert "truth F1" in out
+    text = page.read_text(encoding="utf-8")
+    assert "cells.ome.tif" in text
+    assert "against the labels" in text
+    assert str(tmp_path) not in text
+
+
+def test_json_holds_metrics_and_analysis(original: Path, packed: Path, labels: Path,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(original), str(packed), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["ssim_3d"] is None
+    assert "downstream" not in plain
+    assert main(["compare", str(original), str(packed), "--json", "--full", "--labels", str(labels)]) == 0
+    full = json.loads(capsys.readouterr().out)
+    assert full["ms_ssim"] is not None
+    assert full["psnr"] == pytest.approx(plain["psnr"])
+    assert full["downstream"]["channels"][0]["truth_f1_original"] is not None
+    expected = mf.compare(mf.open_image(original), mf.open(packed))
+    assert plain["psnr"] == pytest.approx(expected.psnr)
+
+
+def test_labels_alone_bring_the_analysis(original: Path, packed: Path, labels: Path,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(original), str(packed), "--labels", str(labels)]) == 0
+    assert "truth F1" in capsys.readouterr().out
+
+
+def test_wrong_input_is_one_sentence(original: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "small.npy", np.zeros((5, 5), np.uint8))
+    assert main(["compare", str(original), str(tmp_path / "small.npy")]) == 1
+    assert "shape" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--labels", str(tmp_path / "small.npy")]) == 1
+    assert "labels have shape" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--labels", str(tmp_path / "none.npy")]) == 1
+    assert "no file" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "report.txt")]) == 1
+    assert ".html" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "r.html"), "--no-ssim"]) == 2
+    assert "--no-ssim" in said(capsys)
+
+
+def test_labels_given_as_the_image_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.kron(np.arange(4).reshape(2, 2), np.ones((150, 150))).astype(np.uint16)
+    np.save(tmp_path / "labels.npy", values)
+    for more in ([], ["--report", str(tmp_path / "r.html")]):
+        assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "labels.npy"), *more]) == 1
+        assert "--not-labels" in said(capsys)
+    assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "labels.npy"), "--not-labels"]) == 0
+
+
+def test_axes_that_contradict_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = scaled(blobs((3, 32, 30)), 100, 4000, np.uint16)
+    for axes in ("ZYX", "TYX"):
+        save_image(tmp_path / f"{axes}.ome.tif", Layout(values.shape, axes, values.dtype), lambda box: values[box])
+    assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / "TYX.ome.tif"), "--full"]) == 1
+    assert "axes" in said(capsys)
+    assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / "TYX.ome.tif"), "--full", "--axes", "ZYX"]) == 0
+    np.save(tmp_path / "bare.npy", values)
+    assert main(["compare", str(tmp_path / "TYX.ome.tif"), str(tmp_path / "bare.npy"), "--full"]) == 0
+
+
+def test_a_plain_comparison_loads_nothing_heavy(original: Path, packed: Path) -> None:
+    program = ("import sys; from microfield.cli import main; main(['info', sys.argv[2]]); "
+               "print([m for m in ('PIL', 'skimage', 'jax') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program, str(original), str(packed)], capture_output=True,
+                          text=True, timeout=60, check=True, env=dict(os.environ))
+    assert done.stdout.splitlines()[-1] == "[]"
