@@ -311,7 +311,7 @@ def in_python(program: str, *arguments: str) -> str:
 
 
 def vector_files() -> dict[str, bytes]:
-    """Small files of every kind that siren and inif write; those of random weights are the same on every machine."""
+    """Small files of every kind of bitstream that stays; those of random weights are the same on every machine."""
     u1, u2, f4 = np.dtype("uint8"), np.dtype("uint16"), np.dtype("float32")
     plane, stack = Layout((24, 20), "YX", u1), Layout((3, 12, 10), "ZYX", u2)
     return {
@@ -321,6 +321,8 @@ def vector_files() -> dict[str, bytes]:
         "inif-paper": write(Header("inif", 1, stack, checksum=bytes(8)), [(published_part(stack, 93.5, 4000),)]),
         "inif-float32": random_file(Layout((2, 10, 9), "CYX", f4), output_axes="C"),
         "siren-tiles": random_file(Layout((16, 14, 3), "YXS", u1), "siren", tile=(8, 7, 3), output_axes="S", width=4),
+        **{f"{name}-{kind}": compressed(image(kind), name, Budget("max_bytes", 450))[0]
+           for name in ("hevc", "av1") for kind in ("series", "rgb")},
     }
 
 
@@ -337,7 +339,8 @@ def published_part(layout: Layout, frequency: float, span: float) -> bytes:
     return pack_published(net, "")
 
 
-@pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-paper", "inif-float32", "siren-tiles"])
+@pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-paper", "inif-float32", "siren-tiles",
+                                  "hevc-series", "hevc-rgb", "av1-series", "av1-rgb"])
 def test_old_files_decode_as_they_always_did(name: str) -> None:
     """Files in the repository decode within one grey level of what is written beside them, on any machine."""
     f = mf.open(VECTORS / f"{name}.mfield")

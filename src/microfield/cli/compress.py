@@ -48,6 +48,7 @@ def add_to(commands: Any) -> None:
     what.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity")
     what.add_argument("--not-labels", action="store_true", help="compress even what looks like object labels")
     what.add_argument("--keep-metadata", action="store_true", help="keep vendor metadata whatever it costs")
+    p.add_argument("--report", metavar="OUT.html", help="write a page that shows what was lost and what the file is good for")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.set_defaults(run=run)
 
@@ -59,13 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
     if not budget:
         return _predict(arguments)
     if arguments.out_dir is not None:
+        if arguments.report:
+            return _wrong("--report is for one image; for many write the pages with `microfield compare --report`.")
         return _many(arguments, budget)
     if len(arguments.paths) != 2:
         return _wrong(f"compress takes one input and one output, not {len(arguments.paths)} paths; for more inputs give --out-dir.")
     source, destination = arguments.paths
     if not destination.endswith(".mfield"):
         return _wrong(f"the output {destination} must end in .mfield.")
+    if arguments.report and source == "-":
+        return _wrong("--report reads the image again and so cannot be given with standard input.")
+    if arguments.report:
+        from microfield.study.report.page import check_destination
+
+        check_destination(arguments.report)  # Before the work: a fit can take minutes.
     report = _one(arguments, budget, source, Path(destination))
+    if arguments.report:
+        _page(arguments, source, destination)
     if arguments.json:
         print(json.dumps({"input": source, "output": destination, **report.as_dict()}))
     else:
@@ -84,6 +95,20 @@ def _one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, des
     line = ProgressLine(Path(source).name)
     try:
         return compress(_input(source), destination, progress=line, **budget, **_reading(arguments), **_settings(arguments))
+    finally:
+        line.close()
+
+
+def _page(arguments: argparse.Namespace, source: str, destination: str) -> None:
+    """The comparison of the image with what was written."""
+    from microfield.reader import open_file
+    from microfield.study.report import write_report
+    from microfield.writer import load
+
+    line = ProgressLine(Path(arguments.report).name)
+    try:
+        with open_file(destination) as f:
+            write_report(load(source, **_reading(arguments)), f, arguments.report, file=f, not_labels=True, progress=line)
     finally:
         line.close()
 

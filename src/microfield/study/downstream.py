@@ -7,7 +7,8 @@ user's pipeline would.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -46,6 +47,7 @@ def judge(
     progress: Progress | None = None,
     max_voxels: int = 2**23,
     not_labels: bool = False,
+    memo: dict[Any, Any] | None = None,
 ) -> Downstream:
     """Analyse original and reconstruction alike and compare what comes out.
 
@@ -62,6 +64,9 @@ def judge(
         Of larger images a part is analysed and decoded (`microfield.study.sample.choose`); a note says which.
     not_labels : bool
         Analyse even what looks like object labels.
+    memo : dict, optional
+        Keeps what was found in the original, which takes about half of the time. Give the same one with every
+        reconstruction of the same original (and the same labels and ``max_voxels``).
 
     Returns
     -------
@@ -81,10 +86,11 @@ def judge(
             "and pass labels as ground truth."
         )
     truth = None if sample.labels is None else _truth(sample.labels)
+    kept = {} if memo is None else memo
     channels = []
     for number, name in enumerate(sample.names):
         tell(0.3 + 0.65 * number / len(sample.names), f"analyse {name}")
-        channels.append(_channel(sample, number, truth))
+        channels.append(_channel(sample, number, truth, kept))
     tell(0.95, "colocalisation")
     pairs = _colocalisation(sample)
     tell(1.0, "done")
@@ -139,22 +145,50 @@ class _Pipeline:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """What a pipeline finds in one time point of one image."""
+
+    mask: npt.NDArray[np.bool_]
+    objects: Labels
+    spots: Array
+    truth_sizes: tuple[int, int, int] | None
+    truth_objects: Matching | None
+
+    @classmethod
+    def of(cls, field: Array, pipeline: _Pipeline, truth: Labels | None) -> _Seen:
+        mask = pipeline.mask(field)
+        objects = pipeline.objects(mask)
+        spots = find_spots(field, spacing=pipeline.voxel_size, dark=pipeline.name.endswith("-dark"))
+        if truth is None:
+            return cls(mask, objects, spots, None, None)
+        return cls(mask, objects, spots, _sizes(truth > 0, mask), match(truth, objects))
+
+
+@dataclass(frozen=True)
 class _Frame:
-    """One time point of a channel: sizes of (intersection, mask, other mask), and the pairs found."""
+    """One time point of a channel in both images: sizes of (intersection, mask, other mask), and the pairs found."""
 
     sizes: tuple[int, int, int]
     objects: Matching
     spots: SpotMatching
-    truth_sizes: tuple[tuple[int, int, int], ...] = ()
-    truth_objects: tuple[Matching, ...] = ()
+    seen: tuple[_Seen, _Seen]
+
+    @classmethod
+    def of(cls, a: _Seen, b: _Seen, size: tuple[float, ...] | None) -> _Frame:
+        return cls(
+            _sizes(a.mask, b.mask), match(a.objects, b.objects, voxel_size=size), match_spots(a.spots, b.spots, spacing=size),
+            (a, b),
+        )
 
 
-def _channel(sample: Sample, number: int, truth: tuple[Labels, Labels] | None) -> ChannelDownstream:
+def _channel(sample: Sample, number: int, truth: tuple[Labels, Labels] | None, memo: dict[Any, Any]) -> ChannelDownstream:
     a, b = sample.original[number], sample.reconstruction[number]
-    pipeline = _Pipeline.of(a[len(a) // 2], sample.voxel_size)
-    frames = [
-        _frame(a[t], b[t], pipeline, None if truth is None else truth[0][min(t, len(truth[0]) - 1)]) for t in range(len(a))
-    ]
+    pipeline = _kept(memo, ("pipeline", number), lambda: _Pipeline.of(a[len(a) // 2], sample.voxel_size))
+    frames = []
+    for t in range(len(a)):
+        objects_at = None if truth is None else truth[0][min(t, len(truth[0]) - 1)]
+        before = _kept(memo, ("seen", number, t), partial(_Seen.of, a[t], pipeline, objects_at))
+        frames.append(_Frame.of(before, _Seen.of(b[t], pipeline, objects_at), pipeline.voxel_size))
     iou, dice = agreement(*(sum(f.sizes[i] for f in frames) for i in range(3)))
     objects = pool(f.objects for f in frames)
     known: dict[str, Any] = _spots(frames) | _over_time(a, b, frames, sample, truth) | _against_truth(frames)
@@ -166,20 +200,11 @@ def _channel(sample: Sample, number: int, truth: tuple[Labels, Labels] | None) -
     )
 
 
-def _frame(a: Array, b: Array, pipeline: _Pipeline, truth: Labels | None) -> _Frame:
-    mask_a, mask_b = pipeline.mask(a), pipeline.mask(b)
-    labels_a, labels_b = pipeline.objects(mask_a), pipeline.objects(mask_b)
-    size, dark = pipeline.voxel_size, pipeline.name.endswith("-dark")
-    spots_a, spots_b = find_spots(a, spacing=size, dark=dark), find_spots(b, spacing=size, dark=dark)
-    found = _Frame(
-        _sizes(mask_a, mask_b), match(labels_a, labels_b, voxel_size=size), match_spots(spots_a, spots_b, spacing=size)
-    )
-    if truth is None:
-        return found
-    return replace(
-        found, truth_sizes=(_sizes(truth > 0, mask_a), _sizes(truth > 0, mask_b)),
-        truth_objects=(match(truth, labels_a), match(truth, labels_b)),
-    )
+def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """What the memo holds under the key, made now where it is not there."""
+    if key not in memo:
+        memo[key] = make()
+    return memo[key]
 
 
 def _sizes(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
@@ -197,9 +222,11 @@ def _spots(frames: list[_Frame]) -> dict[str, Any]:
 def _against_truth(frames: list[_Frame]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k, which in enumerate(("original", "reconstruction")):
-        if frames[0].truth_sizes:
-            found[f"truth_iou_{which}"] = agreement(*(sum(f.truth_sizes[k][i] for f in frames) for i in range(3)))[0]
-            found[f"truth_f1_{which}"] = pool(f.truth_objects[k] for f in frames).f1
+        sizes = [f.seen[k].truth_sizes for f in frames]
+        matched = [f.seen[k].truth_objects for f in frames]
+        if sizes[0] is not None:
+            found[f"truth_iou_{which}"] = agreement(*(sum(s[i] for s in sizes if s is not None) for i in range(3)))[0]
+            found[f"truth_f1_{which}"] = pool(m for m in matched if m is not None).f1
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from microfield.errors import UsageError
@@ -27,10 +27,12 @@ class Known:
     ----------
     statistics : ranges, percentiles and noise of every channel
     labels : object labels or a mask, for measures that can use one
+    memo : what a measure found in the original, under its name, kept from one reconstruction to the next
     """
 
     statistics: ChannelStatistics
     labels: Image | None = None
+    memo: dict[str, dict[Any, Any]] = field(default_factory=dict)
 
 
 Measure = Callable[["Image", "npt.NDArray[Any]", Known], Mapping[str, float | None]]
@@ -134,4 +136,5 @@ def downstream(original: Image, reconstruction: npt.NDArray[Any], known: Known) 
     """What segmentation, counting, spots, traces and colocalisation find in both (`microfield.study.downstream`)."""
     from microfield.study.downstream import judge
 
-    return dict(judge(original, reconstruction, labels=known.labels).numbers())
+    memo = known.memo.setdefault("downstream", {})
+    return dict(judge(original, reconstruction, labels=known.labels, not_labels=True, memo=memo).numbers())
