@@ -129,3 +129,22 @@ def test_a_plain_comparison_loads_nothing_heavy(original: Path, packed: Path) ->
     done = subprocess.run([sys.executable, "-W", "error", "-c", program, str(original), str(packed)], capture_output=True,
                           text=True, timeout=60, check=True, env=dict(os.environ))
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_compress_writes_the_report_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from conftest import image
+
+    source = tmp_path / "cells.npy"
+    np.save(source, image("uint8").read())
+    call = ["compress", str(source), str(tmp_path / "cells.mfield"), "--method", "av1", "--max-bytes", "300", "--report"]
+    assert main([*call, str(tmp_path / "cells.html")]) == 0
+    page = (tmp_path / "cells.html").read_text(encoding="utf-8")
+    assert "av1" in page
+    assert "cells" in page
+    capsys.readouterr()
+    written = (tmp_path / "cells.mfield").stat().st_mtime_ns
+    for bad in ("page.pdf", "nowhere/page.html"):
+        assert main([*call, str(tmp_path / bad)]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "cells.mfield").stat().st_mtime_ns == written  # refused before the work
+    assert main(["compress", str(source), "--out-dir", str(tmp_path), "--ratio", "9", "--report", "all.html"]) == 2

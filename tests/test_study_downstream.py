@@ -268,3 +268,12 @@ def test_a_constant_reconstruction_loses_everything() -> None:
     found = judge(MOVIE, np.full(MOVIE.shape, 100, np.uint16)).channels[0]
     assert (found.iou, found.object_f1, found.count_reconstruction, found.trace_correlation) == (0, 0, 0, 0)
     assert found.area_error is None
+
+
+def test_what_was_found_in_the_original_can_be_kept() -> None:
+    memo: dict[Any, Any] = {}
+    reconstructions = [blurred(MOVIE.read(), sigma, MOVIE.axes) for sigma in (1.0, 2.0)]
+    kept = [judge(MOVIE, values, labels=MOVIE_LABELS, memo=memo) for values in reconstructions]
+    assert memo
+    assert [k.as_dict() for k in kept] == [judge(MOVIE, values, labels=MOVIE_LABELS).as_dict() for values in reconstructions]
+    assert kept[0].as_dict() != kept[1].as_dict()
