@@ -88,7 +88,9 @@ class Video(ConventionalMethod):
     def _frames(self, sheets: Floats, arrangement: Arrangement, gain: float) -> list[list[Codes]]:
         """Frames, each a list of its planes."""
         peak = (1 << self.depth) - 1
-        codes = np.clip(np.rint(sheets * np.float32(peak * gain)), 0, peak).astype(np.uint16)
+        # Around the middle, which is what encoders take a picture's surroundings for.
+        codes = np.clip(np.rint((sheets - np.float32(0.5)) * np.float32(peak * gain) + np.float32(0.5 * peak)), 0, peak)
+        codes = codes.astype(np.uint16)
         pad = [(0, padded - n) for padded, n in zip(self.padded(*codes.shape[2:]), codes.shape[2:], strict=True)]
         codes = np.pad(codes, [(0, 0), (0, 0), *pad], mode="edge")
         if arrangement.packing == COLOUR:
@@ -124,7 +126,7 @@ class Video(ConventionalMethod):
         count = frames if colour else channels * frames
         film = np.empty((count, channels if colour else 1, y, x), np.float32)
         shrink, at = decode_one(data)
-        scale = np.float32(2 ** (min(shrink, 16 * SHRINKS) / SHRINKS) / ((1 << cls.depth) - 1))
+        peak, growth = (1 << cls.depth) - 1, np.float32(2 ** (min(shrink, 16 * SHRINKS) / SHRINKS))
         number = -1
         for number, picture in enumerate(_decode(data[at:], cls.decoders, (y, x))):
             if number >= count:
@@ -137,7 +139,9 @@ class Video(ConventionalMethod):
                 film[number, i] = (plane if plane.shape == planes[0].shape else _double(plane))[:y, :x]
         if number + 1 != count:
             raise FormatError(f"a film of {cls.name} has {number + 1} frames instead of {count}.")
-        film *= scale
+        film -= np.float32(0.5 * peak)
+        film *= growth / np.float32(peak)
+        film += np.float32(0.5)
         return np.asarray(film.swapaxes(0, 1) if colour else film.reshape(shape))
 
 
@@ -148,8 +152,8 @@ class Hevc(Video):
     summary: ClassVar[str] = "HEVC (x265, 12 bits, frames along Z or T)"
     experimental: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = HevcOptions
-    coarse: ClassVar[float] = 80.0
-    last: ClassVar[float] = 51.0
+    coarse: ClassVar[float] = 75.0
+    last: ClassVar[float] = 48.0  # From 50 on x265 leaves whole pictures grey.
     steps_per_octave: ClassVar[float] = 6.0
     depth: ClassVar[int] = 12
     decoders: ClassVar[tuple[str, ...]] = ("hevc",)
@@ -178,9 +182,10 @@ class Av1(Video):
     summary: ClassVar[str] = "AV1 (SVT-AV1, 10 bits, frames along Z or T)"
     experimental: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = Av1Options
-    coarse: ClassVar[float] = 92.0
+    coarse: ClassVar[float] = 95.0
+    fine: ClassVar[float] = 1.0  # 0 would mean that none is given.
     last: ClassVar[float] = 63.0
-    steps_per_octave: ClassVar[float] = 6.0
+    steps_per_octave: ClassVar[float] = 8.0
     depth: ClassVar[int] = 10
     decoders: ClassVar[tuple[str, ...]] = ("libdav1d", "av1")
     grey_format: ClassVar[str] = "yuv420p10le"
