@@ -26,6 +26,8 @@ METHODS = (
 RATIOS = (32.0, 64.0, 128.0, 256.0, 512.0)
 FITTED = ("field", "inif", "siren")
 """Methods whose encode is a fit that can be stopped: these get the time limit, the others need none."""
+FITTED_RATIOS = (32.0, 128.0, 512.0)
+"""Fits take most of the time of a run: these ratios are enough for their curves."""
 MEASURES = ("quality", "downstream")
 EFFORT, SEED = 5, 0
 
@@ -41,6 +43,7 @@ class Comparison:
     seconds : time limit of every fit of a network
     jobs : worker processes of the codecs; with more than one, times are those of a busy machine
     only : names ``comparison/IMAGE/METHOD/`` must begin so
+    methods : those to run; all where it is empty
     """
 
     data: Path
@@ -50,10 +53,11 @@ class Comparison:
     again: bool = False
     measures: tuple[str, ...] = MEASURES
     jobs: int = 1
+    methods: tuple[str, ...] = ()
 
     def groups(self) -> Iterator[tuple[Listed, tuple[str, ...]]]:
         """Images and methods that run together, in their order: fits use all cores and so run one at a time, at the end."""
-        here = [m for m in METHODS if m in names()]
+        here = [m for m in METHODS if m in names() and (not self.methods or m in self.methods)]
         for methods in ([m for m in here if m not in FITTED], *([m] for m in here if m in FITTED)):
             for image in listed().values():
                 chosen = tuple(m for m in methods if f"comparison/{image.name}/{m}/".startswith(self.only))
@@ -79,12 +83,17 @@ def run(comparison: Comparison, store: Store) -> None:
             store.save()
 
 
+def _ratios(method: str) -> tuple[float, ...]:
+    return FITTED_RATIOS if method in FITTED else RATIOS
+
+
 def _missing(comparison: Comparison, store: Store, image: Listed, methods: tuple[str, ...],
              ) -> dict[tuple[Budget, ...], list[str]]:
     """Budgets that are missing, and the methods that miss just these."""
     found: dict[tuple[Budget, ...], list[str]] = {}
     for method in methods:
-        budgets = tuple(Budget("ratio", r) for r in RATIOS if comparison.again or not _done(comparison, store, image, method, r))
+        wanted = [r for r in _ratios(method) if comparison.again or not _done(comparison, store, image, method, r)]
+        budgets = tuple(Budget("ratio", r) for r in wanted)
         if budgets:
             found.setdefault(budgets, []).append(method)
     return found

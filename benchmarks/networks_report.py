@@ -46,7 +46,7 @@ def _quality(rows: Rows) -> str:
         f"Every fit stopped after {found[0]['seconds']:.0f} s. *Default* is `inif` with quantised, entropy-coded weights; "
         "*a quarter* is the same method with a quarter of the bytes; the two last columns are `--option paper=true` (7 layers, "
         "float32 weights, w0 90 and learned for inif, w0 30 and fixed for siren), fitted with Adamax. The authors use a learned "
-        "optimiser instead, so these columns are **not the paper's results**. One seed. PSNR in dB / SSIM.",
+        "optimiser instead, so these columns are **not the paper's results**. One seed. PSNR in dB.",
         "",
         table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"],
               body),
@@ -64,7 +64,7 @@ def _quality(rows: Rows) -> str:
 
 
 def _cell(row: dict[str, Any] | None) -> str:
-    return "" if row is None else f"{row['psnr']:.2f} / {row['ssim']:.3f}"
+    return "" if row is None else f"{row['psnr']:.2f}"
 
 
 def _sizes(rows: Rows) -> str:

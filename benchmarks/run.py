@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--files", type=Path, default=FILES, help="folder for the compressed files of the comparison")
     parser.add_argument("--measures", default=",".join(comparison.MEASURES), help="measures of the comparison")
     parser.add_argument("--jobs", type=int, default=1, help="codecs of the comparison that run at once")
+    parser.add_argument("--methods", default="", help="methods of the comparison, such as hevc,av1; all without it")
     parser.add_argument("--page-only", action="store_true", help="write the page from the rows there are")
     arguments = parser.parse_args()
     done: dict[str, Any] = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else {}
@@ -42,6 +43,7 @@ def main() -> None:
             comparison.run(Comparison(
                 arguments.data, arguments.files, arguments.fit_seconds, arguments.only, arguments.again,
                 tuple(arguments.measures.split(",")), arguments.jobs,
+                tuple(filter(None, arguments.methods.split(","))),
             ), store)
     finally:
         report.write(PAGE, store.ordered(), done)

@@ -244,3 +244,10 @@ def test_a_knob_that_cannot_go_coarse_enough_is_refused(knob: type[Rounding]) ->
     del knob
     with pytest.raises(BudgetError):
         attempt(Budget("max_bytes", 110))
+
+
+def test_a_quality_of_an_image_smaller_than_any_file_names_the_size(knob: type[Rounding]) -> None:
+    del knob
+    tiny = Image(np.arange(12, dtype=np.uint8).reshape(3, 4), "YX", name="tiny")
+    with pytest.raises(BudgetError, match=r"tiny takes at least \d+ bytes with method inif, more than a quarter"):
+        compress_to_bytes(tiny, Budget("psnr", 30), Settings(method="inif"))

@@ -273,19 +273,22 @@ def encode_quality(request: Request, error: float, largest_size: int, say: Calla
     Raises
     ------
     BudgetError
-        If more than ``largest_size`` bytes would be needed, with the quality those give.
+        If more than ``largest_size`` bytes would be needed, with the quality those give (a Shortage where not even the
+        smallest parts are below it).
     """
     goal = -10 * math.log10(error)
     if not request.method.quality_is_bytes:
         return _encode_knob(request, error, largest_size, say)
     smallest = sum(request.method.smallest(p.layout) for p in request.parts)
-    first = theta_bytes(request.spectra, error, request.voxels)
-    most = max(largest_size, smallest)
-    search = _Search(goal, math.log2(min(max(smallest, first), most)), math.log2(smallest), math.log2(most))
+    if smallest > largest_size:
+        raise Shortage(smallest)
+    first = min(max(smallest, theta_bytes(request.spectra, error, request.voxels)), largest_size)
+    search = _Search(goal, math.log2(first), math.log2(smallest), math.log2(largest_size))
     states: list[Any] | None = None
     while (log_bytes := search.propose()) is not None:
         left = request.context.deadline.share(1 / 3)
-        attempt = encode_bytes(replace(request, context=request.context.with_deadline(left)), int(2**log_bytes), states)
+        limit = max(smallest, int(2**log_bytes))
+        attempt = encode_bytes(replace(request, context=request.context.with_deadline(left)), limit, states)
         states = [e.state for e in attempt]
         search.tell(log_bytes, _psnr(request, attempt), attempt)
     if search.best is None:

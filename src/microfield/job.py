@@ -153,7 +153,14 @@ class Job:
             if self.method.quality_is_bytes:
                 request = replace(request, spectra=[spectrum(p.read(), p.layout, noise[p.channels]) for p in self.parts])
             error, say = budget.value**2, _say_noise
-        return encode_quality(request, error, self.image.nbytes // 4 - self._overhead(self.image.nbytes // 4), say)
+        quarter = self.image.nbytes // 4
+        try:
+            return encode_quality(request, error, quarter - self._overhead(quarter), say)
+        except Shortage as short:
+            raise BudgetError(
+                f"{self.image.name} takes at least {short.smallest + self._overhead(short.smallest)} bytes with method "
+                f"{self.method.name}, more than a quarter of its raw {self.image.nbytes} bytes; store it without loss."
+            ) from None
 
     def _encode_bytes(self, request: Request, limit: int) -> list[Encoded]:
         try:
