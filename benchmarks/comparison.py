@@ -19,7 +19,7 @@ from microfield.study import bench, rows
 from microfield.study.bench import BenchImage, Plan
 
 METHODS = (
-    "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "avif", "webp", "lerc", "zfp", "sz3",
+    "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "lerc", "zfp", "sz3",
     "downsample",
 )
 """Compared where they are registered and their libraries are installed."""

@@ -33,6 +33,7 @@ class Means:
     experimental: ClassVar[bool] = True
     Options: ClassVar[type[Any]] = MeansOptions
     quality_is_bytes: ClassVar[bool] = True
+    accepts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: MeansOptions) -> None:
         self.options = options

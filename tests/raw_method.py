@@ -47,6 +47,7 @@ class Raw:
     experimental: ClassVar[bool] = True
     Options: ClassVar[type[Any]] = RawOptions
     quality_is_bytes: ClassVar[bool] = True
+    accepts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -150,6 +150,7 @@ class Rounding:
     experimental: ClassVar[bool] = True
     Options: ClassVar[type[Any]] = NoOptions
     quality_is_bytes: ClassVar[bool] = False
+    accepts: ClassVar[tuple[str, ...]] = ()
     asked: ClassVar[list[float]] = []
 
     def __init__(self, options: NoOptions) -> None:

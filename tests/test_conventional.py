@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from microfield.header import Header
 from microfield.image import Image, Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context
-from microfield.methods.conventional.downsample import cells, interpolation, pooling
+from microfield.methods.conventional.downsample import cells, interpolate, pool
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.sheets import Sheets, from_opponent, is_colour, orders, to_opponent
 from microfield.methods.conventional.stills import LONGEST, columns, from_mosaic, to_mosaic
@@ -271,15 +272,77 @@ def test_a_ratio_out_of_reach_is_one_sentence_that_names_what_is_possible(name: 
 # -- downsample -------------------------------------------------------------------------------------------------------
 
 
-@given(n=st.integers(1, 40), side=st.floats(1, 60))
-def test_pooling_averages_and_interpolation_keeps_constants_and_ramps(n: int, side: float) -> None:
+@given(n=st.integers(1, 40), side=st.floats(1, 60), axis=st.integers(0, 1))
+def test_pooling_averages_and_interpolation_keeps_constants_and_ramps(n: int, side: float, axis: int) -> None:
     m = cells(n, side)
     assert 1 <= m <= n
-    down, up = pooling(n, m), interpolation(n, m)
-    np.testing.assert_allclose(down.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(down.sum(axis=0), m / n, rtol=1e-4)
-    np.testing.assert_allclose(up.sum(axis=1), 1, rtol=1e-5)
-    ramp = np.arange(n) + 0.5
+    values = np.random.default_rng(n).random((n, 3) if axis == 0 else (3, n)).astype(np.float32)
+    small = pool(values, axis, m)
+    assert small.shape[axis] == m
+    np.testing.assert_allclose(small.mean(axis=axis), values.mean(axis=axis), rtol=1e-4)
+    fine = np.repeat(values, m, axis)  # cells of n of these small voxels each: plain block means
+    blocks = fine.reshape((m, n, 3) if axis == 0 else (3, m, n))
+    np.testing.assert_allclose(small, blocks.mean(axis=axis + 1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(interpolate(np.ones_like(small), axis, n), 1)
+    ramp = np.moveaxis(np.broadcast_to(np.arange(n, dtype=np.float32) + 0.5, (3, n)), -1, axis)
     if n % m == 0:  # Only then does a cell's mean equal the ramp in its middle.
-        inside = (ramp > n / m / 2) & (ramp < n - n / m / 2)
-        np.testing.assert_allclose((up @ (down @ ramp))[inside], ramp[inside], rtol=1e-3, atol=1e-3)
+        inside = (np.arange(n) + 0.5 > n / m / 2) & (np.arange(n) + 0.5 < n - n / m / 2)
+        back = interpolate(pool(ramp, axis, m), axis, n)
+        np.testing.assert_allclose(back.compress(inside, axis), ramp.compress(inside, axis), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["jpeg2000", "jpegxl", "webp", "avif", "jpegxr", "lerc", "htj2k", "zfp"])
+def test_a_stream_of_a_large_picture_takes_no_memory_for_it(name: str) -> None:
+    """The stream of a picture of 3000 x 3000 pixels behind the header of a small one."""
+    large = Image(np.add.outer(np.arange(3000), np.arange(3000)).astype(np.uint16), "YX")
+    data = compressed(large, name, Budget("ratio", 40 if name != "zfp" else 8))[0]
+    (section,) = Container.open(BytesSource(data)).part(0)
+    f = open_file(write(Header(name, 1, Layout((16, 16), "YX", np.dtype("uint16")), checksum=bytes(8)), [(section,)]))
+    tracemalloc.start()
+    with pytest.raises(FormatError):
+        f.asarray()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 3000
+
+
+def test_channels_in_tiles_of_their_own_keep_their_weights() -> None:
+    from conftest import image
+
+    channels = image("channels")
+    difference = []
+    for weights in ((30.0, 1.0), (1.0, 30.0), (1.0, 0.0)):
+        _, report = compressed(channels, "hevc", Budget("max_bytes", 500), channel_weights=weights, tile={"c": 1})
+        difference.append(report.channel_psnr[0] - report.channel_psnr[1])
+    assert difference[0] > difference[1] + 2
+    assert difference[2] > difference[1] + 2
+
+
+def test_what_a_codec_cannot_use_is_refused() -> None:
+    source = stack()
+    weights = np.ones(source.shape, np.float32)
+    for setting in ({"voxel_weights": weights}, {"guidance": object()}, {"optimiser": object}):
+        with pytest.raises(UsageError, match="cannot use"):
+            compressed(source, "av1", Budget("ratio", 20), **setting)
+
+
+@pytest.mark.parametrize("name", ["hevc", "av1", "webp"])
+def test_a_picture_beyond_a_codecs_limits_is_one_sentence(name: str) -> None:
+    wide = Image(np.tile(np.arange(200, dtype=np.uint8), (20, 100)), "YX")
+    with pytest.raises(InputError, match="--tile"):
+        compressed(wide, name, Budget("ratio", 20))
+
+
+def test_a_quality_beyond_the_finest_setting_says_what_is_possible() -> None:
+    ramp = Image(np.linspace(0, 1, 64 * 60, dtype=np.float32).reshape(64, 60), "YX")
+    with pytest.raises(BudgetError, match=r"av1 reaches at most \d+\.\d+ dB"):
+        compressed(ramp, "av1", Budget("psnr", 95))
+
+
+def test_unlike_channels_do_not_spoil_one_another() -> None:
+    """Sparse bright dots at other places in every channel, finely coded: each is as good as alone."""
+    rng = np.random.default_rng(5)
+    channels = np.where(rng.random((3, 64, 60)) < 0.02, rng.integers(2000, 60000, (3, 64, 60)), 0).astype(np.uint16)
+    _, report = compressed(Image(channels, "CYX"), "av1", Budget("ratio", 4))
+    alone = [compressed(Image(c, "YX"), "av1", Budget("ratio", 4))[1].psnr for c in channels]
+    assert min(report.channel_psnr) > min(alone) - 4

@@ -41,7 +41,7 @@ def test_the_largest_setting_that_fits_is_found_in_few_attempts(limit: float, ra
 @given(limit=st.floats(300, 1e6), grain=st.floats(1, 60))
 def test_a_coarse_knob_ends_on_its_largest_setting_that_fits(limit: float, grain: float) -> None:
     curve = Curve(limit, 100, 0.01, grain)
-    found = largest(curve, step=0.05, tolerance=0.006, attempts=40)
+    found = largest(curve, step=0.05, tolerance=0.006)
     assert found is not None
     assert curve.bytes(found) <= limit
     assert found + grain > END or curve.bytes(found + 1.01 * grain) > limit
@@ -57,3 +57,11 @@ def test_the_coarsest_itself_is_found() -> None:
 
 def test_all_fit() -> None:
     assert largest(Curve(1e9, 100, 0.01), 0.05, 0.006) == END
+
+
+def test_the_search_ends_when_the_time_is_up() -> None:
+    curve = Curve(5000, 100, 0.01)
+    found = largest(curve, 0.05, 1e-9, stop=lambda: curve.calls >= 3)
+    assert curve.calls <= 4
+    assert found is not None
+    assert curve.bytes(found) <= 5000

@@ -225,11 +225,14 @@ class _Knob:
 
     def finest(self, limit: int) -> list[Encoded] | None:
         """The finest setting that takes at most ``limit`` bytes."""
-        return largest(lambda x: self._size(x, limit), self.step, 0.006)
+        return largest(lambda x: self._size(x, limit), self.step, 0.006, self._late)
 
     def coarsest(self, error: float) -> list[Encoded] | None:
         """The coarsest setting whose normalised error is at most ``error``."""
-        return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10)
+        return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10, self._late)
+
+    def _late(self) -> bool:
+        return self.request.context.deadline.remaining <= 0
 
     def _size(self, quality: float, limit: int) -> tuple[float, list[Encoded]]:
         encoded = self.at(quality)
@@ -337,9 +340,11 @@ def _encode_knob(request: Request, error: float, largest_size: int, say: Callabl
     found = knob.coarsest(error)
     if found is not None and total(found) <= largest_size:
         return found
+    asked = say(-10 * math.log10(error))
+    if found is None and total(finest := knob.at(END)) <= largest_size:
+        raise BudgetError(f"method {request.method.name} reaches at most {say(_psnr(request, finest))} on this image, not {asked}.")
     fits = knob.finest(largest_size)
-    reached = -math.inf if fits is None else _psnr(request, fits)
-    raise _too_fine(say(-10 * math.log10(error)), say(reached))
+    raise _too_fine(asked, say(-math.inf if fits is None else _psnr(request, fits)))
 
 
 def _too_fine(asked: str, reached: str) -> BudgetError:

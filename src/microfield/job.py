@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from microfield.budget import Budget, Request, Shortage, channel_errors, encode_bytes, encode_quality
 from microfield.container import Header, checksum, file_size, write
-from microfield.errors import BudgetError, InputError
+from microfield.errors import BudgetError, InputError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context, Deadline, Encoded, Method, parse_options
@@ -102,7 +102,11 @@ class Job:
                     f"channel weights must be {self.image.layout.channels} numbers, none negative and one above 0, not "
                     f"{', '.join(f'{w:g}' for w in weights)}."
                 )
+            weights = weights / weights.max()
         s = self.settings
+        for name in ("voxel_weights", "guidance", "optimiser"):
+            if getattr(s, name) is not None and name not in getattr(self.method, "accepts", ()):
+                raise UsageError(f"method {self.method.name} cannot use {name}; the networks (siren, inif) can.")
         if s.voxel_weights is not None and s.voxel_weights.shape != self.image.shape:
             raise InputError(
                 f"the voxel weights have shape {s.voxel_weights.shape}, the image {self.image.shape}; they must be the same."

@@ -14,8 +14,8 @@ SLOPE = 0.012
 """By how much the height rises with the setting, before two attempts say so: knobs span some 12 nats of bytes."""
 
 
-def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tolerance: float, attempts: int = 18,
-            first: float = END / 2) -> Result | None:
+def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tolerance: float,
+            stop: Callable[[], bool] = lambda: False, attempts: int = 18, first: float = END / 2) -> Result | None:
     """The result at the largest setting whose height is at most 0; None where even setting 0 is too high.
 
     Parameters
@@ -26,6 +26,8 @@ def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tole
         Changes of the setting below this are not worth an attempt.
     tolerance : float
         A height in ``-tolerance..0`` ends the search.
+    stop : callable () -> bool
+        True when the time is up: what was found so far is returned, or else setting 0 is tried.
     first : float
         Where to begin.
     """
@@ -34,7 +36,7 @@ def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tole
     for _ in range(attempts):
         search.tell(setting, *evaluate(setting))
         proposed = search.propose(step)
-        if proposed is None:
+        if proposed is None or stop():
             break
         setting = proposed
     if search.best is None and search.high > 0:

@@ -89,7 +89,8 @@ class Context:
     channel_range : float64 array of shape (channels,)
         max - min of every channel in the whole image (1 where a channel is constant).
     channel_weights : float64 array of shape (channels,)
-        Relative weight of every channel's normalised error; ones unless the user says otherwise.
+        Relative weight of every channel's normalised error: 1 for the weightiest channel of the image, ones unless the user
+        says otherwise.
     progress : callable (fraction in 0..1, message)
         Called now and then during long steps.
     voxel_weights : float32 array of the block's shape, optional
@@ -151,6 +152,9 @@ class Method(Protocol):
     Options: ClassVar[type[Any]]
     quality_is_bytes: ClassVar[bool]
     """True: ``quality`` is the byte limit of the part, met from below. False: a knob from 0, coarsest, to 1000, finest."""
+
+    accepts: ClassVar[tuple[str, ...]]
+    """Which of the context's ``voxel_weights``, ``guidance`` and ``optimiser`` the method can use; others are refused."""
 
     def __init__(self, options: Any) -> None: ...
 

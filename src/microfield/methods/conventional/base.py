@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.container import part_size
-from microfield.errors import FormatError, MicrofieldError, MissingExtraError
+from microfield.errors import FormatError, InputError, MicrofieldError, MissingExtraError
 from microfield.image import Layout
 from microfield.methods.base import Box, Context, Cost, Encoded, Sections, measure_error, option
 from microfield.methods.conventional.intensities import Intensities
@@ -80,6 +80,7 @@ class ConventionalMethod(ABC):
     bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
     quality_is_bytes: ClassVar[bool] = False
+    accepts: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Any]] = CodecOptions
     coarse: ClassVar[float]
     fine: ClassVar[float]
@@ -126,7 +127,15 @@ class ConventionalMethod(ABC):
         with _codecs_installed(self.name, self.extra):
             if prepared is None:
                 prepared = self._prepare(block, layout, quality, context)
-            section = self._section(prepared, layout, quality, context)
+            try:
+                section = self._section(prepared, layout, quality, context)
+            except (MicrofieldError, ImportError, MemoryError):
+                raise
+            except Exception as refusal:
+                raise InputError(
+                    f"{self.name} cannot code a part of shape {layout.shape} ({type(refusal).__name__}: {refusal}); cut the image "
+                    "into smaller parts (--tile), or take another method."
+                ) from refusal
         error = np.full(layout.channels, math.nan)
         if context.measure:
             error = measure_error(self.decoder(layout, self.bitstream_version, (section,)), block, layout)
@@ -244,19 +253,20 @@ class ConventionalDecoder:
         with _codecs_installed(name, self.method.extra, "Decoding"):
             try:
                 sheets = self.method.expand(self.data, shape, self.arrangement)
-            except (MicrofieldError, ModuleNotFoundError, MemoryError):
+            except (MicrofieldError, ImportError, MemoryError):
                 raise
             except Exception as damage:
                 raise FormatError(f"the {name} stream of a part cannot be decoded ({type(damage).__name__}).") from damage
         if sheets.shape != shape:
             raise FormatError(f"the {name} stream of a part has shape {sheets.shape} instead of {shape}.")
-        # Clipped here, so that a damaged float stream cannot bring in NaN.
-        return np.nan_to_num(np.clip(sheets, -4, 4), nan=0.0)
+        # A damaged stream of floats may hold anything.
+        np.nan_to_num(sheets, copy=False, nan=0.0)
+        return np.clip(sheets, -4, 4, out=sheets)
 
 
 @contextmanager
 def _codecs_installed(name: str, extra: str, doing: str = "Compressing") -> Iterator[None]:
     try:
         yield
-    except ModuleNotFoundError as missing:
+    except ImportError as missing:
         raise MissingExtraError(f"{doing} with {name}", extra) from missing

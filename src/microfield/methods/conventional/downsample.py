@@ -29,8 +29,7 @@ class Downsample(ConventionalMethod):
         del arrangement, effort
         side = np.float32(2**knob)
         for axis in (1, 2, 3):
-            n = sheets.shape[axis]
-            sheets = _along(sheets, pooling(n, cells(n, float(side))), axis)
+            sheets = pool(sheets, axis, cells(sheets.shape[axis], float(side)))
         codes = np.clip(np.rint(sheets * LEVELS), 0, LEVELS).astype(np.uint8)
         # Differences along X compress better; they wrap around, so that they stay bytes.
         codes[..., 1:] = codes[..., 1:] - codes[..., :-1]
@@ -52,8 +51,8 @@ class Downsample(ConventionalMethod):
         codes = np.cumsum(np.frombuffer(raw, np.uint8).reshape(small), axis=3, dtype=np.uint8)
         sheets = codes.astype(np.float32) / np.float32(LEVELS)
         for axis in (3, 2, 1):
-            sheets = _along(sheets, interpolation(shape[axis], small[axis]), axis)
-        return np.asarray(sheets)
+            sheets = interpolate(sheets, axis, shape[axis])
+        return sheets
 
 
 def cells(n: int, side: float) -> int:
@@ -61,27 +60,24 @@ def cells(n: int, side: float) -> int:
     return max(1, round(n / side))
 
 
-def pooling(n: int, m: int) -> Floats:
-    """The matrix (m, n) that averages ``n`` voxels over ``m`` cells of equal size, each by its overlap."""
+def pool(values: Floats, axis: int, m: int) -> Floats:
+    """Means over ``m`` cells of equal size along an axis; a voxel on a border counts for both, by its share."""
+    n = values.shape[axis]
+    front = np.moveaxis(values, axis, 0)
+    sums = np.concatenate([np.zeros((1, *front.shape[1:])), np.cumsum(front, axis=0, dtype=np.float64)])
     edges = np.arange(m + 1) * (n / m)
-    left, right = edges[:-1, None], edges[1:, None]
-    voxel = np.arange(n)
-    overlap = np.clip(np.minimum(right, voxel + 1) - np.maximum(left, voxel), 0, None)
-    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)
+    below = np.minimum(edges.astype(int), n - 1)
+    share = (edges - below).reshape(-1, *(1,) * (front.ndim - 1))
+    upto = sums[below] * (1 - share) + sums[below + 1] * share
+    return np.asarray(np.moveaxis(np.diff(upto, axis=0) * (m / n), 0, axis), np.float32)
 
 
-def interpolation(n: int, m: int) -> Floats:
-    """The matrix (n, m) of linear interpolation between cell middles; flat beyond the outer ones."""
+def interpolate(values: Floats, axis: int, n: int) -> Floats:
+    """Linear interpolation between the middles of the cells along an axis, to ``n`` voxels; flat beyond the outer ones."""
+    m = values.shape[axis]
     position = np.clip((np.arange(n) + 0.5) * (m / n) - 0.5, 0, m - 1)
     below = np.minimum(position.astype(int), max(m - 2, 0))
-    weight = position - below
-    matrix = np.zeros((n, m), np.float32)
-    rows = np.arange(n)
-    matrix[rows, below] = 1 - weight
-    matrix[rows, np.minimum(below + 1, m - 1)] += weight
-    return matrix
-
-
-def _along(values: Floats, matrix: Floats, axis: int) -> Floats:
-    """A matrix (out, in) applied along one axis."""
-    return np.asarray(np.moveaxis(np.moveaxis(values, axis, -1) @ matrix.T, -1, axis))
+    shape = [1] * values.ndim
+    shape[axis] = n
+    weight = (position - below).astype(np.float32).reshape(shape)
+    return np.asarray(values.take(below, axis) * (1 - weight) + values.take(np.minimum(below + 1, m - 1), axis) * weight)

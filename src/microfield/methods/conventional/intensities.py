@@ -37,10 +37,10 @@ class Intensities:
     @classmethod
     def of(cls, channels: npt.NDArray[np.generic], channel_range: npt.NDArray[np.float64],
            weights: npt.NDArray[np.float64]) -> Intensities:
-        """The mapping of an array of shape (channels, values); weights are relative, as in `Context`."""
+        """The mapping of an array of shape (channels, values); weights are those of `Context`, 1 for the weightiest channel."""
         low = channels.min(axis=1).astype(np.float64)
         high = channels.max(axis=1).astype(np.float64)
-        wanted = (high - low) / channel_range * np.sqrt(weights / weights.max())
+        wanted = (high - low) / channel_range * np.sqrt(weights)
         wanted /= max(1.0, float(wanted.max()))
         codes = np.clip(np.rint(-GAINS_PER_OCTAVE * np.log2(np.maximum(wanted, 1e-30))), 0, 255)
         return cls(low, high, 2 ** (-codes / GAINS_PER_OCTAVE))

@@ -59,6 +59,8 @@ class Video(ConventionalMethod):
     """The coarsest rate factor of the encoder; beyond it the code range shrinks."""
     steps_per_octave: ClassVar[float]
     """By how much the rate factor changes when the quantiser's step doubles, at the coarse end."""
+    cuts_below: ClassVar[int] = 0
+    """Rate factors below this begin every channel with a key frame."""
     depth: ClassVar[int]
     decoders: ClassVar[tuple[str, ...]]
     grey_format: ClassVar[str]
@@ -70,13 +72,16 @@ class Video(ConventionalMethod):
         """One film of all sheets; a number tells how much of the code range is used."""
         crf, shrink = self._crf(knob)
         frames = self._frames(sheets, arrangement, 2 ** (-shrink / SHRINKS))
+        run = sheets.shape[1] if crf < self.cuts_below and len(frames[0]) == 1 else len(frames)
         colour = len(frames[0]) == 3
-        return encode_one(shrink) + _encode(frames, self.encoder(crf, effort), self.colour_format if colour else self.grey_format)
+        stream = _encode(frames, self.encoder(crf, effort), self.colour_format if colour else self.grey_format, run)
+        return encode_one(shrink) + stream
 
     def _crf(self, knob: float) -> tuple[int, int]:
         """Rate factor for the encoder, and the shrinking of the code range in steps of `SHRINKS` to the octave.
 
-        Rate factors are whole numbers: what lies between two (and beyond the last) is reached by stretching less.
+        Only whole rate factors make a difference (x265: hardly any other): what lies between two, and beyond the last, is
+        reached by stretching less.
         """
         crf = math.floor(min(max(knob, self.fine), self.last))
         return crf, round(SHRINKS * (knob - crf) / self.steps_per_octave)
@@ -171,7 +176,7 @@ class Hevc(Video):
         """x265 with everything off that serves the eye rather than the error."""
         by_effort = ("ultrafast", "veryfast", "fast", "medium", "medium", "slow", "slow", "slower", "veryslow", "veryslow")
         preset = by_effort[effort] if self.options.preset == "auto" else self.options.preset
-        tuned = "log-level=none:info=0:psy-rd=0:psy-rdoq=0:aq-mode=0:qcomp=1:frame-threads=1"
+        tuned = "log-level=none:info=0:psy-rd=0:psy-rdoq=0:aq-mode=0:qcomp=1:wpp=0:frame-threads=1"
         return "libx265", {"preset": preset, "crf": str(crf), "x265-params": tuned}
 
 
@@ -186,6 +191,8 @@ class Av1(Video):
     fine: ClassVar[float] = 1.0  # 0 would mean that none is given.
     last: ClassVar[float] = 63.0
     steps_per_octave: ClassVar[float] = 8.0
+    # SVT-AV1 codes a channel badly that it predicts from an unlike one, the worse the finer it quantises.
+    cuts_below: ClassVar[int] = 50
     depth: ClassVar[int] = 10
     decoders: ClassVar[tuple[str, ...]] = ("libdav1d", "av1")
     grey_format: ClassVar[str] = "yuv420p10le"
@@ -197,13 +204,14 @@ class Av1(Video):
         by_effort = (10, 9, 8, 6, 5, 4, 3, 2, 1, 0)
         preset = by_effort[effort] if self.options.preset < 0 else self.options.preset
         os.environ.setdefault("SVT_LOG", "0")  # Its banner goes to standard error otherwise.
-        return "libsvtav1", {"preset": str(preset), "crf": str(crf), "svtav1-params": "enable-tf=0:tune=1"}
+        return "libsvtav1", {"preset": str(preset), "crf": str(crf), "svtav1-params": "enable-tf=0:tune=1:scm=0"}
 
 
 # -- PyAV -----------------------------------------------------------------------------------------------------------------
 
 
-def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixel_format: str) -> bytes:
+def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixel_format: str, run: int) -> bytes:
+    """The stream; every ``run`` frames begin with a key frame."""
     import av
 
     name, options = encoder
@@ -216,6 +224,8 @@ def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixe
     for number, planes in enumerate(frames):
         picture = _picture(planes, pixel_format)
         picture.pts = number
+        if number and number % run == 0:
+            picture.pict_type = av.video.frame.PictureType.I
         packets += context.encode(picture)
     packets += context.encode(None)
     return b"".join(bytes(packet) for packet in packets)
@@ -247,7 +257,7 @@ def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> 
         except av.error.FFmpegError:  # This build lacks it; the next one may be there.
             continue
     if context is None:
-        raise FormatError(f"this build of PyAV has none of the decoders {', '.join(decoders)}.")
+        raise ModuleNotFoundError(f"PyAV has none of the decoders {', '.join(decoders)}")
     y, x = (max(n, LEAST) + 64 for n in extent)
     context.options = {"max_pixels": str(y * x)}
     if context.name == "hevc":

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.varint import decode_one, encode_one
+from microfield.errors import FormatError
 from microfield.methods.conventional.base import Arrangement, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 
@@ -32,10 +33,15 @@ class Volumes(ConventionalMethod):
             length, at = decode_one(data, at)
             lengths.append(length)
         lengths.append(len(data) - at - sum(lengths))
+        if lengths[-1] < 0:
+            raise FormatError("the streams of a part are longer than the part.")
         one = _extents(shape[1:])
         sheets = np.empty((shape[0], *one), np.float32)
         for sheet, length in zip(sheets, lengths, strict=True):
-            sheet[:] = cls.read(data[at : at + length], one)
+            values = cls.read(data[at : at + length], one)
+            if values.shape != one:
+                raise FormatError(f"a stream holds an array of shape {values.shape} instead of {one}.")
+            sheet[:] = values
             at += length
         return sheets.reshape(shape)
 
@@ -105,25 +111,29 @@ class Sz3(Volumes):
 
 
 class Zfp(Volumes):
-    """ZFP in its fixed-accuracy mode, the best of its modes; tolerances are powers of two."""
+    """ZFP in its fixed-accuracy mode, the best of its modes; the knob is the logarithm of the tolerance.
+
+    Tolerances count in whole powers of two only, so values are scaled by what lies between; a byte tells by how much.
+    """
 
     name: ClassVar[str] = "zfp"
     summary: ClassVar[str] = "ZFP (block transform, fixed accuracy)"
     coarse: ClassVar[float] = 4.0
     fine: ClassVar[float] = -20.0
-    step: ClassVar[float] = 0.5
 
     def write(self, values: Floats, knob: float) -> bytes:
-        """One stream."""
+        """Sixty-fourths of an octave, then one stream."""
         import imagecodecs
 
+        sixty_fourths = round(64 * knob)
+        whole, part = sixty_fourths // 64, sixty_fourths % 64
         encode: Any = imagecodecs.zfp_encode  # Its stubs know whole levels only.
-        return bytes(encode(values, level=2.0 ** math.floor(knob), mode="a"))
+        return bytes([part]) + bytes(encode(values * np.float32(2 ** (-part / 64)), level=2.0**whole, mode="a"))
 
     @classmethod
     def read(cls, data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        del shape
-        return np.asarray(imagecodecs.zfp_decode(data))
+        values = imagecodecs.zfp_decode(data[1:], out=np.empty(shape, np.float32))
+        return np.asarray(values) * np.float32(2 ** (min(data[0], 63) / 64))

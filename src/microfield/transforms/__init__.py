@@ -1,0 +1,1 @@
+"""Invertible transforms that gather an image's energy in few numbers."""
