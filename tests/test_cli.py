@@ -174,10 +174,28 @@ def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: 
         np.save(tmp_path / folder / "a.npy", np.full((20, 20), 3, np.uint8))
     out = tmp_path / "packed"
     call = ["compress", str(tmp_path / "one" / "a.npy"), str(tmp_path / "two" / "a.npy"), "--out-dir", str(out)]
-    main([*call, "--max-bytes", "200", "--json"])
-    rows = json.loads(capsys.readouterr().out)
-    assert rows[0]["status"] == "done"
-    assert rows[1]["status"] != "done"
+    assert main([*call, "--max-bytes", "200", "--json"]) == 2
+    assert "different folders" in one_line(capsys)
+    assert not out.exists()
+
+
+def test_a_skipped_file_is_described_and_keeps_its_line_until_it_is_overwritten(
+    flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "packed"
+    call = ["compress", str(flat), "--out-dir", str(out), "--max-bytes"]
+    assert main([*call, "200"]) == 0
+    summary = (out / "microfield-summary.csv").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*call, "150", "--method", "av1"]) == 0
+    told = capsys.readouterr().out
+    assert "inif" in told
+    assert "--overwrite" in told
+    assert (out / "microfield-summary.csv").read_text(encoding="utf-8") == summary
+    assert main([*call, "150", "--method", "av1", "--overwrite"]) == 0
+    assert mf.open(out / "flat.mfield").method == "av1"
+    with (out / "microfield-summary.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["av1"]
 
 
 @pytest.mark.parametrize(("path", "name"), [
@@ -255,6 +273,16 @@ def test_verify_tells_good_from_damaged(packed_flat: Path, capsys: pytest.Captur
     packed_flat.write_bytes(bytes(data))
     assert main(["verify", str(packed_flat)]) == 1
     assert "damaged" in one_line(capsys)
+    whole = packed_flat.with_name("whole.mfield")
+    data[-6] ^= 1
+    whole.write_bytes(bytes(data))
+    assert main(["verify", str(packed_flat), str(whole)]) == 1  # goes on after the damaged one
+    told = capsys.readouterr()
+    assert "whole.mfield: intact" in told.out
+    assert "flat.mfield" in told.err
+    packed_flat.write_bytes(bytes(data[:-3]))
+    assert main(["info", str(packed_flat)]) == 0
+    assert "should have" in capsys.readouterr().out
     packed_flat.write_bytes(bytes(data[:30]))
     for command in ("info", "verify"):
         assert main([command, str(packed_flat)]) == 1
@@ -264,7 +292,9 @@ def test_verify_tells_good_from_damaged(packed_flat: Path, capsys: pytest.Captur
 def test_methods_lists_every_method_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "--json"]) == 0
     table: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert {"siren", "inif"} <= set(table)
+    assert {"siren", "inif", "hevc", "av1"} <= set(table)
+    assert [name for name in table if table[name]["default"]] == ["inif"]
+    assert [name for name in ("inif", "hevc", "av1", "sperr") if table[name]["experimental"]] == ["sperr"]
     assert all(o["help"] for name in ("siren", "inif") for o in table[name]["options"].values())
     assert main(["methods"]) == 0
     assert "bits_per_weight=" in capsys.readouterr().out

@@ -22,6 +22,14 @@ _COLUMNS = (
     ("frc_cutoff", "FRC", ".3f"),
 )
 _NAME_WIDTH = 14
+_LEGEND = {
+    "psnr_robust": "robust dB: PSNR on the range from the 0.1 to the 99.9 percentile, which no hot pixel stretches",
+    "noise_factor": "error/noise: root mean square error in units of the original's estimated noise",
+    "histogram_distance": "hist. W1: how far the grey values moved on the whole, as a share of the range (Wasserstein-1)",
+    "blocking": "blocks: strength of edges of coding blocks that the original does not have, 0 to 1",
+    "frc_cutoff": "FRC: finest detail on which both agree (Fourier ring correlation 0.5), 1 for single pixels; blind to plain blur",
+}
+"""What the headings of the table mean that do not say it themselves."""
 
 MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "histogram_distance", "blocking", "frc_cutoff")
 """Metrics whose overall value is the mean over the channels that have one."""
@@ -133,6 +141,10 @@ class Comparison(Mapping[str, Any]):
             "  ".join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in shown).rstrip() for row in rows
         ]
         return "\n".join(text + self._sizes())
+
+    def legend(self) -> str:
+        """What the short headings of the table mean, one line each, as far as they are shown."""
+        return "\n".join(text for name, text in _LEGEND.items() if any(getattr(c, name) is not None for c in self.channels))
 
     def _sizes(self) -> list[str]:
         if self.file_bytes is None or self.ratio is None:

@@ -68,11 +68,14 @@ class Job:
         progress(0.0, "look at the image")
         self._check()
         self.context = self._context(deadline)
+        if self.filled:
+            self.notes.append(f"{self.filled} values that were NaN or infinite are now {settings.nan_fill:g}.")
 
     def _check(self) -> None:
         invalid = np.sum([count_invalid(self.image.read(p.box)) for p in self.parts], axis=0) \
             if self.image.dtype.kind == "f" else (0, 0)
-        if sum(invalid) and self.settings.nan_fill is None:
+        self.filled = int(sum(invalid))
+        if self.filled and self.settings.nan_fill is None:
             raise InputError(
                 f"{self.image.name} holds {invalid[0]} NaN and {invalid[1]} infinite values; "
                 f"replace them, or give a value to put there with --nan-fill."
@@ -98,7 +101,7 @@ class Job:
         if self.settings.channel_weights is not None:
             weights = np.asarray(self.settings.channel_weights, np.float64)
             if weights.shape != (self.image.layout.channels,) or not (weights >= 0).all() or not weights.any():
-                raise InputError(
+                raise UsageError(
                     f"channel weights must be {self.image.layout.channels} numbers, none negative and one above 0, not "
                     f"{', '.join(f'{w:g}' for w in weights)}."
                 )
@@ -257,7 +260,7 @@ def _tile(image: Image, tile: Mapping[str, int] | None) -> tuple[int, ...]:
     wanted = {axis.upper(): n for axis, n in (tile or {}).items()}
     unknown = sorted(set(wanted) - set(image.axes))
     if unknown or any(n < 1 for n in wanted.values()):
-        raise InputError(f"tile {dict(tile or {})} must name axes of {image.axes} with extents of at least 1.")
+        raise UsageError(f"tile {dict(tile or {})} must name axes of {image.axes} with extents of at least 1.")
     return tuple(min(n, wanted.get(axis, n)) for axis, n in image.sizes.items())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import InputError
+from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from microfield.methods.base import Box
@@ -121,10 +121,10 @@ class Selection:
             letter, _, value = (part.strip() for part in item.partition("="))
             axis = axes.find(letter.upper()) if len(letter) == 1 else -1
             if axis < 0:
-                raise InputError(f"selection {item.strip()!r} names no axis of the image, whose axes are {axes}; "
+                raise UsageError(f"selection {item.strip()!r} names no axis of the image, whose axes are {axes}; "
                                  f"write for example {axes[-1].lower()}=0:10.")
             if axis in key:
-                raise InputError(f"selection {text!r} names axis {axes[axis]} twice; the image's axes are {axes}.")
+                raise UsageError(f"selection {text!r} names axis {axes[axis]} twice; the image's axes are {axes}.")
             key[axis] = _parse_item(item.strip(), value, axes, shape[axis])
         return cls.from_index(tuple(key.get(axis, slice(None)) for axis in range(len(shape))), shape)
 
@@ -215,9 +215,9 @@ def _parse_item(item: str, value: str, axes: str, extent: int) -> int | slice:
         numbers = []
     if len(numbers) == 1 and numbers[0] is not None:
         if not -extent <= numbers[0] < extent:
-            raise InputError(f"selection {item!r} lies outside the image (axes {axes}): that axis has size {extent}.")
+            raise UsageError(f"selection {item!r} lies outside the image (axes {axes}): that axis has size {extent}.")
         return numbers[0]
     if len(numbers) not in (2, 3) or numbers[2:] == [0]:
-        raise InputError(f"selection {item!r} is neither a number nor start:stop:step with a step other than 0, "
+        raise UsageError(f"selection {item!r} is neither a number nor start:stop:step with a step other than 0, "
                          f"for one of the image's axes {axes}.")
     return slice(*numbers)

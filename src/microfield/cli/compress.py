@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
     p = commands.add_parser("compress", help="compress images", description="Compress images into microfield files.")
     p.add_argument("paths", nargs="+", metavar="IN... OUT.mfield", help="images, then the file to write (or --out-dir)")
     p.add_argument("--out-dir", type=Path, help="write NAME.mfield for every input into this folder")
+    p.add_argument("--overwrite", action="store_true", help="with --out-dir: replace files that are there instead of skipping")
     budget = p.add_argument_group("budget, exactly one")
     budget.add_argument("--ratio", type=float, help="raw bytes / file bytes, such as 128")
     budget.add_argument("--bits-per-voxel", type=float, help="bits per array element, such as 0.1")
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     budget = {k: v for k in BUDGETS if (v := getattr(arguments, k)) is not None}
     if not budget:
         return _predict(arguments)
+    if len(budget) > 1:
+        return _wrong(f"give one budget, not {' and '.join('--' + b.replace('_', '-') for b in budget)}.")
     if arguments.out_dir is not None:
         if arguments.report:
             return _wrong("--report is for one image; for many write the pages with `microfield compare --report`.")
@@ -211,15 +214,16 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
     """Many inputs: skip what exists, go on after failures, sum up at the end."""
+    outputs = {source: arguments.out_dir / (stem(source) + ".mfield") for source in _expand(arguments.paths)}
+    for destination in outputs.values():
+        if len(same := [s for s, d in outputs.items() if d == destination]) > 1:
+            return _wrong(f"{' and '.join(same)} would all become {destination}; compress them into different folders.")
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for source in _expand(arguments.paths):
-        destination = arguments.out_dir / (stem(source) + ".mfield")
+    for source, destination in outputs.items():
         row: dict[str, Any] = {"input": source, "output": str(destination)}
-        if destination.exists():
-            row["status"] = "exists, skipped"
-        elif any(r["output"] == str(destination) for r in rows):
-            row["status"] = "failed: another input has the same name"
+        if destination.exists() and not arguments.overwrite:
+            row["status"] = f"skipped: {destination} exists{_what_it_is(destination)}; --overwrite replaces it"
         else:
             try:
                 row |= {"status": "done", **_one(arguments, budget, source, destination).as_dict()}
@@ -237,6 +241,17 @@ def _many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
         print(f"{done} done, {len(rows) - done - failed} skipped, {failed} failed; "
               f"details in {arguments.out_dir / 'microfield-summary.csv'}")
     return 1 if failed else 0
+
+
+def _what_it_is(path: Path) -> str:
+    """Method and ratio of a file that is there."""
+    from microfield.reader import open_file
+
+    try:
+        with open_file(path) as f:
+            return f" ({f.method}, {f.ratio:.1f}x)"
+    except (MicrofieldError, OSError):
+        return " (and is no microfield file)"
 
 
 def _expand(paths: list[str]) -> list[str]:
@@ -262,7 +277,15 @@ def _summary(row: dict[str, Any]) -> str:
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     columns = ["input", "output", "status", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr",
                "noise_factor", "used", "parts", "seconds"]
+    earlier: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            earlier = list(csv.DictReader(file))
+    # What was skipped keeps the row of the call that made it.
+    made = {row["output"] for row in rows if not row["status"].startswith("skipped")}
+    kept = [row for row in earlier if row.get("output") not in made]
+    known = {row.get("output") for row in kept}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows([*kept, *(row for row in rows if row["output"] not in known)])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.progress import ProgressLine
-from microfield.errors import InputError
+from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         finally:
             line.close()
+    print(f"{arguments.output}: {axes} {' x '.join(map(str, layout.shape))} {layout.dtype}")
     return 0
 
 
@@ -60,7 +61,7 @@ def _box(f: MicrofieldFile, text: str | None) -> tuple[Box, str]:
 
     selection = Selection.parse(text, f.axes, f.shape) if text is not None else Selection.from_index((), f.shape)
     if any(len(r) == 0 for r in selection.box):
-        raise InputError(f"the selection {text!r} holds no voxel of an image of shape {f.shape} ({f.axes}).")
+        raise UsageError(f"the selection {text!r} holds no voxel of an image of shape {f.shape} ({f.axes}).")
     kept = [a for i, a in enumerate(f.axes) if a in "YXS" or i not in selection.squeezed]
     return selection.box, "".join(kept)
 
@@ -89,7 +90,7 @@ def _masked(f: MicrofieldFile, path: str, select: str | None) -> Any:
     from microfield.io import open_image
 
     if select is not None:
-        raise InputError("give --select or --mask, not both.")
+        raise UsageError("give --select or --mask, not both.")
     mask = open_image(path).read() != 0
     if mask.shape != f.shape:
         try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
+
+from microfield.errors import MicrofieldError
 
 if TYPE_CHECKING:
     from microfield.reader import MicrofieldFile
@@ -31,6 +34,8 @@ def run_info(arguments: argparse.Namespace) -> int:
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
+            if f.expected_bytes != f.file_bytes:
+                facts["damaged"] = f"the file should have {f.expected_bytes} bytes"
         if arguments.json:
             print(json.dumps(facts))
         else:
@@ -63,14 +68,20 @@ def _plain(value: Any) -> str:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Check files; the first damaged one ends with an error."""
+    """Check all files and say of each whether it is intact."""
     from microfield.container import Container
     from microfield.source import open_source
 
+    damaged = 0
     for path in arguments.paths:
-        Container.open(open_source(path)).verify()
-        print(f"{path}: intact")
-    return 0
+        try:
+            Container.open(open_source(path)).verify()
+        except (MicrofieldError, OSError) as error:
+            damaged += 1
+            print(f"microfield: {path}: {error}", file=sys.stderr)
+        else:
+            print(f"{path}: intact")
+    return 1 if damaged else 0
 
 
 def run_methods(arguments: argparse.Namespace) -> int:
@@ -78,19 +89,21 @@ def run_methods(arguments: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from microfield.methods import get_method, names
+    from microfield.report import DEFAULT_METHOD
 
     table: dict[str, Any] = {}
     for name in names():
         method = get_method(name)
         table[name] = {
-            "summary": method.summary,
+            "summary": method.summary, "default": name == DEFAULT_METHOD, "experimental": method.experimental,
             "options": {f.name: {"default": f.default, "help": f.metadata["help"]} for f in fields(method.Options)},
         }
     if arguments.json:
         print(json.dumps(table))
         return 0
     for name, entry in table.items():
-        print(f"{name}: {entry['summary']}")
+        mark = " (default)" if entry["default"] else " (for comparison; files are experimental)" if entry["experimental"] else ""
+        print(f"{name}{mark}: {entry['summary']}")
         for option, about in entry["options"].items():
             print(f"  {option}={about['default']}  {about['help']}")
     return 0

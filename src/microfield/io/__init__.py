@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from microfield.errors import InputError
+from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
 from microfield.io.blocks import Job, Read
 from microfield.io.found import to_image
@@ -123,7 +123,7 @@ def save_image(
     where = Path(os.fspath(path))
     name = WRITERS.get(where.suffix.lower())
     if name is None:
-        raise InputError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
+        raise UsageError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
     check_axes(layout.axes, len(layout.shape), where.name)
     count = dict(zip(layout.axes, layout.shape, strict=True)).get("C", 0)
     job = Job(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microfield.errors import InputError
+from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
 
@@ -97,7 +97,7 @@ def _renamed(letters: str, given: str | None, found: Found) -> str:
     """
     if given is not None:
         if len(given) != len(letters):
-            raise InputError(
+            raise UsageError(
                 f"{found.name} has {len(letters)} dimensions ({letters}, shape {found.shape}) "
                 f"but --axes {given} names {len(given)}; give one letter of {AXES} for each."
             )
@@ -127,7 +127,7 @@ def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, let
         if 0 <= index < count:
             return index
     listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names)) if names else f"0 to {count - 1}"
-    raise InputError(f"{found.name} has no channel {channel!r}; it has {count}: {listed}.")
+    raise UsageError(f"{found.name} has no channel {channel!r}; it has {count}: {listed}.")
 
 
 def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLike, bool]:
@@ -155,7 +155,7 @@ def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> in
     if (isinstance(scene, int) or scene.isdecimal()) and 0 <= int(scene) < len(names):
         return int(scene)
     listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names[:20])) + (", ..." if len(names) > 20 else "")
-    raise InputError(f"{file} has no scene {scene!r}; it has {len(names)}: {listed}.")
+    raise UsageError(f"{file} has no scene {scene!r}; it has {len(names)}: {listed}.")
 
 
 def scene_name(file: str, index: int, names: Sequence[str]) -> str:
