@@ -170,11 +170,6 @@ class Container:
             raise IndexError(f"part {part} does not exist: the file has {len(self._ranges) - 1} parts.")
         return int(self._ranges[part]), int(self._ranges[part + 1])
 
-    @property
-    def end(self) -> int:
-        """Bytes the file should have: where its last part ends."""
-        return int(self._ranges[-1])
-
     def part_layout(self, part: int) -> Layout:
         """Shape, axes and dtype of a part."""
         return self.header.part_layout(part)

@@ -116,11 +116,6 @@ class MicrofieldFile:
         return self._container.nbytes
 
     @property
-    def expected_bytes(self) -> int:
-        """Bytes the file should have; another `file_bytes` means that it was cut off or that something was added."""
-        return self._container.end
-
-    @property
     def ratio(self) -> float:
         """Compression ratio: bytes of the raw array / bytes of the whole file."""
         return self.nbytes / self.file_bytes
