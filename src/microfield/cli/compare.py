@@ -25,9 +25,10 @@ def add_to(commands: Any) -> None:
     p.add_argument("--report", metavar="OUT.html", help="write a page with pictures, curves, tables and a verdict")
     p.add_argument("--labels", metavar="LABELS", help="image of ground-truth labels to judge objects and traces by")
     p.add_argument("--full", action="store_true", help="all metrics, and the analysis of objects, traces and colocalisation")
-    p.add_argument("--axes", help="axes of the original, as in compress")
+    p.add_argument("--axes", help="axes of the original, as in compress; the reconstruction must have the same")
     p.add_argument("--scene")
     p.add_argument("--channel")
+    p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity in the original, as in compress")
     p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
     p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
     p.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -38,6 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the comparison, and write the report where one is asked for."""
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
+    if arguments.report:
+        from microfield.study.report.page import check_destination
+
+        check_destination(arguments.report)
     original, reconstruction, file = _images(arguments)
     labels = _labels(arguments)
     line = ProgressLine(Path(arguments.original).name)
@@ -49,9 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
         print(json.dumps(comparison.as_dict() | analysis))
     else:
-        print(comparison.table())
-        if downstream is not None:
-            print(f"\n{downstream.table()}")
+        parts: list[Comparison | Downstream] = [comparison, *([] if downstream is None else [downstream])]
+        print("\n\n".join([*(part.table() for part in parts), "\n".join(filter(None, (part.legend() for part in parts)))]))
     return 0
 
 
@@ -90,17 +94,19 @@ def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
     """Original, reconstruction, and the microfield file behind it, where it is one."""
     from microfield.io import open_image
     from microfield.reader import open_file
-    from microfield.study.report.pair import check_match
+    from microfield.study.report.pair import check_match, filled
 
     original = open_image(arguments.original, axes=arguments.axes and arguments.axes.upper(), scene=arguments.scene,
                           channel=arguments.channel)
+    if arguments.nan_fill is not None:
+        original = filled(original, arguments.nan_fill)
     if arguments.reconstruction.endswith(".mfield"):
         f = open_file(arguments.reconstruction)
+        check_match(original, f)
         return original, f, f
     image = open_image(arguments.reconstruction)
-    # Arrays without axes of their own, and files whose axes are overruled, take those of the original.
-    bare = Path(arguments.reconstruction).suffix.lower() in (".npy", ".npz")
-    if not bare and not arguments.axes:
+    # Arrays have no axes of their own and take those of the original.
+    if Path(arguments.reconstruction).suffix.lower() not in (".npy", ".npz"):
         check_match(original, image)
     return original, image.data, None
 

@@ -6,7 +6,7 @@ user's pipeline would.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -26,7 +26,7 @@ from microfield.study.outcome import ChannelDownstream, Downstream
 from microfield.study.sample import Sample, take
 from microfield.study.segmentation import SEGMENTERS, agreement
 from microfield.study.spots import SpotMatching, find_spots, match_spots
-from microfield.study.traces import SHORTEST, compare_traces, counts_over_time, region_means
+from microfield.study.traces import SHORTEST, change_clearly, chequered, compare_traces, counts_over_time, region_means
 
 __all__ = ["ChannelDownstream", "Downstream", "judge"]
 
@@ -76,7 +76,7 @@ def judge(
     Raises
     ------
     InputError
-        Shapes or axes do not match, an image holds NaN or infinity, or the original holds labels.
+        Shapes or axes do not match, an image holds NaN or infinity, the original holds labels, or the labels none.
     """
     tell = progress or (lambda fraction, message: None)
     sample = take(original, reconstruction, labels, max_voxels, lambda done, what: tell(0.3 * done, what))
@@ -247,13 +247,20 @@ def _over_time(
     else:
         regions = truth[1]
     count = int(regions.max())
-    traces = compare_traces(*(
-        np.stack([region_means(v[t], regions[min(t, len(regions) - 1)], count) for t in range(len(v))]) for v in (a, b)
-    ))
+    halves = list(zip(*(chequered(r) for r in regions), strict=True))
+    before, after = _traces(a, regions, count), _traces(b, regions, count)
+    clear = change_clearly(before, (_traces(a, halves[0], count), _traces(a, halves[1], count)))
+    traces = compare_traces(before, after, clear)
     return {
         "count_over_time_correlation": counts.correlation, "count_over_time_difference": counts.largest_difference,
         "regions": count, "trace_correlation": traces.mean, "trace_correlation_low": traces.low,
+        "time_points": len(a), "regions_clear": int(np.count_nonzero(clear)), "trace_correlation_clear": traces.mean_clear,
     }
+
+
+def _traces(values: Array, regions: Sequence[Labels] | Labels, count: int) -> npt.NDArray[np.float64]:
+    """Mean intensities of shape ``(T, count)``; ``regions`` has one entry per time point, or one for all."""
+    return np.stack([region_means(frame, regions[min(t, len(regions) - 1)], count) for t, frame in enumerate(values)])
 
 
 # -- pairs of channels -------------------------------------------------------------------------------------------------

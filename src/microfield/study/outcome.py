@@ -30,6 +30,9 @@ class ChannelDownstream:
     regions : number of regions whose traces were followed
     trace_correlation, trace_correlation_low : Pearson correlation of mean intensities over time, mean and lowest decile of
         the regions
+    time_points : number of time points analysed
+    regions_clear, trace_correlation_clear : number of regions that change clearly over time in the original
+        (`microfield.study.traces.change_clearly`), and the mean correlation of their traces
     truth_iou_original, truth_iou_reconstruction : overlap of each image's mask with the ground truth
     truth_f1_original, truth_f1_reconstruction : F1 of each image's objects against the ground truth at IoU 0.5
     """
@@ -57,20 +60,48 @@ class ChannelDownstream:
     truth_iou_reconstruction: float | None = None
     truth_f1_original: float | None = None
     truth_f1_reconstruction: float | None = None
+    time_points: int | None = None
+    regions_clear: int | None = None
+    trace_correlation_clear: float | None = None
+
+    @property
+    def meets_truth(self) -> bool | None:
+        """Whether the segmentation finds the labels in the original (`TRUTH_COUNTS`); None without labels.
+
+        Where it does not, the score of a reconstruction cannot fall, whatever was lost.
+        """
+        return None if self.truth_f1_original is None else self.truth_f1_original >= TRUTH_COUNTS
 
 
-NUMBERS = tuple(f.name for f in fields(ChannelDownstream) if f.name not in ("name", "segmenter"))
+_NO_NUMBERS = ("name", "segmenter", "time_points", "regions_clear", "trace_correlation_clear")
+NUMBERS = tuple(f.name for f in fields(ChannelDownstream) if f.name not in _NO_NUMBERS)
 """The measures of a channel, by name."""
+TRUTH_COUNTS = 0.5
+"""From this F1 of the original against given labels on, a segmentation finds these labels."""
 _SUMS = ("count_original", "count_reconstruction", "spot_count_original", "spot_count_reconstruction", "regions")
 _CHANGES = ("pearson_change", "m1_change", "m2_change")
-_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("mask IoU", "iou", ".3f"), ("objects", "count_original", "d"), ("kept", "count_reconstruction", "d"),
-    ("F1", "object_f1", ".3f"), ("area error", "area_error", ".1%"), ("shift px", "distance_error", ".2f"),
-    ("spots", "spot_count_original", "d"), ("kept", "spot_count_reconstruction", "d"), ("F1", "spot_f1", ".3f"),
-    ("counts r", "count_over_time_correlation", ".3f"), ("traces r", "trace_correlation", ".3f"),
-    ("lowest 10 %", "trace_correlation_low", ".3f"), ("truth F1 original", "truth_f1_original", ".3f"),
-    ("reconstruction", "truth_f1_reconstruction", ".3f"),
+_COLUMNS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    ("mask", "IoU", ("iou",), ".3f"),
+    ("objects", "original / copy", ("count_original", "count_reconstruction"), "d"),
+    ("objects", "F1", ("object_f1",), ".3f"),
+    ("area", "error", ("area_error",), ".1%"), ("shift", "px", ("distance_error",), ".2f"),
+    ("spots", "original / copy", ("spot_count_original", "spot_count_reconstruction"), "d"),
+    ("spots", "F1", ("spot_f1",), ".3f"),
+    ("counts", "r", ("count_over_time_correlation",), ".3f"), ("traces", "r", ("trace_correlation",), ".3f"),
+    ("lowest", "10 %", ("trace_correlation_low",), ".3f"),
+    ("truth F1", "original / copy", ("truth_f1_original", "truth_f1_reconstruction"), ".3f"),
 )
+"""Two lines of heading, the measures in the cell, and their format."""
+_LEGEND = (
+    (("count_original",), "objects F1: share of objects that overlap by half in both (precision and recall in one); copy: the "
+                          "reconstruction"),
+    (("spot_f1",), "spots F1: share of spots found in both within 2 pixels"),
+    (("count_over_time_correlation", "trace_correlation"), "counts r, traces r: correlation over time of the counts, and of the "
+                                                           "regions' mean intensities"),
+    (("trace_correlation_low",), "lowest 10 %: nine regions of ten have a higher traces r"),
+    (("truth_f1_original",), "truth F1: agreement of the objects in each image with the labels given"),
+)
+"""What the headings mean, where one of the measures is known."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +166,40 @@ class Downstream(Mapping[str, Any]):
 
     def table(self) -> str:
         """An aligned table with one line per channel and only the columns that apply, then colocalisation and notes."""
-        rows = [["channel", "segmenter", *(title for title, _, _ in _COLUMNS)]]
-        for channel in self.channels:
-            cells = [(getattr(channel, name), form) for _, name, form in _COLUMNS]
-            rows.append([channel.name, channel.segmenter, *("-" if v is None else format(v, form) for v, form in cells)])
-        shown = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
+        rows = [["", "", *(column[0] for column in _COLUMNS)], ["channel", "segmenter", *(column[1] for column in _COLUMNS)]]
+        rows += [[c.name, c.segmenter, *(_cell(c, names, form) for _, _, names, form in _COLUMNS)] for c in self.channels]
+        shown = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[2:])]
         width = {i: max(len(row[i]) for row in rows) for i in shown}
         lines = [
             "  ".join(row[i].ljust(width[i]) if i < 2 else row[i].rjust(width[i]) for i in shown).rstrip() for row in rows
         ]
-        return "\n".join([*lines, *map(_pair_line, self.colocalisation or ()), *self.notes])
+        missed = self.truth_missed()
+        return "\n".join([*lines, *map(_pair_line, self.colocalisation or ()), *self.notes, *([missed] if missed else [])])
+
+    def legend(self) -> str:
+        """What the headings of the table mean, one line each, as far as they are shown."""
+        return "\n".join(
+            text for names, text in _LEGEND if any(getattr(c, name) is not None for c in self.channels for name in names)
+        )
+
+    def truth_missed(self) -> str | None:
+        """One sentence on the channels in which the labels were not found even in the original; None where there are none."""
+        missed = [c for c in self.channels if c.meets_truth is False]
+        if not missed:
+            return None
+        best = max(c.truth_f1_original or 0.0 for c in missed)
+        names = [c.name for c in missed]
+        many = "all channels" if len(names) == len(self.channels) else ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
+        where = f" in {many}" if len(self.channels) > 1 else ""
+        return (f"the simple segmentation does not find these labels{where} (F1 in the original at most {best:.2f}, below "
+                f"{TRUTH_COUNTS}), so a score against them says nothing about the copy there.")
+
+
+def _cell(channel: ChannelDownstream, names: tuple[str, ...], form: str) -> str:
+    values = [getattr(channel, name) for name in names]
+    if all(value is None for value in values):
+        return "-"
+    return " / ".join("-" if value is None else format(value, form) for value in values)
 
 
 def _pair_line(pair: PairColocalisation) -> str:

@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
-from microfield.image import CHANNELS, Image
+from microfield.image import Image
 from microfield.statistics import count_invalid
+from microfield.study.ground_truth import check_labels, match_labels, read_labels
 
 Array = npt.NDArray[Any]
 Box = tuple[slice, ...]
 
-LEAST_TIMES = 8
-"""Time points kept before frames are cropped."""
+LEAST_TIMES = 10
+"""Time points kept before frames are cropped: as many as traces need (`microfield.study.traces.LEAST_POINTS`)."""
 THIN = 32
 """A volume with at most so many planes keeps them all."""
 HAEMATOXYLIN = "haematoxylin"
@@ -60,11 +61,13 @@ def take(
     Raises
     ------
     InputError
-        If shapes or axes do not match, or either image holds NaN or infinity.
+        If shapes or axes do not match, either image holds NaN or infinity, or the labels are none.
     """
     check_pair(original, reconstruction)
     times, box, note = choose(original, max_voxels)
-    label_axes = None if labels is None else match_labels(original, labels)
+    truth = None if labels is None else read_labels(labels, match_labels(original, labels), original, times, box)
+    if truth is not None:
+        check_labels(truth, getattr(labels, "labels", None), getattr(labels, "name", "the array"))
     reads: tuple[Callable[[Box], Any], ...] = (original.read, lambda key: np.asarray(reconstruction[key]))
     if isinstance(reconstruction, Image):
         reads = (original.read, reconstruction.read)
@@ -78,7 +81,6 @@ def take(
     names, both = _channels(original, np.stack(frames[0], 1), np.stack(frames[1], 1))
     for which, values in zip((original.name, "the reconstruction"), both, strict=True):
         _refuse_invalid(which, values)
-    truth = None if label_axes is None else _read_labels(labels, label_axes, original, times, box)
     return Sample(names, *both, truth, _voxel_size(original), times, note)
 
 
@@ -99,7 +101,7 @@ def check_pair(original: Image, reconstruction: Any) -> None:
 def choose(image: Image, max_voxels: int) -> tuple[tuple[int, ...], Box, str | None]:
     """Time points, the box read of each (one slice per axis of the image), and what to say about it.
 
-    Up to ``max_voxels`` array elements are taken. Time points go first, evenly spread, down to 8; then Y and X, and Z
+    Up to ``max_voxels`` array elements are taken. Time points go first, evenly spread, down to 10; then Y and X, and Z
     where there are more than 32 planes, shrink by one factor to their middle.
     """
     sizes = image.sizes
@@ -179,53 +181,11 @@ def grey(colour: Array, stained: bool, white: float) -> Array:
 def _refuse_invalid(name: str, values: Array) -> None:
     nan, infinite = count_invalid(values)
     if nan or infinite:
-        raise InputError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing.")
+        raise InputError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing "
+                         "(--nan-fill replaces those of the original).")
 
 
 def _voxel_size(image: Image) -> tuple[float, ...] | None:
     steps = [image.voxel_size.get(axis) for axis in "ZYX" if axis in image.axes]
     known = tuple(float(s) for s in steps if s is not None and math.isfinite(s) and s > 0)
     return known if len(known) == len(steps) else None
-
-
-# -- ground truth ------------------------------------------------------------------------------------------------------
-
-
-def match_labels(image: Image, labels: Any) -> str:
-    """The axes of the image that labels have, from their shape: all but C and S, with or without T and axes of size 1.
-
-    Raises
-    ------
-    InputError
-        If no choice of axes gives the labels' shape.
-    """
-    data = labels.data if isinstance(labels, Image) else labels
-    shape = tuple(int(n) for n in np.shape(data)) if not hasattr(data, "shape") else tuple(int(n) for n in data.shape)
-    whole = [axis for axis in image.axes if axis not in CHANNELS]
-    for axes in (whole, [a for a in whole if a != "T"]):
-        for kept in (axes, [a for a in axes if image.sizes[a] > 1]):
-            if shape == tuple(image.sizes[a] for a in kept):
-                return "".join(kept)
-    wanted = tuple(image.sizes[a] for a in whole)
-    raise InputError(
-        f"the labels have shape {shape}, but {image.name} needs {wanted} ({''.join(whole)})"
-        + (" or one time point of it." if "T" in whole else ".")
-    )
-
-
-def _read_labels(labels: Any, axes: str, image: Image, times: tuple[int, ...], box: Box) -> Array:
-    """The sampled part of labels with the given axes, as ``(T or 1, [Z,] Y, X)``."""
-    data = labels.data if isinstance(labels, Image) else labels
-    if not hasattr(data, "shape"):
-        data = np.asarray(data)
-    spatial = dict(zip(image.axes, box, strict=True)) | {"T": slice(None)}
-    values = np.asarray(data[tuple(spatial[axis] for axis in axes)])
-    order = [axes.index(axis) for axis in "TZYX" if axis in axes]
-    values = values.transpose(order)
-    kept = [axes[i] for i in order]
-    if "T" in kept:
-        values = values[list(times)]
-    for position, axis in enumerate(axis for axis in "TZYX" if axis == "T" or axis in image.axes):
-        if axis not in kept:
-            values = np.expand_dims(values, position)
-    return values

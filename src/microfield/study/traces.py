@@ -15,6 +15,12 @@ Floats = npt.NDArray[np.float64]
 
 SHORTEST = 3
 """Fewer time points correlate perfectly whatever they hold."""
+LEAST_POINTS = 10
+"""Fewer time points say little: unrelated series of five correlate by 0.8 or more (or -0.8) one time in ten, of ten
+one time in two hundred."""
+CLEAR = 10.0
+"""A region changes clearly when its mean varies over time by so many times what its noise explains. A copy that lost all of
+that noise and nothing else still correlates by ``sqrt(1 - 1 / CLEAR)``, 0.95; below, lost noise looks like lost signal."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,13 @@ class Traces:
     Attributes
     ----------
     correlation : array of shape ``(regions,)``; Pearson correlation per region, NaN where the original does not change
+    clear : array of shape ``(regions,)``; which regions change clearly in the original (`change_clearly`)
     mean, low : mean and lowest decile of those that are known, None without any
+    mean_clear : mean over the regions that change clearly, None without any
     """
 
     correlation: Floats
+    clear: npt.NDArray[np.bool_]
 
     @property
     def mean(self) -> float | None:
@@ -70,12 +79,62 @@ class Traces:
         known = self.correlation[~np.isnan(self.correlation)]
         return float(np.quantile(known, 0.1)) if known.size else None
 
+    @property
+    def mean_clear(self) -> float | None:
+        """Mean correlation over the regions that change clearly."""
+        known = self.correlation[self.clear & ~np.isnan(self.correlation)]
+        return float(known.mean()) if known.size else None
 
-def compare_traces(a: Floats, b: Floats) -> Traces:
-    """Correlate two sets of traces of shape ``(time, regions)``, NaN where a region is absent."""
+
+def compare_traces(a: Floats, b: Floats, clear: npt.NDArray[np.bool_] | None = None) -> Traces:
+    """Correlate two sets of traces of shape ``(time, regions)``, NaN where a region is absent.
+
+    ``clear`` says which regions change clearly; all of them by default.
+    """
     if a.shape != b.shape or a.ndim != 2:
         raise InputError(f"traces need arrays of one shape (time, regions), not {a.shape} and {b.shape}.")
-    return Traces(correlations(a.T, b.T))
+    return Traces(correlations(a.T, b.T), np.ones(a.shape[1], np.bool_) if clear is None else clear)
+
+
+def change_clearly(means: Floats, halves: tuple[Floats, Floats]) -> npt.NDArray[np.bool_]:
+    """Which regions change over time by more than their noise explains; shape ``(regions,)``.
+
+    Parameters
+    ----------
+    means : array of shape ``(time, regions)``
+        Traces; NaN where a region is absent.
+    halves : two arrays of that shape
+        Traces of the two colours of a chequerboard laid over every region (`chequered`).
+
+    Notes
+    -----
+    What both halves do together is signal. Their difference is noise (and structure that stays, which does not vary over
+    time), of four times the variance that the noise gives to the mean of the whole. So neither a model of the noise nor an
+    estimate of its size is needed, and shot noise, which grows with brightness, is no exception. Noise that neighbours
+    share is missed.
+    """
+    known = ~(np.isnan(means) | np.isnan(halves[0]) | np.isnan(halves[1]))
+    total = _variance(means, known)
+    noise = _variance(halves[0] - halves[1], known) / 4
+    # Rounding leaves a constant trace with a little variance; (1e-12 of the values) squared is none.
+    scale = np.abs(np.where(known, means, 0)).max(axis=0, initial=0)
+    return np.asarray((known.sum(axis=0) >= LEAST_POINTS) & (total > (1e-12 * scale) ** 2) & (total >= CLEAR * noise))
+
+
+def chequered(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Labels on the two colours of a chequerboard, 0 elsewhere."""
+    odd = np.zeros(labels.shape, np.bool_)
+    for axis, extent in enumerate(labels.shape):
+        odd ^= (np.arange(extent) % 2 == 1).reshape([-1 if k == axis else 1 for k in range(labels.ndim)])
+    return np.where(odd, 0, labels), np.where(odd, labels, 0)
+
+
+def _variance(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Variance of every column over the rows that are known, 0 where fewer than two are."""
+    count = known.sum(axis=0)
+    centred = np.where(known, values, 0)
+    centred = np.where(known, centred - centred.sum(axis=0) / np.maximum(count, 1), 0)
+    return np.asarray((centred**2).sum(axis=0) / np.maximum(count - 1, 1))
 
 
 def region_means(frame: npt.NDArray[Any], labels: npt.NDArray[Any], regions: int) -> Floats:

@@ -19,6 +19,7 @@ from microfield.study.report.pictures import OVERLAY, framed, overlay, picture, 
 from microfield.study.report.places import richest
 from microfield.study.sample import grey, is_bright_field, white_level
 from microfield.study.segmentation import SEGMENTERS
+from microfield.study.traces import CLEAR, LEAST_POINTS
 
 OVERLAY_SIDE = 512
 Show = Callable[[Any], str]
@@ -45,6 +46,8 @@ def objects_section(evidence: Evidence) -> str:
     notes = " ".join(escape(n[0].upper() + n[1:]) for n in evidence.downstream.notes)
     note = ("Both images are segmented with one method, chosen on the original, and a threshold found on each by itself, as in "
             f"a usual pipeline. {notes}")
+    missed = evidence.downstream.truth_missed()
+    note += f" {escape(missed[0].upper() + missed[1:])}" if missed else ""
     keys = "".join(
         f'<span class="swatch"><i style="background: rgb{colour}"></i>{name}</span>' for name, colour in
         zip(("in both", "only in the original (lost)", "only in the reconstruction (invented)"), OVERLAY.values(), strict=True)
@@ -118,7 +121,8 @@ OBJECTS: tuple[tuple[str, str, Show, str], ...] = (
     ("Mask IoU", "iou", number, "Segmented pixels in both, over those in either."),
     ("Mask Dice", "dice", number, "The same, weighing agreement double; 1 for equal masks."),
     ("Spots in the original", "spot_count_original", whole, "Bright points a few pixels wide, texture included."),
-    ("Spots in the reconstruction", "spot_count_reconstruction", whole, "Far fewer means that fine texture or noise is gone."),
+    ("Spots in the reconstruction", "spot_count_reconstruction", whole,
+     "Fewer where fine texture or noise is gone; more where coding left specks, or where less noise lets faint ones through."),
     ("Spots found again, F1", "spot_f1", number, "Share of spots found in both within two pixels."),
     ("Original against the labels, F1", "truth_f1_original", number, "How well this simple segmentation meets the labels given."),
     ("Reconstruction against the labels, F1", "truth_f1_reconstruction", number, "The same; a drop is damage done by compression."),
@@ -128,6 +132,10 @@ OBJECTS: tuple[tuple[str, str, Show, str], ...] = (
 """Heading, attribute, how it is shown and what it means."""
 TIME: tuple[tuple[str, str, Show, str], ...] = (
     ("Regions followed", "regions", whole, "Objects of the mean over time, or the labels given."),
+    ("Time points compared", "time_points", whole, f"Traces are judged from {LEAST_POINTS} on; fewer correlate by chance."),
+    ("Regions that change clearly", "regions_clear", whole,
+     f"Their mean varies by at least {CLEAR:g} times what its noise explains; the verdict rests on these."),
+    ("Trace correlation of these", "trace_correlation_clear", number, "The mean over the regions that change clearly."),
     ("Trace correlation", "trace_correlation", number, "Mean over regions of the correlation of their mean intensity over time."),
     ("Trace correlation, lowest tenth", "trace_correlation_low", number, "Nine regions of ten are above this."),
     ("Counts over time, correlation", "count_over_time_correlation", number, "Whether the counts rise and fall alike."),
@@ -153,9 +161,21 @@ def time_section(evidence: Evidence) -> str:
     body = f'<div class="grid">{"".join(charts)}</div>'
     if any(c.regions for c in evidence.downstream.channels):
         body += _channel_table(evidence.downstream.channels, TIME, "Traces of regions and counts over time")
+        body += _traces_not_judged(evidence)
     note = ("Mean grey value over the crop with the richest structure, at every time point. The table follows all segmented "
             "regions, or the labels given: how well each region's mean intensity over time agrees.")
     return section("time", "Over time", body, note)
+
+
+def _traces_not_judged(evidence: Evidence) -> str:
+    """Why the verdict leaves traces out, where it does so in every channel."""
+    channels = evidence.downstream.channels
+    if any(c.trace_correlation_clear is not None for c in channels):
+        return ""
+    points = max(c.time_points or 0 for c in channels)
+    why = (f"with {points} time points they would correlate by chance ({LEAST_POINTS} are needed)" if points < LEAST_POINTS else
+           "no region of the original changes by clearly more than its noise, and lost noise is no lost signal")
+    return f'<p class="note">Traces are not judged here: {why}.</p>'
 
 
 def _trace(pair: Pair, view: View, crop: Crop) -> str:

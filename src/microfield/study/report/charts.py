@@ -16,6 +16,8 @@ Floats = npt.NDArray[Any]
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 42
+DIGIT = 7.5
+"""Width of a digit, at the largest size that the style sheet gives them."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def _grid(axes: Axes) -> str:
     parts = []
     for value in ticks(*axes.x):
         x = float(axes.place_x(np.array(value)))
+        middle = min(x, WIDTH - DIGIT * len(_label(value)) / 2)  # the last number may reach beyond the axis, not the drawing
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-                     f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_label(value)}</text>')
+                     f'<text class="tick" x="{middle:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_label(value)}</text>')
     for value in _decades(*axes.y) if axes.logarithmic else ticks(*axes.y):
         y = float(axes.place_y(np.array(value)))
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'

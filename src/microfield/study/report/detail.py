@@ -3,7 +3,10 @@
 A reconstruction without noise can never agree fully with a noisy original. Where the signal has power S and the noise
 N at some frequency, the best possible correlation between ``signal + noise`` and the signal alone is
 ``sqrt(S / (S + N))``. Beyond the frequency where this falls below the threshold the original itself holds mostly noise,
-so losing that costs nothing.
+so losing that costs nothing. A reconstruction that keeps some of the noise correlates better than that.
+
+None of this measures sharpness: the correlation of a ring does not change where all of the ring is weakened alike, as by a
+plain blur.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Detail:
     ----------
     frequency : cycles per pixel, up to 0.5
     correlation : Fourier ring correlation of original and reconstruction
-    possible : what it would be if the noise alone were lost
+    possible : what it would be if all the noise were lost and nothing else
     kept : frequency up to which `correlation` stays at `THRESHOLD` or above
     available : the same of `possible`
     """

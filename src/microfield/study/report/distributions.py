@@ -20,8 +20,8 @@ def noise_section(evidence: Evidence) -> str:
     if not any(cells):
         return section("noise", "Error and noise", "<p>No noise is visible in this image to compare the error with.</p>")
     note = ("Noise here is the noise of the original, estimated from its finest grain; the dashed curve is how it is spread. "
-            "An error as wide as the noise is what removing the noise leaves; wider than that, signal was lost. Ends of the axis "
-            "collect everything beyond them.")
+            "An error as wide as the noise is what removing the noise leaves; wider than that, signal was lost. The axis holds "
+            "about 99.9 % of the errors; its ends collect the rest.")
     return section("noise", "Error and noise", f'<div class="grid">{"".join(cells)}</div>', note)
 
 
@@ -33,10 +33,11 @@ def _noise(evidence: Evidence, view: View) -> str:
         return ""
     width, centres = found.errors.width / pair.noise(channel), found.errors.centres / pair.noise(channel)
     density = found.error_counts / found.error_counts.sum() / width
+    reach = max(float(centres[-1] + width / 2), float(width / 2 - centres[0]))
     fine = np.linspace(-SIGMAS, SIGMAS, 121)
     normal = np.exp(-(fine**2) / 2) / math.sqrt(2 * math.pi)
     inner = float(density[1:-1].max()) if len(density) > 2 else 1.0
-    axes = Axes("error / noise sigma", "density", (-SIGMAS - width / 2, SIGMAS + width / 2), (0, max(0.45, inner * 1.08)))
+    axes = Axes("error / noise sigma", "density", (-reach, reach), (0, max(0.45, inner * 1.08)))
     lines = [Line(centres, density, "error", "reconstruction", filled=True), Line(fine, normal, "noise", "reference")]
     worst = evidence.comparison.channels[channel].noise_factor
     inside = float(density[np.abs(centres) <= 2].sum() * width)
@@ -86,16 +87,18 @@ def detail_section(evidence: Evidence) -> str:
     if not pairs:
         return ""
     note = ("Fourier ring correlation: how far original and reconstruction agree at every fineness of detail, from coarse (left) "
-            "to single pixels (right). Losing noise lowers this curve, too: the dashed curve is what remains possible when the "
-            "noise is lost and nothing else. Where the solid curve runs below it, detail was lost.")
+            "to single pixels (right). Losing noise lowers this curve, too: the dashed curve is that of a copy that lost all the "
+            "noise and nothing else. Where the solid curve runs below it, detail was lost or altered; where it runs above, the "
+            "copy kept part of the noise as well. This is no measure of sharpness: a plain blur weakens fine detail without "
+            "making it disagree and hardly lowers the curve.")
     cells = "".join(_detail(evidence, view, detail) for view, detail in pairs)
     return section("detail", "Fineness of detail", f'<div class="grid">{cells}</div>', note)
 
 
 def _detail(evidence: Evidence, view: View, detail: Detail) -> str:
     axes = Axes("cycles per pixel", "correlation", (0, 0.5), (0, 1.03))
-    lines = [Line(detail.frequency, detail.possible, "possible", "reference"),
-             Line(detail.frequency, detail.correlation, "reached", "reconstruction")]
+    lines = [Line(detail.frequency, detail.possible, "without the noise, all else kept", "reference"),
+             Line(detail.frequency, detail.correlation, "this copy", "reconstruction")]
     step = evidence.pair.original.voxel_size.get("X")
     unit = unit_symbol(evidence.pair.original.units.get("X", ""))
     finest = f"{number(1 / detail.kept)} pixels" if detail.kept > 0 else "nothing"

@@ -43,6 +43,12 @@ class Evidence:
     details: tuple[Detail | None, ...]
     shown: tuple[tuple[View, tuple[Crop, ...]], ...]
 
+    def is_exact(self, view: View | None = None) -> bool:
+        """Whether every value of a view, or of the whole image, is that of the original."""
+        if view is None:
+            return self.comparison.max_error == 0
+        return all(self.comparison.channels[c].max_error == 0 for c in view.channels)
+
 
 def gather(
     original: Image,
@@ -71,7 +77,7 @@ def gather(
     Raises
     ------
     InputError
-        The shapes or axes differ, either image holds NaN or infinity, or the original holds object labels.
+        The shapes or axes differ, either image holds NaN or infinity, the original holds object labels, or the labels none.
     """
     tell = progress or (lambda fraction, message: None)
     tell(0.0, "reading")

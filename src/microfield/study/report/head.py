@@ -45,16 +45,32 @@ def verdict_section(evidence: Evidence, verdicts: tuple[Verdict, ...]) -> str:
     """A card per use, and where there are several channels a table of their grades."""
     cards = "".join(_card(verdict) for verdict in verdicts)
     body = f'<div class="cards">{cards}</div>{_advice(verdicts)}{_by_channel(evidence, verdicts)}'
-    constant = [evidence.pair.names[c] for c in range(evidence.pair.layout.channels) if evidence.pair.is_constant(c)]
-    if constant:
-        which = f"Channel {', '.join(constant)} has" if evidence.pair.layout.channels > 1 else "The original has"
-        body += f'<p class="note">{escape(which)} the same value everywhere, so there is nothing to judge in it.</p>'
-    return section("verdict", "What it is good for", body)
+    missed = evidence.downstream.truth_missed()
+    if missed:
+        body += f'<p class="note">{escape(missed[0].upper() + missed[1:])} The verdict there is made as without labels.</p>'
+    return section("verdict", "What it is good for", body + _constant(evidence))
+
+
+def _constant(evidence: Evidence) -> str:
+    """What to say about channels that have one value only."""
+    pair, text = evidence.pair, ""
+    every = [c for c in range(pair.layout.channels) if pair.is_constant(c)]
+    ends = {True: "and the copy has it, too.", False: "so there is nothing to judge in it; the copy differs by up to"}
+    for exact, end in ends.items():
+        found = [c for c in every if (evidence.comparison.channels[c].max_error == 0) == exact]
+        if found:
+            which = f"Channel {', '.join(pair.names[c] for c in found)} has" if pair.layout.channels > 1 else "The original has"
+            worst = "" if exact else f" {number(max(evidence.comparison.channels[c].max_error for c in found))} grey levels."
+            text += f'<p class="note">{escape(which)} the same value everywhere, {end}{worst}</p>'
+    return text
 
 
 def _card(verdict: Verdict) -> str:
     judged = [f for f in verdict.findings if f.grade != Grade.NOT_JUDGED]
-    items = "".join(_item(f) for f in judged) or "<li>Nothing in this image could be judged for this use.</li>"
+    items = "".join(_item(f) for f in judged)
+    if verdict.exact:
+        items = f'<li class="fine"><b>exact copy</b> every value is that of the original</li>{items}'
+    items = items or "<li>Nothing in this image could be judged for this use.</li>"
     kind = verdict.grade.name.lower().replace("_", "-")
     return (f'<article class="card {kind}"><h3>{escape(verdict.use.capitalize())} {badge(verdict.grade)}</h3>'
             f"<p>{escape(verdict.question)}</p><ul>{items}</ul></article>")
@@ -93,15 +109,15 @@ def _join(words: list[str]) -> str:
 
 
 def _by_channel(evidence: Evidence, verdicts: tuple[Verdict, ...]) -> str:
-    names = [view.name for view in evidence.pair.views]
-    if len(names) < 2:
+    views = evidence.pair.views
+    if len(views) < 2:
         return ""
     rows = []
-    for name in names:
-        cells = [escape(name)]
+    for view in views:
+        cells = [escape(view.name)]
         for verdict in verdicts:
-            grades = [f.by_name[name] for f in verdict.findings if name in f.by_name]
-            cells.append(badge(min(grades, default=Grade.NOT_JUDGED)))
+            grades = [f.by_name[view.name] for f in verdict.findings if view.name in f.by_name]
+            cells.append(badge(Grade.FINE if evidence.is_exact(view) else min(grades, default=Grade.NOT_JUDGED)))
         rows.append(cells)
     return table(["Channel", *(v.use.capitalize() for v in verdicts)], rows, "Verdict by channel", "grades")
 

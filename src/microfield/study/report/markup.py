@@ -84,6 +84,8 @@ Measure = tuple[str, Sequence[str], str]
 """A heading, one HTML cell per column, and an explanation."""
 
 FEW_COLUMNS = 5
+MOST_FACTS = 5
+"""Facts in a row of the page's head."""
 
 
 def by_channel(columns: Sequence[str], measures: Sequence[Measure], caption: str) -> str:
@@ -100,10 +102,15 @@ def by_channel(columns: Sequence[str], measures: Sequence[Measure], caption: str
 
 
 def facts(pairs: Mapping[str, str]) -> str:
-    """A description list of plain names and HTML values; empty values are left out."""
-    return '<dl class="facts">' + "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in pairs.items() if value
-    ) + "</dl>"
+    """A description list of plain names and HTML values in rows of equal length; empty values are left out."""
+    known = [f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in pairs.items() if value]
+    columns = fewest_columns(len(known))
+    return f'<dl class="facts" style="--columns: {columns}">{"".join(known)}</dl>'
+
+
+def fewest_columns(count: int) -> int:
+    """Columns for so many cells: as few rows as hold them at `MOST_FACTS` in a row, and these as even as can be."""
+    return max(1, math.ceil(count / max(1, math.ceil(count / MOST_FACTS))))
 
 
 def section(key: str, title: str, body: str, note: str = "") -> str:

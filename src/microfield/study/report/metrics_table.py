@@ -18,7 +18,8 @@ METRICS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("noise_factor", "Error / noise", number, "Typical error in units of the image's noise; 1 is as large as the noise."),
     ("max_error", "Largest error", number, "The worst pixel, in grey levels."),
     ("pearson", "Pearson", number, "Correlation of all pixels, 1 for equal up to brightness and contrast."),
-    ("frc_cutoff", "FRC cutoff", percent, "Finest detail on which both agree, in percent of the finest that pixels can hold."),
+    ("frc_cutoff", "FRC cutoff", percent,
+     "Finest detail on which both agree, in percent of the finest that pixels can hold. A plain blur hardly lowers it."),
     ("histogram_distance", "Histogram shift", percent, "How far grey values moved on the whole, in percent of the range."),
     ("blocking", "Blocking", number, "Edges of coding blocks that the original does not have; 0 for none."),
 )

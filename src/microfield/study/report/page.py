@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microfield.errors import InputError, MissingExtraError
+from microfield.errors import InputError, MissingExtraError, UsageError
 from microfield.io.atomic import atomic_path
 from microfield.study.report.markup import escape, side_by_side
 
@@ -61,7 +61,9 @@ def write_report(
     Raises
     ------
     InputError
-        The images cannot be compared, the labels do not fit, or the destination is no HTML file in an existing folder.
+        The images cannot be compared, the labels do not fit or are none, or the folder of the destination does not exist.
+    UsageError
+        The destination does not end in .html.
     MissingExtraError
         Pillow, SciPy or scikit-image is missing.
     """
@@ -82,12 +84,14 @@ def check_destination(destination: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    UsageError
+        The name does not end in .html.
     InputError
-        The name does not end in .html, or the folder is not there.
+        The folder is not there.
     """
     target = Path(os.fspath(destination))
     if target.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"a report is an HTML page: {target.name} must end in .html.")
+        raise UsageError(f"a report is an HTML page: {target.name} must end in .html.")
     if not target.absolute().parent.is_dir():
         raise InputError(f"the folder {target.absolute().parent} does not exist; make it first.")
     return target

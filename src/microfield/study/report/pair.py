@@ -127,6 +127,31 @@ class Pair:
         return bool(self.statistics.minimum[channel] == self.statistics.maximum[channel])
 
 
+@dataclass(frozen=True)
+class _Filled:
+    """An image's data with another value in the place of NaN and infinity."""
+
+    image: Image
+    value: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.image.dtype
+
+    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
+        block = self.image.read(key)
+        return np.where(np.isfinite(block), block, block.dtype.type(self.value))
+
+
+def filled(image: Image, value: float) -> Image:
+    """The image with a value in the place of NaN and infinity, as compression fills them; images of integers have none."""
+    return image if image.dtype.kind != "f" else replace(image, data=_Filled(image, value))
+
+
 def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
     """Check that two images can be compared and read them once where they are small enough to keep.
 
@@ -148,10 +173,10 @@ def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
 
 def check_match(original: Image, reconstruction: Any) -> None:
     """Refuse images of different shapes, or of different axes where both say what theirs are."""
-    shape, axes = tuple(reconstruction.shape), getattr(reconstruction, "axes", None)
+    shape, axes = tuple(int(n) for n in reconstruction.shape), getattr(reconstruction, "axes", None)
     if shape != original.shape:
         raise InputError(f"the original has shape {original.shape} and the reconstruction {shape}; "
                          "only arrays of one shape can be compared.")
     if isinstance(axes, str) and axes != original.axes:
         raise InputError(f"the original has axes {original.axes} and the reconstruction {axes}; "
-                         "give --axes where one of the files names them wrongly.")
+                         "give --axes where the file of the original names them wrongly.")

@@ -22,7 +22,11 @@ TILE = 16
 MOST_VOXELS = 1 << 26
 """Larger images are surveyed on planes spread evenly over them."""
 SIGMAS = 6.0
-"""How many noise sigmas the histogram of errors reaches to either side."""
+"""How many noise sigmas the histogram of errors reaches to either side at least ..."""
+HELD = 0.999
+"""... and it reaches further where this share of the errors needs it, as seen in ..."""
+LOOKED = 4
+"""... so many planes, spread evenly over those surveyed."""
 BINS = 128
 """About how many bins a histogram has."""
 
@@ -70,7 +74,7 @@ class ChannelSurvey:
     structured : the part of it that neighbours share (`_shared`), at least 0
     structure : how much the original varies within the tile, noise aside (the same covariance, of the original)
     mean_original, mean_reconstruction : mean value
-    errors : bins over +-`SIGMAS` noise sigmas; None without visible noise
+    errors : bins over +-`SIGMAS` noise sigmas, or as far as `HELD` of the errors reach; None without visible noise
     error_counts : how many errors lie in each, the end bins including what lies beyond
     greys : bins over the channel's robust range
     grey_original, grey_reconstruction : how many values lie in each, likewise
@@ -112,7 +116,8 @@ def _channel(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...]) -> C
     rows, columns = (range(0, n, TILE) for n in pair.extents[2:])
     maps = np.zeros((5, len(planes), len(rows), len(columns)))
     level = 1 / pair.levels(channel) if pair.layout.dtype.kind in "iu" else None
-    errors = make_bins(-SIGMAS * noise, SIGMAS * noise, level) if noise > 0 else None
+    reach = _error_reach(pair, channel, planes, noise) if noise > 0 else 0.0
+    errors = make_bins(-reach, reach, level) if noise > 0 else None
     greys = make_bins(low, high, level)
     counts = np.zeros(errors.count if errors else 0, np.int64)
     grey = np.zeros((2, greys.count), np.int64)
@@ -126,6 +131,16 @@ def _channel(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...]) -> C
             row += greys.counts(values)
     square, structured, structure, mean_a, mean_b = maps
     return ChannelSurvey(square, structured, structure, mean_a, mean_b, errors, counts, greys, grey[0], grey[1])
+
+
+def _error_reach(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...], noise: float) -> float:
+    """How far the histogram of errors goes to either side, in units of `Pair.read`: a whole number of noise sigmas."""
+    count = min(len(planes), LOOKED)
+    reach = SIGMAS
+    for t, z in (planes[(2 * k + 1) * len(planes) // (2 * count)] for k in range(count)):
+        error = np.abs(pair.plane("reconstruction", channel, t, z) - pair.plane("original", channel, t, z))
+        reach = max(reach, math.ceil(float(np.quantile(error, HELD)) / noise))
+    return reach * noise
 
 
 def _tiles(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], error: npt.NDArray[np.float32]) -> Doubles:

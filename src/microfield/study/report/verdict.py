@@ -8,9 +8,11 @@ from enum import IntEnum
 
 import numpy as np
 
+from microfield.study.outcome import TRUTH_COUNTS
 from microfield.study.report.evidence import Evidence
 from microfield.study.report.markup import limit, number, percent, percent_limit
 from microfield.study.report.survey import TILE, ChannelSurvey
+from microfield.study.traces import CLEAR, LEAST_POINTS
 
 Measured = Iterator[tuple[str, float | None]]
 """Name of the view (or pair of channels) and the number; None where it does not apply. A view may come several times."""
@@ -19,8 +21,6 @@ FEWEST_OBJECTS = 10
 """With fewer objects in the original a score says little: one object is more than a tenth of it."""
 WORST_SHARE = 99
 """Percentile of the tiles by which structured errors are judged: the worst hundredth of the image."""
-TRUTH_COUNTS = 0.5
-"""From this F1 of the original against given labels on, these labels decide instead of the agreement of both images."""
 INTENSITY_ERROR = 0.05
 """A region's intensity counts as changed when its mean moved by more than this share of its height above background."""
 FOREGROUND = 0.1
@@ -94,12 +94,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A use, its grade (the worst of its findings) and the findings."""
+    """A use, its grade (the worst of its findings) and the findings; ``exact`` copies are fine whatever can be measured."""
 
     use: str
     question: str
     grade: Grade
     findings: tuple[Finding, ...]
+    exact: bool = False
 
 
 USES = {
@@ -115,7 +116,9 @@ def judge_uses(evidence: Evidence) -> tuple[Verdict, ...]:
     for use, question in USES.items():
         findings = tuple(_finding(c, evidence) for c in CRITERIA if c.use == use)
         judged = [f.grade for f in findings if f.grade != Grade.NOT_JUDGED]
-        verdicts.append(Verdict(use, question, min(judged, default=Grade.NOT_JUDGED), findings))
+        exact = evidence.is_exact()
+        grade = Grade.FINE if exact else min(judged, default=Grade.NOT_JUDGED)
+        verdicts.append(Verdict(use, question, grade, findings, exact))
     return tuple(verdicts)
 
 
@@ -176,12 +179,12 @@ def _intensity(evidence: Evidence) -> Measured:
 
 
 def _objects(name: str, scale: Callable[[float], float] = float, yields: bool = True) -> Callable[[Evidence], Measured]:
-    """A number of the downstream analysis, where the original has objects enough; ``yields`` to labels that decide."""
+    """A number of the downstream analysis, where the original has objects enough; ``yields`` to labels that are found."""
 
     def measure(evidence: Evidence) -> Measured:
         for view, channel in zip(evidence.pair.views, evidence.downstream.channels, strict=True):
             value, enough = getattr(channel, name), channel.count_original >= FEWEST_OBJECTS
-            labels_decide = yields and (channel.truth_f1_original or 0) >= TRUTH_COUNTS
+            labels_decide = yields and bool(channel.meets_truth)
             yield view.name, scale(value) if value is not None and enough and not labels_decide else None
 
     return measure
@@ -195,14 +198,17 @@ def _spots(evidence: Evidence) -> Measured:
 
 
 def _truth(evidence: Evidence) -> Measured:
+    """Only where the labels are found in the original: what was never found cannot be lost."""
     for view, channel in zip(evidence.pair.views, evidence.downstream.channels, strict=True):
         before, after = channel.truth_f1_original, channel.truth_f1_reconstruction
-        yield view.name, None if before is None or after is None else max(0.0, before - after)
+        known = before is not None and after is not None and channel.meets_truth
+        yield view.name, max(0.0, before - after) if known and before is not None and after is not None else None
 
 
 def _traces(evidence: Evidence) -> Measured:
+    """Only regions that change clearly, which takes time points enough: the rest correlates as its noise happens to."""
     for view, channel in zip(evidence.pair.views, evidence.downstream.channels, strict=True):
-        yield view.name, channel.trace_correlation
+        yield view.name, channel.trace_correlation_clear
 
 
 def _colocalisation(evidence: Evidence) -> Measured:
@@ -220,10 +226,10 @@ CRITERIA = (
         _structured, percent, percent_limit,
     ),
     Criterion(
-        "look", "finest detail kept, of the detail that stands above the noise", 0.7, 0.35, True,
+        "look", "finest detail on which both agree, of the detail that stands above the noise", 0.7, 0.35, True,
         "Frequency up to which the Fourier ring correlation stays at 0.5, over the frequency up to which the original's noise "
-        "would allow it. At 0.7 the smallest visible features are blurred by less than half their width; at 0.35 features "
-        "three times that size are gone.",
+        "would allow it. At 0.7 only features less than one and a half times the smallest visible ones differ; at 0.35 those up "
+        "to three times that size do. It asks whether detail agrees, not how sharp it is: a plain blur is told by the error above.",
         _detail, percent, percent_limit,
     ),
     Criterion(
@@ -231,7 +237,7 @@ CRITERIA = (
         "Both images are segmented alike; an object is found again when the two outlines share half of their union, as in the "
         "2018 Data Science Bowl (Caicedo et al., Nat. Methods 16, 2019). Fine is one lost or invented in twenty. In very noisy "
         "images the segmentation itself is unstable, so that a low score can come from noise alone: give labels, which decide "
-        "instead where the original meets them well.",
+        f"instead where the segmentation finds them in the original (F1 of at least {TRUTH_COUNTS}).",
         _objects("object_f1"), number, limit,
     ),
     Criterion(
@@ -248,7 +254,8 @@ CRITERIA = (
     Criterion(
         "count", "loss of object F1 against the ground truth", 0.02, 0.05, False,
         "With labels given: how much worse a segmentation of the reconstruction agrees with them than one of the original. "
-        "Two points are within what the choice of a threshold does.",
+        "Two points are within what the choice of a threshold does. Only where the original itself reaches "
+        f"{TRUTH_COUNTS}: what the segmentation does not find cannot be lost.",
         _truth, number, limit,
     ),
     Criterion(
@@ -265,7 +272,9 @@ CRITERIA = (
     Criterion(
         "measure", "correlation of region traces over time", 0.95, 0.85, True,
         "Mean over regions of the Pearson correlation of their mean intensities over time. At 0.95 nine tenths of the "
-        "variance of a trace are kept.",
+        f"variance of a trace are kept. Only regions count whose mean varies by at least {CLEAR:g} times what its noise explains "
+        f"(below, a copy that lost the noise alone would already fail), and only from {LEAST_POINTS} time points on: fewer "
+        "correlate by chance.",
         _traces, number, limit,
     ),
     Criterion(
