@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raw_method import RawDecoder
 
 from microfield import methods
-from microfield.budget import Budget, Request, parse_bytes, shares
+from microfield.budget import Budget, parse_bytes
 from microfield.container import part_size
 from microfield.errors import BudgetError, InputError
 from microfield.image import Image, Layout
@@ -24,6 +24,7 @@ from microfield.methods.base import Context, Deadline, Encoded, Sections, measur
 from microfield.rates import Spectrum, predicted_psnr, spectrum, water_level
 from microfield.reader import open_file
 from microfield.report import Report, Settings
+from microfield.sizing import Request, shares
 from microfield.writer import compress_to_bytes, predictions
 
 # -- what may be asked ------------------------------------------------------------------------------------------------

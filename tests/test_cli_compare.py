@@ -97,8 +97,12 @@ def test_wrong_input_is_one_sentence(original: Path, packed: Path, tmp_path: Pat
     assert "labels have shape" in said(capsys)
     assert main(["compare", str(original), str(packed), "--labels", str(tmp_path / "none.npy")]) == 1
     assert "no file" in said(capsys)
-    assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "report.txt")]) == 1
+    assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "report.txt")]) == 2
     assert ".html" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "nowhere" / "r.html")]) == 1
+    assert "folder" in said(capsys)
+    assert main(["compare", str(original), str(packed), "--labels", str(original)]) == 1
+    assert "not like labels" in said(capsys)
     assert main(["compare", str(original), str(packed), "--report", str(tmp_path / "r.html"), "--no-ssim"]) == 2
     assert "--no-ssim" in said(capsys)
 
@@ -118,9 +122,50 @@ def test_axes_that_contradict_are_refused(tmp_path: Path, capsys: pytest.Capture
         save_image(tmp_path / f"{axes}.ome.tif", Layout(values.shape, axes, values.dtype), lambda box: values[box])
     assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / "TYX.ome.tif"), "--full"]) == 1
     assert "axes" in said(capsys)
-    assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / "TYX.ome.tif"), "--full", "--axes", "ZYX"]) == 0
+    assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / "TYX.ome.tif"), "--full", "--axes", "TYX"]) == 0
+    # A microfield file is treated as a TIFF is, with the analysis and without.
+    (tmp_path / "TYX.mfield").write_bytes(random_file(Layout(values.shape, "TYX", values.dtype)))
+    for made in ("TYX.ome.tif", "TYX.mfield"):
+        for more in ([], ["--full"]):
+            capsys.readouterr()
+            assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / made), *more]) == 1
+            assert "axes ZYX and the reconstruction TYX" in said(capsys)
+            assert main(["compare", str(tmp_path / "TYX.ome.tif"), str(tmp_path / made), "--axes", "ZYX", *more]) == 1
+            assert "axes ZYX and the reconstruction TYX" in said(capsys)
+            assert main(["compare", str(tmp_path / "ZYX.ome.tif"), str(tmp_path / made), "--axes", "tyx", *more]) == 0
     np.save(tmp_path / "bare.npy", values)
     assert main(["compare", str(tmp_path / "TYX.ome.tif"), str(tmp_path / "bare.npy"), "--full"]) == 0
+
+
+def test_nan_is_filled_as_in_compress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = blobs((40, 50)).astype(np.float32)
+    values[3, 4], values[5, 6] = np.nan, np.inf
+    np.save(tmp_path / "nan.npy", values)
+    packed = str(tmp_path / "nan.mfield")
+    assert main(["compress", str(tmp_path / "nan.npy"), packed, "--method", "sperr", "--ratio", "8", "--nan-fill", "0.5"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "nan.npy"), packed]) == 1
+    assert "NaN" in said(capsys)
+    assert main(["compare", str(tmp_path / "nan.npy"), packed, "--nan-fill", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    full = np.where(np.isfinite(values), values, np.float32(0.5))
+    assert found["psnr"] == pytest.approx(mf.compare(mf.Image(full, "YX"), mf.open(packed)).psnr)
+    assert main(["compare", str(tmp_path / "nan.npy"), packed, "--nan-fill", "0.5", "--report", str(tmp_path / "r.html")]) == 0
+
+
+def test_short_headings_are_explained_once_each(original: Path, packed: Path, labels: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(original), str(packed)]) == 0
+    plain = capsys.readouterr().out
+    assert plain.count("robust dB: ") == 1
+    assert "FRC: " not in plain
+    assert main(["compare", str(original), str(packed), "--full", "--labels", str(labels)]) == 0
+    full = capsys.readouterr().out
+    for heading in ("robust dB", "hist. W1", "blocks", "FRC", "objects F1", "truth F1"):
+        assert full.count(f"{heading}: ") == 1
+        assert full.startswith("channel")
+    assert "kept" not in full
+    assert "original / copy" in full
 
 
 def test_a_plain_comparison_loads_nothing_heavy(original: Path, packed: Path) -> None:
@@ -143,8 +188,8 @@ def test_compress_writes_the_report_as_well(tmp_path: Path, capsys: pytest.Captu
     assert "cells" in page
     capsys.readouterr()
     written = (tmp_path / "cells.mfield").stat().st_mtime_ns
-    for bad in ("page.pdf", "nowhere/page.html"):
-        assert main([*call, str(tmp_path / bad)]) == 1
+    for bad, status in (("page.pdf", 2), ("nowhere/page.html", 1)):
+        assert main([*call, str(tmp_path / bad)]) == status
         assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "cells.mfield").stat().st_mtime_ns == written  # refused before the work
     assert main(["compress", str(source), "--out-dir", str(tmp_path), "--ratio", "9", "--report", "all.html"]) == 2

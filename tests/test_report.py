@@ -18,9 +18,11 @@ from microfield.errors import InputError
 from microfield.image import Image
 from microfield.reader import open_file
 from microfield.study.report import write_report
+from microfield.study.report.charts import DIGIT, WIDTH, Axes, Line, chart
 from microfield.study.report.evidence import Evidence
-from microfield.study.report.markup import by_channel, escape, number, percent, size, table
+from microfield.study.report.markup import by_channel, escape, facts, fewest_columns, number, percent, size, table
 from microfield.study.report.pictures import error_bytes, framed, overlay, shrink, to_bytes
+from microfield.study.report.verdict import Grade, judge_uses
 
 Array = npt.NDArray[Any]
 
@@ -125,8 +127,14 @@ def test_odd_images_give_a_page(name: str, tmp_path: Path) -> None:
 def test_constant_image_says_so(tmp_path: Path) -> None:
     original = Image(np.full((3, 40, 40), 7, np.uint16), "ZYX")
     _, page = report(original, original.read(), tmp_path)
-    assert "the same value everywhere" in page.text
-    assert "not judged" in page.text
+    assert "the same value everywhere, and the copy has it, too" in page.text
+    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card fine"] * 3
+    assert page.text.count("exact copy") == 4  # the head and every use
+    worse = original.read().copy()
+    worse[1, 5, 5] = 9
+    _, page = report(original, worse, tmp_path)
+    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card not-judged"] * 3
+    assert "differs by up to 2.00 grey levels" in page.text
 
 
 def test_exact_copy_is_fine_for_all_uses(tmp_path: Path) -> None:
@@ -135,7 +143,7 @@ def test_exact_copy_is_fine_for_all_uses(tmp_path: Path) -> None:
     assert "exact copy" in page.text
     assert "nothing speaks against" in page.text
     cards = [a["class"] for tag, a in page.tags if tag == "article"]
-    assert cards[0] == cards[2] == "card fine"
+    assert cards == ["card fine"] * 3
 
 
 def test_many_channels_show_a_selection_and_say_so(tmp_path: Path) -> None:
@@ -191,6 +199,42 @@ def test_labels_are_scored(tmp_path: Path) -> None:
         report(original, blurred(original), tmp_path, labels=np.zeros((5, 5), np.uint8))
 
 
+def test_labels_that_are_not_found_do_not_make_it_fine(tmp_path: Path) -> None:
+    """Labels in another place: no loss against them, as nothing of them was found; the damage shows in the agreement."""
+    values = blobs((128, 128), count=40)
+    original, labels = Image(scaled(values, 100, 4000, np.uint16), "YX"), np.zeros(values.shape, np.uint8)
+    labels[4:8] = 1
+    evidence, page = report(original, blurred(original, 5), tmp_path, labels=labels)
+    assert evidence.downstream.channels[0].meets_truth is False
+    assert page.text.count("does not find these labels") == 2
+    assert "as without labels" in page.text
+    without, _ = report(original, blurred(original, 5), tmp_path)
+    for one, other in zip(judge_uses(evidence), judge_uses(without), strict=True):
+        assert one.grade == other.grade
+    assert judge_uses(evidence)[1].grade == Grade.NOT_ADVISED
+
+
+def test_traces_that_say_nothing_are_not_judged(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    still = np.stack([scaled(blobs((64, 64), count=12), 100, 1000, np.uint16) + rng.integers(0, 60, (64, 64)) for _ in range(12)])
+    for movie, why in ((still, "no region of the original changes"), (still[:5], "with 5 time points")):
+        original = Image(movie.astype(np.uint16), "TYX")
+        other = (movie + rng.integers(0, 60, movie.shape)).astype(np.uint16)
+        evidence, page = report(original, other, tmp_path)
+        (finding,) = [f for v in judge_uses(evidence) for f in v.findings if "traces" in f.criterion.name]
+        assert evidence.downstream.channels[0].trace_correlation is not None
+        assert finding.grade == Grade.NOT_JUDGED
+        assert why in page.text
+
+
+def test_what_the_page_says_of_detail_is_not_resolution(tmp_path: Path) -> None:
+    _, page = report(image("stack"), blurred(image("stack")), tmp_path)
+    assert "resolution" not in page.text.lower()
+    assert "no measure of sharpness" in page.text
+    assert "possible" not in [t.strip() for t in page.text.split("  ")]
+    assert "Far fewer" not in page.text
+
+
 def test_page_of_pure_noise_stays_small(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 65536, (3, 4, 400, 400), np.uint16)
     write_report(Image(noise, "TCYX"), np.roll(noise, 1, axis=2), tmp_path / "report.html")
@@ -226,6 +270,22 @@ def test_destination_is_checked_before_the_work(tmp_path: Path) -> None:
 
 
 # -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def test_facts_fill_their_rows() -> None:
+    assert [fewest_columns(n) for n in range(1, 11)] == [1, 2, 3, 4, 5, 3, 4, 4, 5, 5]
+    page = facts({f"fact {i}": "x" if i else "" for i in range(7)})  # one is empty
+    assert "--columns: 3" in page
+    assert page.count("<dt>") == 6
+
+
+def test_numbers_on_an_axis_stay_inside_the_drawing() -> None:
+    x = np.array([0.0, 150000.0])
+    drawn = chart([Line(x, x, "a", "original")], Axes("x", "y", (0, 150000), (0, 1)), "t")
+    (text,) = re.findall(r'x="([0-9.]+)"[^>]*text-anchor="middle">(2e5|150,000|1.5e5|2e5|1e5)<', drawn)[-1:]
+    assert float(text[0]) + DIGIT * len(text[1]) / 2 <= WIDTH
+    (last,) = re.findall(r'x="([0-9.]+)"[^>]*text-anchor="middle">1,500<', chart([], Axes("x", "y", (0, 1500), (0, 1)), "t"))
+    assert float(last) + DIGIT * 5 / 2 <= WIDTH
 
 
 def test_numbers_read_well() -> None:

@@ -87,6 +87,21 @@ def test_survey_means_and_squares_are_those_of_the_tiles() -> None:
     assert found.grey_original.sum() == found.grey_reconstruction.sum() == a.size
 
 
+@pytest.mark.parametrize("size", [0.5, 20.0])
+def test_the_histogram_of_errors_holds_nearly_all_of_them(size: float) -> None:
+    clean = np.full((8, 128, 128), 1000.0) + texture((128, 128)) * 100
+    noisy = np.rint(clean + RNG.normal(0, 10, clean.shape)).astype(np.uint16)
+    other = np.rint(noisy + RNG.normal(0, 10 * size, clean.shape)).astype(np.uint16)
+    pair = pair_of(noisy, other, "ZYX")
+    found = survey(pair).channels[0]
+    assert found.errors is not None
+    ends = int(found.error_counts[0] + found.error_counts[-1])
+    assert found.error_counts.sum() == clean.size
+    assert ends < 0.003 * clean.size
+    reach = found.errors.count * found.errors.width / 2 / pair.noise(0)
+    assert reach == pytest.approx(6 if size < 1 else 3.29 * size, rel=0.2)
+
+
 @given(st.integers(0, 3000), st.integers(1, 3000))
 def test_bins_of_integers_hold_equally_many_levels(low: int, span: int) -> None:
     """Uniform integers give a flat histogram; only the bins at the ends may differ."""

@@ -15,7 +15,8 @@ from microfield.errors import InputError
 from microfield.image import Image
 from microfield.study.downstream import judge
 from microfield.study.outcome import NUMBERS
-from microfield.study.sample import choose, grey, is_bright_field, match_labels
+from microfield.study.ground_truth import match_labels
+from microfield.study.sample import choose, grey, is_bright_field
 
 Array = npt.NDArray[Any]
 
@@ -277,3 +278,66 @@ def test_what_was_found_in_the_original_can_be_kept() -> None:
     assert memo
     assert [k.as_dict() for k in kept] == [judge(MOVIE, values, labels=MOVIE_LABELS).as_dict() for values in reconstructions]
     assert kept[0].as_dict() != kept[1].as_dict()
+
+
+# -- labels that are none, labels that are not found, traces that say nothing ------------------------------------------
+
+
+def test_images_given_as_labels_are_refused() -> None:
+    for bad in (PLANE.read(), Image(PLANE.read(), "YX", name="cells.tif"), blurred(PLANE.read(), 2, "YX")):
+        with pytest.raises(InputError, match="looks like an image of intensities, not like labels"):
+            judge(PLANE, PLANE.read(), labels=bad)
+    for floats in (LABELS.astype(np.float32), PLANE.read() / 7):
+        with pytest.raises(InputError, match="whole numbers of an integer type"):
+            judge(PLANE, PLANE.read(), labels=floats)
+    # Cells of 3 x 3 pixels that all touch, and numbered points: what a stricter rule would refuse.
+    touching = np.kron(np.arange(40 * 48).reshape(40, 48), np.ones((3, 3), int))
+    points = np.zeros(PLANE.shape, int)
+    points[5::7, 5::7] = np.arange(1, points[5::7, 5::7].size + 1).reshape(points[5::7, 5::7].shape)
+    noise_mask = np.random.default_rng(0).integers(0, 2, PLANE.shape)
+    for good in (touching, points, noise_mask, noise_mask * 255, Image(PLANE.read(), "YX", labels=True)):
+        judge(PLANE, PLANE.read(), labels=good)
+
+
+def test_labels_that_are_not_found_are_said_to_be() -> None:
+    found = judge(PLANE, PLANE.read(), labels=LABELS)
+    assert found.channels[0].meets_truth is True
+    assert found.truth_missed() is None
+    elsewhere = np.roll(LABELS, (12, 12), (0, 1))
+    missed = judge(PLANE, PLANE.read(), labels=elsewhere)
+    assert missed.channels[0].meets_truth is False
+    assert "does not find these labels" in (missed.truth_missed() or "")
+    assert "does not find these labels" in missed.table()
+    assert judge(PLANE, PLANE.read()).channels[0].meets_truth is None
+
+
+def test_the_table_says_what_each_column_is_about() -> None:
+    values = PLANE.read().copy()
+    values[:24] = 100
+    found = judge(PLANE, values, labels=LABELS)
+    lines = found.table().splitlines()
+    assert "30 / 24" in lines[2]
+    assert "1.000 / 0.889" in lines[2]
+    titles = [lines[0][i : i + 17].strip() for i in range(len(lines[0])) if lines[1].startswith("original / copy", i)]
+    assert "kept" not in found.table()
+    assert titles[0] == "objects"
+    assert found.legend().count("F1:") == 2 + (found.spot_f1 is not None) - (found.spot_f1 is None) * 0
+    assert "lowest 10 %" not in found.legend()
+    assert "lowest 10 %" in judge(MOVIE, MOVIE.read()).legend()
+
+
+def test_traces_of_few_points_and_of_noise_are_kept_apart() -> None:
+    labels = labelled((72, 72))
+    rng = np.random.default_rng(5)
+    still = np.stack([picture(labels, t) for t in range(14)])
+    swing = 1 + 0.3 * np.sin(np.arange(14) * 1.1)
+    alive = np.stack([picture(labels, t, bright=300 * s) for t, s in enumerate(swing)])
+    for movie, points, clear in ((still, 14, 0), (alive, 14, 9), (alive[:9], 9, 0)):
+        lost = blurred(movie, 2, "TYX")
+        channel = judge(Image(movie, "TYX"), lost, labels=labels).channels[0]
+        assert (channel.time_points, channel.regions, channel.regions_clear) == (points, 9, clear)
+        assert (channel.trace_correlation_clear is not None) == bool(clear)
+        assert channel.trace_correlation is not None
+    assert rng is not None
+    names = judge(Image(alive, "TYX"), alive).numbers()
+    assert not {"time_points", "regions_clear", "trace_correlation_clear"} & set(names)  # those of the benchmark's rows stay

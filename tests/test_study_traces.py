@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from microfield.errors import InputError
-from microfield.study.traces import compare_traces, correlations, counts_over_time, region_means
+from microfield.study.traces import (
+    CLEAR,
+    LEAST_POINTS,
+    change_clearly,
+    chequered,
+    compare_traces,
+    correlations,
+    counts_over_time,
+    region_means,
+)
 
 RNG = np.random.default_rng(2)
 
@@ -70,3 +79,50 @@ def test_region_means_are_those_of_scipy() -> None:
     found = region_means(frame, labels, 7)
     np.testing.assert_allclose(found[[0, 1, 2, 4]], mean(frame.astype(float), labels, [1, 2, 3, 5]))
     assert np.isnan(found[[3, 5, 6]]).all()
+
+
+def clear_of(movie: np.ndarray, labels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    count = int(labels.max())
+    whole, odd, even = (np.stack([region_means(frame, part, count) for frame in movie]) for part in (labels, *chequered(labels)))
+    return change_clearly(whole, (odd, even))
+
+
+def test_chequered_halves_share_nothing_and_miss_nothing() -> None:
+    labels = RNG.integers(0, 5, (3, 8, 9))
+    odd, even = chequered(labels)
+    np.testing.assert_array_equal(odd + even, labels)
+    assert not (odd.astype(bool) & even.astype(bool)).any()
+    ones = chequered(np.ones((4, 6), int))[0]
+    assert (ones[1:] != ones[:-1]).all()
+    assert (ones[:, 1:] != ones[:, :-1]).all()
+
+
+@pytest.mark.parametrize("shot", [False, True])
+def test_only_what_exceeds_the_noise_of_the_mean_changes_clearly(shot: bool) -> None:
+    """Regions of 400 pixels of sigma 20: a mean has noise of 1, so 10 times its variance is a deviation of 3.2."""
+    labels = np.repeat(np.arange(1, 5), 20)[None, :] * np.ones((20, 1), int)
+    wave = np.sin(np.arange(40) * 0.9)[:, None, None] * np.sqrt(2)
+    swing = np.array([0.0, 1.0, 6.0, 20.0])[labels - 1]  # deviations over time
+    level = 400.0 + wave * swing  # shot noise of 400 has sigma 20, too
+    structure = RNG.normal(0, 50, labels.shape)
+    movie = RNG.poisson(level).astype(float) if shot else level + RNG.normal(0, 20, level.shape)
+    assert clear_of(movie + structure, labels).tolist() == [False, False, True, True]
+    assert clear_of(level, labels).tolist() == [False, True, True, True]  # without noise every change is clear
+    assert not clear_of((movie + structure)[: LEAST_POINTS - 1], labels).any()
+    assert clear_of((movie + structure)[:LEAST_POINTS], labels)[3]
+
+
+def test_the_limit_is_where_a_copy_without_the_noise_correlates_by_095() -> None:
+    signal = RNG.normal(0, np.sqrt(CLEAR - 1), (20000, 1))  # in units of the noise: with it, CLEAR times its variance
+    found = compare_traces(signal + RNG.normal(size=signal.shape), signal)
+    assert found.mean == pytest.approx(0.95, abs=0.005)
+
+
+def test_regions_that_hardly_change_do_not_count() -> None:
+    a, b = RNG.normal(size=(2, 30, 4))
+    b[:, 3] = a[:, 3]
+    found = compare_traces(a, b, np.array([False, False, False, True]))
+    assert found.mean_clear == pytest.approx(1)
+    assert found.mean is not None
+    assert found.mean < 0.6
+    assert compare_traces(a, b, np.zeros(4, bool)).mean_clear is None

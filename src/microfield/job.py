@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.budget import Budget, Request, Shortage, channel_errors, encode_bytes, encode_quality
+from microfield.budget import Budget
 from microfield.container import Header, checksum, file_size, write
 from microfield.errors import BudgetError, InputError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context, Deadline, Encoded, Method, parse_options
+from microfield.quality import encode_quality
 from microfield.rates import Spectrum, spectrum
 from microfield.report import Report, Settings, decibel
+from microfield.sizing import Request, Shortage, channel_errors, encode_bytes
 from microfield.statistics import ChannelStatistics, channel_statistics, count_invalid, looks_like_labels
 from microfield.tiles import Grid
 

@@ -189,7 +189,7 @@ class Downstream(Mapping[str, Any]):
             return None
         best = max(c.truth_f1_original or 0.0 for c in missed)
         names = [c.name for c in missed]
-        many = "all channels" if len(names) == len(self.channels) else ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
+        many = "any channel" if len(names) == len(self.channels) else ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
         where = f" in {many}" if len(self.channels) > 1 else ""
         return (f"the simple segmentation does not find these labels{where} (F1 in the original at most {best:.2f}, below "
                 f"{TRUTH_COUNTS}), so a score against them says nothing about the copy there.")
