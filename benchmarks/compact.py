@@ -19,7 +19,7 @@ RUN = (
     "status", "message", "limit", "bytes", "psnr", "psnr_robust", "psnr_lowest", "ssim", "noise_factor", "max_error", "pearson",
     "ssim_3d", "ms_ssim", "frc_cutoff", "blocking", "histogram_distance",
     "iou", "dice", "object_f1", "count_error", "area_error", "spot_f1", "trace_correlation", "count_over_time_correlation",
-    "truth_object_f1_original", "truth_object_f1_reconstruction", "pearson_change",
+    "truth_f1_original", "truth_f1_reconstruction", "pearson_change",
     "encode_seconds", "decode_seconds", "encode_memory", "date",
 )
 """Fields of a run that are kept; None and empty ones are left out."""

@@ -105,7 +105,7 @@ def _say(row: dict[str, Any], done: int, total: int) -> None:
 
 def _done(comparison: Comparison, store: Store, image: Listed, method: str, ratio: float) -> bool:
     found = store.rows.get(RowKey(image.name, method, ratio))
-    if found is None or found["status"] == "failed":
+    if found is None or found["status"] in ("failed", "refused"):
         return False
     return found["status"] != "ok" or set(comparison.measures) <= set(found["measures"])
 

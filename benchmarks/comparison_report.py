@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from benchmarks.advice import deficits
 from benchmarks.markdown import table, text
 from microfield.errors import MicrofieldError
-from microfield.study import summary
+from microfield.study import summary, summary_text
+from microfield.study.bd import MAX_GAP
 from microfield.study.rows import Row
-from microfield.study.summary import show, unique
+from microfield.study.summary import unique
 
 
 def sections(rows: Sequence[Row]) -> list[str]:
@@ -107,9 +108,7 @@ def _behind(values: Sequence[float], cases: int) -> str:
 def _bjontegaard(rows: Sequence[Row]) -> str:
     anchor = summary.anchor_of(rows)
     body = [
-        [line.method] + (["reference"] * 2 if line.method == anchor else [
-            f"{show(line.bd_rate, '+.0f')}{f' ({line.bd_images[0]})' if line.bd_images[0] else ''}",
-            f"{show(line.bd_psnr, '+.2f')}{f' ({line.bd_images[1]})' if line.bd_images[1] else ''}"])
+        [line.method, *(["reference"] * 2 if line.method == anchor else summary_text.bd_cells(line, ".0f", ".2f"))]
         for line in summary.lines(rows, anchor)
     ]
     return text(f"""
@@ -117,7 +116,9 @@ def _bjontegaard(rows: Sequence[Row]) -> str:
 
         After Bjøntegaard (VCEG-M33, 2001), with monotone cubics: how many percent more bytes than `{anchor}` for the same PSNR
         (geometric mean over images), and how many dB above it at the same bytes (mean). In brackets over how many images: only
-        where two curves share qualities or rates. A BD-rate over few images says little.
+        where two curves of at least {summary.MIN_POINTS} points share qualities or rates; curves are cut where neighbouring rates
+        lie more than {MAX_GAP:g}x apart. A value with ~ rests on curves of fewer than {summary.SURE_POINTS} points and is a rough
+        one. A BD-rate over few images says little.
     """) + "\n" + table(["method", "BD-rate %", "BD-PSNR dB"], body)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from benchmarks.comparison import MEASURES
 from benchmarks.images import listed
 from benchmarks.markdown import table
-from microfield.study import plots, summary
-from microfield.study.bench_page import raw_bits
+from microfield.study.bench_page import drawing
 from microfield.study.command import command
 from microfield.study.rows import Row
 from microfield.study.summary import show, unique
@@ -82,10 +81,8 @@ def write_plots(folder: Path, rows: Sequence[Row]) -> None:
     images = unique(rows, "image")
     methods = unique(rows, "method")
     for image in images:
-        found = summary.curves(rows, image)
-        ordered = {m: found[m] for m in methods if m in found}
-        drawing = plots.plot(ordered, image, raw_bits(rows, image), standalone=True)
-        (folder / f"{image}.svg").write_text(drawing + "\n", encoding="utf-8", newline="\n")
+        text = drawing(rows, image, methods, standalone=True)
+        (folder / f"{image}.svg").write_text(text + "\n", encoding="utf-8", newline="\n")
     for old in folder.glob("*.svg"):
         if old.stem not in images:
             old.unlink()

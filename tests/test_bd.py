@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microfield.errors import InputError
-from microfield.study.bd import bd_psnr, bd_rate
+from microfield.study.bd import MAX_GAP, bd_psnr, bd_rate, stretch
 
 RATES = (1000.0, 2100.0, 4300.0, 8000.0)
 CURVE = [(r, 30 + 3 * math.log2(r / 1000) - 0.1 * math.log2(r / 1000) ** 2) for r in RATES]
@@ -80,3 +81,22 @@ def test_points_without_gain_and_exact_copies_are_left_out() -> None:
 def test_a_rate_of_zero_is_refused() -> None:
     with pytest.raises(InputError, match="a rate of 0"):
         bd_rate([(0, 30), (1, 40)], CURVE)
+
+
+def test_a_curve_is_cut_at_wide_gaps() -> None:
+    assert stretch(CURVE[::-1]) == CURVE
+    assert stretch([(1.0, 20.0), *CURVE, (9e4, 60.0)]) == CURVE
+    assert stretch([(1.0, 20.0), (8.0, 25.0)]) == [(1.0, 20.0), (8.0, 25.0)]
+    assert stretch([(1.0, 20.0), (9.0, 25.0)]) == [(1.0, 20.0)]
+    assert stretch([(1.0, 20.0), (9.0, 25.0)], gap=10) == [(1.0, 20.0), (9.0, 25.0)]
+    # A point without gain is no stone to step on.
+    assert stretch([(1.0, 20.0), (5.0, 19.0), (25.0, 30.0), (26.0, 31.0)]) == [(25.0, 30.0), (26.0, 31.0)]
+    assert stretch([(3.0, math.inf)]) == stretch([]) == []
+
+
+@given(curves)
+def test_no_gap_is_left_in_a_stretch(curve: list[tuple[float, float]]) -> None:
+    kept = stretch(curve)
+    assert set(kept) <= set(curve)
+    assert all(b[0] / a[0] <= MAX_GAP * 1.0501 for a, b in itertools.pairwise(kept))
+    assert kept

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +83,53 @@ def test_the_command_of_a_row_repeats_it(picture: Path, monkeypatch: pytest.Monk
     row = bench.run(plan(picture, ratios=(16,), methods={MEANS: {"crash_below": "2"}}, effort=3, axes="YX"))[0]
     words = shlex.split(row["command"])
     assert words[:2] == ["microfield", "bench"]
+    assert words[-2:] == ["--out", str(picture.parent / "out")]
     monkeypatch.chdir(picture.parent)
-    assert main(words[1:]) == 0
+    assert main([*words[1:-1], "again"]) == 0
     again = rows.load(Path("again/rows.jsonl"))[0]
     assert rows.key(again) == rows.key(row)
-    assert {k: again[k] for k in ("bytes", "brightest", "options", "used", "command")} == \
-        {k: row[k] for k in ("bytes", "brightest", "options", "used", "command")}
+    assert {k: again[k] for k in ("bytes", "brightest", "options", "used")} == \
+        {k: row[k] for k in ("bytes", "brightest", "options", "used")}
+    assert shlex.split(again["command"])[:-1] == words[:-1]
+
+
+def test_filled_values_and_not_labels_are_part_of_a_run(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = image("uint8").read().astype(np.float32)
+    values[3, 4] = np.nan
+    np.save(picture, values)
+    call = ["--methods", RAW, "--ratios", "0.5", "--measures", "quality"]
+    assert cli(picture, *call) == 1
+    assert "--nan-fill" in capsys.readouterr().out
+    assert cli(picture, *call, "--nan-fill", "0") == 0
+    assert cli(picture, *call, "--nan-fill", "-7", "--not-labels") == 0
+    refused, zero, minus = rows.load(picture.parent / "out" / "rows.jsonl")
+    assert (refused["status"], zero["status"], minus["status"]) == ("refused", "ok", "ok")
+    assert ("nan_fill" in refused, zero["nan_fill"], minus["nan_fill"], minus["not_labels"]) == (False, 0, -7, True)
+    assert "not_labels" not in zero
+    assert "--nan-fill=0.0" in zero["command"]
+    assert "--nan-fill=-7.0 --not-labels" in minus["command"]
+    # Compared with what was filled in: the copy is exact, and the file holds the value.
+    for row, value in ((zero, 0), (minus, -7)):
+        assert (row["psnr"], row["max_error"]) == (None, 0)
+        with mf.open(picture.parent / "out" / row["file"]) as file:
+            assert file[3, 4] == value
+    assert cli(picture, *call, "--nan-fill", "nan") == 2
+
+
+def test_labels_can_be_benched_when_asked(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(picture, np.kron(np.arange(12).reshape(3, 4), np.pad(np.ones((12, 12)), 2)).astype(np.uint8))
+    assert cli(picture, "--ratios", "16", "--measures", "brightest") == 1
+    assert "--not-labels" in capsys.readouterr().out
+    assert cli(picture, "--ratios", "16", "--measures", "brightest", "--not-labels") == 0
+
+
+def test_the_key_of_a_row_without_the_new_fields_stays() -> None:
+    row: dict[str, Any] = {
+        "fingerprint": "ab", "axes_given": None, "method": "av1", "options": {}, "budget": "ratio", "asked": 64.0, "effort": 5,
+        "seed": 0, "time_limit": None,
+    }
+    assert rows.key(row) == "3a08a86de3b7"
+    assert len({rows.key(row | extra) for extra in ({}, {"nan_fill": 0.0}, {"nan_fill": 1.0}, {"not_labels": True})}) == 4
 
 
 def test_a_quality_is_asked_for_like_a_size(picture: Path) -> None:
@@ -161,7 +205,7 @@ def test_a_crash_costs_one_row(picture: Path) -> None:
     found = bench.run(plan(picture, ratios=(8, 32, 16), methods={MEANS: {"crash_below": "60"}}))
     assert [row["status"] for row in found] == ["ok", "failed", "ok"]
     assert "signal 9" in found[1]["message"]
-    # A failed run is tried again.
+    # A failed run is tried again, and what could not be reached is not.
     assert len(recorded(picture.parent / "out")) == 3
     bench.run(plan(picture, ratios=(8, 32), methods={MEANS: {"crash_below": "60"}}))
     assert len(recorded(picture.parent / "out")) == 4
@@ -184,6 +228,23 @@ def test_errors_are_one_sentence_and_stop_nothing(picture: Path) -> None:
     assert "second line" in (picture.parent / "out" / "log.txt").read_text()
 
 
+def test_what_was_refused_is_tried_again(picture: Path) -> None:
+    missing = picture.with_name("later.npy")
+    later: dict[str, Any] = {"images": (BenchImage(missing, "later"),), "ratios": (16, 100000)}
+    assert {row["status"] for row in bench.run(plan(picture, **later))} == {"refused"}
+    assert len(recorded(picture.parent / "out")) == 2
+    assert {row["status"] for row in bench.run(plan(picture, **later))} == {"refused"}
+    assert len(recorded(picture.parent / "out")) == 4
+    # Labels that cannot be read, and then can: the same image, the same run.
+    labels = picture.with_name("truth.npy")
+    labels.write_text("no array")
+    known: dict[str, Any] = {"images": (BenchImage(picture, "cells", labels=labels),), "ratios": (16,)}
+    assert bench.run(plan(picture, **known))[0]["status"] == "refused"
+    np.save(labels, np.full((48, 40), 3, np.uint8))
+    row = bench.run(plan(picture, **known))[0]
+    assert (row["status"], row["message"], row["label"]) == ("ok", "", 3)
+
+
 def test_a_broken_measure_keeps_the_encode(picture: Path) -> None:
     row = bench.run(plan(picture, ratios=(16,), measures=("brightest", "broken")))[0]
     assert (row["status"], row["message"]) == ("failed", "ValueError: this measure is broken")
@@ -198,14 +259,18 @@ def test_a_broken_measure_keeps_the_encode(picture: Path) -> None:
 
 def cli(picture: Path, *words: str) -> int:
     out = str(picture.parent / "out")
-    return main(["bench", str(picture), "--methods", MEANS, "--ratios", "4,8,16", "--out", out, *words])
+    more = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    return main(["bench", str(picture), *more, "--methods", MEANS, "--ratios", "4,8,16", "--out", out, *words[len(more):]])
 
 
 def test_the_command_writes_rows_tables_and_a_page(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(picture, "--methods", f"{MEANS},{RAW}", "--measures", "quality,brightest", "--jobs", "2") == 0
     out = picture.parent / "out"
     printed = capsys.readouterr()
-    assert printed.err == ""
+    # Without a terminal one plain line per finished run.
+    lines = printed.err.splitlines()
+    assert [line.split("]")[0] for line in lines] == [f"[{i}/6" for i in range(1, 7)]
+    assert any(re.fullmatch(rf"\[\d/6\] cells {MEANS} ratio 16: \d+ bytes, \d+\.\d dB, \d+\.\d s", line) for line in lines)
     assert f"unreachable: cells {RAW} ratio 4" in printed.out
     with (out / "rows.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
@@ -219,7 +284,7 @@ def test_the_command_writes_rows_tables_and_a_page(picture: Path, capsys: pytest
     assert "http://" not in page.replace("http://www.w3.org", "")
     # A second call has nothing to do and says the same.
     assert cli(picture, "--methods", f"{MEANS},{RAW}", "--measures", "quality,brightest") == 0
-    assert capsys.readouterr().out == printed.out
+    assert capsys.readouterr() == (printed.out, "")
 
 
 def test_without_pyarrow_there_is_csv_only(
@@ -231,7 +296,7 @@ def test_without_pyarrow_there_is_csv_only(
     assert "microfield[bench]" in capsys.readouterr().out
 
 
-def test_labels_are_found_beside_the_image(picture: Path) -> None:
+def test_labels_are_found_beside_the_image(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = np.zeros((48, 40), np.uint8)
     truth[4:20, 4:20] = 9
     np.save(picture.with_name("cells_labels.npy"), truth)
@@ -239,6 +304,9 @@ def test_labels_are_found_beside_the_image(picture: Path) -> None:
     assert main([*call, "--labels", "auto", "--out", str(picture.parent / "a")]) == 0
     row = rows.load(picture.parent / "a" / "rows.jsonl")
     assert len(row) == 1
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said == f"note: {picture.with_name('cells_labels.npy')} is used as labels of {picture} and not benched itself " \
+        "(--labels auto)."
     assert row[0]["label"] == 9
     assert row[0]["labels"] == "cells_labels.npy"
     given = f"{picture}={picture.with_name('cells_labels.npy')}"
@@ -258,6 +326,11 @@ def test_labels_are_found_beside_the_image(picture: Path) -> None:
     (["--psnr", "0"], "positive number"),
     (["--labels", "cells"], "IMAGE=LABELS"),
     (["--labels", "other.tif=x.tif"], "not one of the images"),
+    (["--labels", "{}=nothere.tif"], "there is no file nothere.tif"),
+    (["--out", "{}"], "is a file"),
+    (["--out", "{}/deeper/still"], "is a file"),
+    (["nothing*.tif"], "no file matches nothing*.tif"),
+    (["--nan-fill", "inf"], "finite"),
     (["--jobs", "0"], "--jobs must be at least 1"),
     (["--effort", "11"], "effort must be 0 to 9"),
     (["--time-limit", "long"], "--time-limit"),
@@ -266,7 +339,7 @@ def test_labels_are_found_beside_the_image(picture: Path) -> None:
 def test_wrong_calls_exit_2_with_a_sentence(
     picture: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli(picture, *words) == 2
+    assert cli(picture, *(word.format(picture) for word in words)) == 2
     text = capsys.readouterr().err
     assert said in text
     assert text.startswith("microfield: ")
@@ -278,6 +351,48 @@ def test_refused_images_exit_1(picture: Path, capsys: pytest.CaptureFixture[str]
     np.save(picture, np.full((9, 9), np.nan, np.float32))
     assert cli(picture, "--ratios", "2") == 1
     assert "refused: cells" in capsys.readouterr().out
+
+
+def test_an_image_refused_as_a_whole_is_one_sentence(
+    picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(picture, np.full((9, 9), np.nan, np.float32))
+    good = picture.with_name("good.npy")
+    np.save(good, image("uint8").read())
+    call = [str(good), "--measures", "quality"]
+    assert cli(picture, *call) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("NaN") == 1
+    assert "refused: cells, all 3 runs: " in printed.out
+    assert "vs None" not in printed.out
+    assert printed.err.count("refused") == 3
+    # On a terminal it is said once, as soon as it is known, and not again at the end.
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert cli(picture, *call) == 1
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("refused: ") == 1
+    assert "refused" in printed.err
+    assert "[1/3] cells" in printed.err
+
+
+def test_nothing_but_refusals_has_no_anchor(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture.write_text("no array")
+    assert cli(picture) == 1
+    assert "None" not in capsys.readouterr().out
+
+
+def test_an_interrupted_bench_says_how_to_go_on(
+    picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("microfield.cli.bench._Shown.row", stop)
+    assert cli(picture, "--measures", "brightest") == 1
+    assert "the same command again goes on" in capsys.readouterr().err
+    assert len(recorded(picture.parent / "out")) == 1
+    assert (picture.parent / "out" / "index.html").exists()
 
 
 def test_images_of_one_name_are_told_apart(picture: Path) -> None:

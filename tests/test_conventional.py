@@ -23,8 +23,8 @@ from microfield.methods import get_method
 from microfield.methods.base import Context
 from microfield.methods.conventional.downsample import cells, interpolate, pool
 from microfield.methods.conventional.intensities import Intensities
+from microfield.methods.conventional.mosaic import LONGEST, columns, from_mosaic, to_mosaic
 from microfield.methods.conventional.sheets import Sheets, from_opponent, is_colour, orders, to_opponent
-from microfield.methods.conventional.stills import LONGEST, columns, from_mosaic, to_mosaic
 from microfield.methods.conventional.video import Av1, Hevc
 from microfield.metrics import psnr
 from microfield.reader import open_file
@@ -208,6 +208,23 @@ def test_colour_frames_and_three_films_are_both_known() -> None:
             (section,) = Container.open(BytesSource(data)).part(0)
             packings.add((name, section[1 + 6] >> 4))
     assert packings == {("hevc", 1), ("av1", 0), ("av1", 1)}
+
+
+@pytest.mark.parametrize("name", ["jpegxl", "avif", "webp"])
+def test_picture_codecs_get_colour_as_colour_where_that_is_better(name: str) -> None:
+    alike = blobs((96, 90), 2, 30)
+    soft = np.stack([alike, 0.7 * alike + 0.1, 0.5 * alike + 0.2], -1)
+    image = Image(scaled(soft, 10, 240, np.uint8), "YXS")
+    data, _ = compressed(image, name, Budget("ratio", 12))
+    (section,) = Container.open(BytesSource(data)).part(0)
+    decoded = open_file(data).asarray().astype(float)
+    assert psnr(np.mean((decoded - image.read()) ** 2, axis=(0, 1)), np.ptp(image.read().astype(float), axis=(0, 1))) > 24
+    assert section[1 + 6] >> 4 in (0, 1)
+    planes = bytearray(section)
+    planes[7] = 0x11 ^ 0x01  # a colour picture of what is no colour image
+    grey = Header(name, 1, Layout((3, 96, 90), "CYX", np.dtype("uint8")), checksum=bytes(8))
+    with pytest.raises(FormatError):
+        open_file(write(grey, [(bytes(planes),)])).asarray()
 
 
 def test_a_constant_sample_of_a_colour_image_costs_nothing_and_stays() -> None:

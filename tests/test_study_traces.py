@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from microfield.errors import InputError
@@ -81,7 +84,7 @@ def test_region_means_are_those_of_scipy() -> None:
     assert np.isnan(found[[3, 5, 6]]).all()
 
 
-def clear_of(movie: np.ndarray, labels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def clear_of(movie: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     count = int(labels.max())
     whole, odd, even = (np.stack([region_means(frame, part, count) for frame in movie]) for part in (labels, *chequered(labels)))
     return change_clearly(whole, (odd, even))

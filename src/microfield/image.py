@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -150,6 +150,33 @@ class Image:
         key = box if box is not None else (slice(None),) * len(self.shape)
         values = np.asarray(self.data[key])
         return np.ascontiguousarray(values, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """An image's data with another value in the place of NaN and infinity."""
+
+    image: Image
+    value: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.image.dtype
+
+    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
+        block = self.image.read(key)
+        return np.where(np.isfinite(block), block, block.dtype.type(self.value))
+
+
+def filled(image: Image, value: float | None) -> Image:
+    """The image with ``value`` in the place of NaN and infinity; integers, and no value at all, leave it as it is."""
+    if value is None or image.dtype.kind != "f":
+        return image
+    return replace(image, data=_Filled(image, value))
 
 
 def check_axes(axes: str, ndim: int, name: str = "the array") -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from microfield.budget import Budget
 from microfield.container import Header, checksum, file_size, write
 from microfield.errors import BudgetError, InputError, UsageError
-from microfield.image import Image, Layout
+from microfield.image import Image, Layout, filled
 from microfield.methods import get_method
 from microfield.methods.base import Context, Deadline, Encoded, Method, parse_options
 from microfield.quality import encode_quality
@@ -93,10 +93,7 @@ class Job:
     @cached_property
     def statistics(self) -> ChannelStatistics:
         """Range, percentiles and noise of every channel, after filling."""
-        fill = self.settings.nan_fill
-        if fill is None or self.image.dtype.kind != "f":
-            return channel_statistics(self.image)
-        return channel_statistics(replace(self.image, data=_Filled(self.image, fill)))
+        return channel_statistics(filled(self.image, self.settings.nan_fill))
 
     def _context(self, deadline: Deadline) -> Context:
         weights = np.ones(self.image.layout.channels)
@@ -235,26 +232,6 @@ class Job:
             used=None if limit is None else len(data) / limit, parts=self.grid.n, seconds=seconds,
             notes=tuple(self.notes),
         )
-
-
-@dataclass(frozen=True)
-class _Filled:
-    """An image's data with NaN and infinity replaced."""
-
-    image: Image
-    fill: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.image.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.image.dtype
-
-    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
-        block = self.image.read(key)
-        return np.where(np.isfinite(block), block, block.dtype.type(self.fill))
 
 
 def _tile(image: Image, tile: Mapping[str, int] | None) -> tuple[int, ...]:

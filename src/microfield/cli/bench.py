@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from microfield.cli.compress import _expand, _seconds, stem
 from microfield.cli.progress import ProgressLine
-from microfield.errors import UsageError
+from microfield.errors import MicrofieldError, UsageError
 
 if TYPE_CHECKING:
     from microfield.budget import Budget
@@ -39,6 +39,8 @@ def add_to(commands: Any) -> None:
     p.add_argument("--time-limit", help="longest time of every fit of a network, such as 60s or 2min")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--axes", help="axes of the images, as in compress")
+    p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity, in what is compared, too")
+    p.add_argument("--not-labels", action="store_true", help="bench even what looks like object labels")
     p.add_argument("--measures", default="quality", help="of quality, full, downstream (default quality)")
     p.add_argument("--labels", action="append", default=[], metavar="IMAGE=LABELS|auto",
                    help="ground truth for downstream; auto takes NAME_labels or NAME_mask beside each image")
@@ -50,9 +52,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the bench and print its summary."""
-    from microfield.study import bench, summary
+    from microfield.study import bench, summary, summary_text
     from microfield.study.bench_files import write_all
-    from microfield.study.rows import title
 
     plan = _plan(arguments)
     if arguments.anchor and arguments.anchor not in plan.methods:
@@ -60,14 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     show = _Shown()
     try:
         rows = bench.run(plan, show.row, show.progress)
+    except KeyboardInterrupt:
+        how = "the same command without --again" if plan.again else "the same command again"
+        raise MicrofieldError(f"interrupted; finished runs are kept, and {how} goes on with the rest.") from None
     finally:
         show.close()
         notes = write_all(plan.out, arguments.anchor)
     anchor = summary.anchor_of(rows, arguments.anchor)
-    print(summary.text(summary.lines(rows, anchor), anchor))
-    for row in rows:
-        if row["status"] != "ok":
-            print(f"{row['status']}: {title(row)}: {row['message']}")
+    print(summary_text.text(rows, anchor))
+    for sentence in summary_text.complaints([row for row in rows if not show.said_on_terminal(row)]):
+        print(sentence)
     for note in notes:
         print(note)
     print(f"{len(rows)} runs; {plan.out / 'index.html'}, rows.csv")
@@ -75,10 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _Shown:
-    """Progress on a terminal: the run in work on one line, finished runs above it."""
+    """Finished runs on standard error, one line each; on a terminal the run in work on one line below them.
+
+    On a terminal what a whole image was refused for is said once, not for each of its runs.
+    """
 
     def __init__(self) -> None:
         self.line = ProgressLine("")
+        self.said: set[tuple[str, str, str]] = set()
 
     def progress(self, name: str, fraction: float, message: str) -> None:
         if self.line.title != name:
@@ -90,11 +97,22 @@ class _Shown:
         from microfield.study.rows import one_line
 
         self.close()
-        if self.line.active:
-            print(f"[{done}/{total}] {one_line(row)}", file=sys.stderr, flush=True)
+        if row["status"] != "ok" and self.line.active:
+            if _sentence(row) in self.said:
+                return
+            self.said.add(_sentence(row))
+        print(f"[{done}/{total}] {one_line(row)}", file=sys.stderr, flush=True)
+
+    def said_on_terminal(self, row: Row) -> bool:
+        """Whether the reader of standard output has seen why this run has no figures."""
+        return sys.stdout.isatty() and row["status"] != "ok" and _sentence(row) in self.said
 
     def close(self) -> None:
         self.line.close()
+
+
+def _sentence(row: Row) -> tuple[str, str, str]:
+    return row["image"], row["status"], row["message"]
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
@@ -102,12 +120,21 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     from microfield.study.measures import without_repeats
 
     methods = _words(arguments.methods, "--methods")
+    _check_patterns(arguments.paths)
     return Plan(
         images=_images(_expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
         budgets=_budgets(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
         time_limit=_seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
         measures=without_repeats(_words(arguments.measures, "--measures")), jobs=arguments.jobs, again=arguments.again,
+        nan_fill=arguments.nan_fill, not_labels=arguments.not_labels,
     )
+
+
+def _check_patterns(paths: list[str]) -> None:
+    """A pattern that matches nothing is a slip of the hand: the images it was meant for would be missing silently."""
+    for path in paths:
+        if glob.has_magic(path) and not _expand([path]):
+            raise UsageError(f"no file matches {path}.")
 
 
 def _words(text: str, flag: str) -> list[str]:
@@ -148,9 +175,7 @@ def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
     given = _given_labels([item for item in labels if item != "auto"])
     found = {path: given.get(path) for path in dict.fromkeys(paths)}
     if "auto" in labels:
-        found = {path: one or _beside(path) for path, one in found.items()}
-        taken = {one.resolve() for one in found.values() if one is not None}
-        found = {path: one for path, one in found.items() if Path(path).resolve() not in taken and not _is_labels(path)}
+        found = _without_labels({path: one or _beside(path) for path, one in found.items()})
     unknown = sorted(set(given) - set(found))
     if unknown:
         raise UsageError(f"--labels names {unknown[0]}, which is not one of the images.")
@@ -160,6 +185,20 @@ def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
         if names.count(name) > 1:
             raise UsageError(f"two images are called {name}, {path} and another one; rename one or bench them apart.")
     return tuple(BenchImage(Path(p), name, labels=found[p]) for p, name in zip(found, names, strict=True))
+
+
+def _without_labels(found: dict[str, Path | None]) -> dict[str, Path | None]:
+    """The images without those that are labels of another one; a note says which these are."""
+    owners = {one.resolve(): path for path, one in found.items() if one is not None}
+    images = {}
+    for path, one in found.items():
+        owner = owners.get(Path(path).resolve())
+        if owner is None and not (beside := _image_of(path)):
+            images[path] = one
+        else:
+            what = f"is used as labels of {owner}" if owner else f"is named as labels of {beside}"
+            print(f"note: {path} {what} and not benched itself (--labels auto).", file=sys.stderr)
+    return images
 
 
 def _given_labels(items: list[str]) -> dict[str, Path]:
@@ -172,10 +211,11 @@ def _given_labels(items: list[str]) -> dict[str, Path]:
     return given
 
 
-def _is_labels(path: str) -> bool:
-    """Whether a file is named as the labels of an image that lies beside it."""
+def _image_of(path: str) -> Path | None:
+    """The image beside a file that is named as its labels."""
     name = stem(path)
-    return any(name.endswith(ending) and _named(Path(path), name.removesuffix(ending)) for ending in LABEL_ENDINGS)
+    bases = [name.removesuffix(ending) for ending in LABEL_ENDINGS if name.endswith(ending)]
+    return next((image for base in bases if (image := _named(Path(path), base)) is not None), None)
 
 
 def _beside(path: str) -> Path | None:

@@ -92,9 +92,10 @@ def _measure(
 
 def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
     """Original, reconstruction, and the microfield file behind it, where it is one."""
+    from microfield.image import filled
     from microfield.io import open_image
     from microfield.reader import open_file
-    from microfield.study.report.pair import check_match, filled
+    from microfield.study.report.pair import check_match
 
     original = open_image(arguments.original, axes=arguments.axes and arguments.axes.upper(), scene=arguments.scene,
                           channel=arguments.channel)

@@ -104,6 +104,7 @@ def _one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, des
 
 def _page(arguments: argparse.Namespace, source: str, destination: str) -> None:
     """The comparison of the image with what was written."""
+    from microfield.image import filled
     from microfield.reader import open_file
     from microfield.study.report import write_report
     from microfield.writer import load
@@ -111,7 +112,8 @@ def _page(arguments: argparse.Namespace, source: str, destination: str) -> None:
     line = ProgressLine(Path(arguments.report).name)
     try:
         with open_file(destination) as f:
-            write_report(load(source, **_reading(arguments)), f, arguments.report, file=f, not_labels=True, progress=line)
+            image = filled(load(source, **_reading(arguments)), arguments.nan_fill)
+            write_report(image, f, arguments.report, file=f, not_labels=True, progress=line)
     finally:
         line.close()
 

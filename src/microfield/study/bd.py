@@ -23,6 +23,10 @@ Curve = Sequence[tuple[float, float]]
 
 MIN_OVERLAP = 0.05
 """Least share of the shorter curve's interval that both must cover; a mean over less says nothing."""
+MAX_GAP = 8.0
+"""Widest step in rate between neighbouring points across which a curve is believed; see `stretch`."""
+_SLACK = 1.05
+"""Files rarely use their budget to the byte, so that ratios of 64 and 512 lie a little more or less than 8 apart."""
 
 
 def bd_rate(anchor: Curve, test: Curve) -> float | None:
@@ -53,16 +57,54 @@ def bd_psnr(anchor: Curve, test: Curve) -> float | None:
     return _mean_difference(_rising(anchor), _rising(test))
 
 
-def _rising(curve: Curve) -> tuple[Floats, Floats]:
-    """log10 of the rates and the qualities of the points that are better than every cheaper one."""
+def stretch(curve: Curve, gap: float = MAX_GAP) -> list[tuple[float, float]]:
+    """The part of a curve that differences can be trusted on: its points up to where neighbours lie too far apart.
+
+    Between two distant points the interpolation is a guess that would outweigh all measured points. A curve is therefore
+    cut wherever the rate grows by more than ``gap`` from one point to the next, and the piece with most points is taken
+    (of equal ones the cheapest). Points that `bd_rate` leaves out are left out here, too.
+
+    Parameters
+    ----------
+    curve : sequence of (rate, dB)
+    gap : float, over 1
+        Largest factor between neighbouring rates, with 5 % of slack.
+
+    Returns
+    -------
+    list of (rate, dB)
+        By rising rate; empty for a curve without finite points.
+
+    Raises
+    ------
+    InputError
+        If a rate is not positive.
+    """
+    pieces: list[list[tuple[float, float]]] = []
+    for point in _kept(curve):
+        if pieces and point[0] <= gap * _SLACK * pieces[-1][-1][0]:
+            pieces[-1].append(point)
+        else:
+            pieces.append([point])
+    return max(pieces, key=len, default=[])
+
+
+def _kept(curve: Curve) -> list[tuple[float, float]]:
+    """The points that are better than every cheaper one, by rising rate."""
     kept: list[tuple[float, float]] = []
     for rate, quality in sorted(curve, key=lambda point: (point[0], -point[1])):
         if not rate > 0:
             raise InputError(f"a rate of {rate:g} has no logarithm; rates are positive numbers of bytes or bits.")
         if math.isfinite(quality) and (not kept or quality > kept[-1][1]):
-            kept.append((math.log10(rate), quality))
+            kept.append((rate, quality))
+    return kept
+
+
+def _rising(curve: Curve) -> tuple[Floats, Floats]:
+    """log10 of the rates and the qualities of the points that are better than every cheaper one."""
+    kept = _kept(curve)
     x, y = (np.array([point[i] for point in kept], np.float64) for i in (0, 1))
-    return x, y
+    return np.log10(x), y
 
 
 def _mean_difference(anchor: tuple[Any, ...], test: tuple[Any, ...]) -> float | None:

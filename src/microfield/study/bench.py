@@ -6,6 +6,7 @@ measures need no second encode), ``rows.csv``, ``rows.parquet``, ``index.html`` 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,9 +42,10 @@ class Plan:
     methods : method name to its options
     budgets : what to ask of every method
     out : folder for rows and files; made where it is missing
-    effort, seed, time_limit, axes : as in `microfield.compress`
+    effort, seed, time_limit, axes, nan_fill, not_labels : as in `microfield.compress`
     measures : names of measures
     jobs : how many worker processes at once; times are only comparable with one
+    again : run anew what is done already
     """
 
     images: tuple[BenchImage, ...]
@@ -57,6 +59,8 @@ class Plan:
     measures: tuple[str, ...] = ("quality",)
     jobs: int = 1
     again: bool = False
+    nan_fill: float | None = None
+    not_labels: bool = False
 
     @property
     def log(self) -> Path:
@@ -66,11 +70,11 @@ class Plan:
     def settings(self, method: str) -> Settings:
         """How a method is run."""
         return Settings(method=method, options=dict(self.methods[method]), effort=self.effort, seed=self.seed,
-                        time_limit=self.time_limit)
+                        time_limit=self.time_limit, nan_fill=self.nan_fill, not_labels=self.not_labels)
 
 
 def check(plan: Plan) -> None:
-    """Refuse what cannot work whatever the images: unknown methods, options, measures.
+    """Refuse what cannot work whatever the images: unknown methods, options, measures, missing labels, a file as folder.
 
     Raises
     ------
@@ -85,8 +89,11 @@ def check(plan: Plan) -> None:
         raise UsageError("a bench needs at least one image, one method and one budget.")
     if plan.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, not {plan.jobs}.")
+    if plan.nan_fill is not None and not math.isfinite(plan.nan_fill):
+        raise UsageError(f"--nan-fill must be a finite number, not {plan.nan_fill}.")
     for name in plan.measures:
         measures.get(name)
+    _check_paths(plan)
     for method, options in plan.methods.items():
         plan.settings(method)
         try:
@@ -95,11 +102,22 @@ def check(plan: Plan) -> None:
             continue  # its rows will say so, and the other methods go on
 
 
+def _check_paths(plan: Plan) -> None:
+    """The folder can be one, and every file of labels is there: without them all rows of an image would say the same."""
+    for path in (plan.out, *plan.out.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--out {plan.out} cannot be a folder, because {path} is a file.")
+    for image in plan.images:
+        if image.labels is not None and not image.labels.exists():
+            raise UsageError(f"there is no file {image.labels}, which --labels names for {image.path}.")
+
+
 def run(plan: Plan, on_row: OnRow | None = None, on_progress: OnProgress | None = None) -> list[Row]:
     """Run what is not done yet and return the rows of all runs of the plan, in its order.
 
-    One failing run does not stop the rest: its row says why. Every row is on disk as soon as it is finished, so that a
-    stopped bench goes on where it stopped.
+    Done is what ended well and what cannot be reached; what was refused or failed is tried again, since a file or a
+    package may be there now. One failing run does not stop the rest: its row says why. Every row is on disk as soon as
+    it is finished, so that a stopped bench goes on where it stopped.
     """
     check(plan)
     (plan.out / "files").mkdir(parents=True, exist_ok=True)
@@ -128,9 +146,13 @@ def _wanted(plan: Plan) -> Iterator[tuple[str, Row, Budget]]:
                     "time_limit": plan.time_limit, "axes_given": plan.axes,
                     "labels": None if image.labels is None else image.labels.name,
                 }
+                if plan.nan_fill is not None:
+                    row["nan_fill"] = plan.nan_fill
+                if plan.not_labels:
+                    row["not_labels"] = True
                 key = rows.key(row)
                 row["file"] = f"files/{_plain(image.name)}.{method}.{budget.kind}-{budget.value:g}.{key[:6]}.mfield"
-                row["command"] = command(row, str(image.path), str(image.labels or ""), plan.measures)
+                row["command"] = command(row, str(image.path), str(image.labels or ""), plan.measures, str(plan.out))
                 yield key, row, budget
 
 
@@ -167,8 +189,10 @@ def _tasks(plan: Plan, wanted: Sequence[tuple[str, Row, Budget]], done: Mapping[
 def _todo(plan: Plan, key: str, row: Row, budget: Budget, before: Row | None) -> Todo | None:
     """What is left of one run; None where nothing is."""
     everything = Todo(key, budget, row, measures.without_repeats(plan.measures))
-    if before is None or before["status"] in ("unreachable", "refused"):
-        return everything if before is None else None
+    if before is None:
+        return everything
+    if before["status"] == "unreachable":
+        return None
     missing = measures.missing(plan.measures, before.get("measures", ()))
     if before["status"] == "ok" and not missing:
         return None

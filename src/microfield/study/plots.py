@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-Point = tuple[float, float]
+from microfield.study.plot_style import PALETTE, colour_index, style
 
-PALETTE = (
-    ("#0072b2", "#56a8e0"), ("#d55e00", "#ff9b57"), ("#009e73", "#38c79c"), ("#b0528f", "#e592c4"),
-    ("#8a6d00", "#d9bb3b"), ("#4b4bb5", "#9c9cf5"), ("#c0392b", "#ff8a7d"), ("#2f7d32", "#84cc86"),
-    ("#00788a", "#4cc3d6"), ("#7a4a21", "#cf9c6d"), ("#5f6b73", "#aab6be"), ("#8e24aa", "#d48ae6"),
-)
-"""Colours for light and for dark ground; the first ones are told apart by most colour-blind readers (Okabe and Ito)."""
-KNOWN = ("field", "av1", "hevc", "sperr", "inif", "jpeg2000", "sz3", "jpegxl", "zfp", "downsample", "lerc", "siren")
-"""Methods that keep their colour on every plot; others take what is left."""
+Point = tuple[float, float]
 
 DEPTH = 8.0
 """Decibels that a plot shows below the best method's lowest point: what is worse would flatten all other curves."""
 
-MARKERS = ("circle", "square", "triangle", "diamond")
+LABEL = 42.0
+"""Width that the label of a ratio takes."""
 
-_STYLE = """
-.rd{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--ink,#24292f)}
-.rd .grid{stroke:var(--grid,#d7dce1);stroke-width:1}.rd .axis{stroke:var(--faint,#6b7580);stroke-width:1}
-.rd .faint{fill:var(--faint,#5d6770)}.rd .title{font-weight:600;font-size:13px}.rd .lead{stroke-width:1;opacity:.5}
-.rd .ground{fill:var(--ground,#fff)}
-"""
-_DARK = ".rd{--ink:#e6e9ec;--grid:#373e47;--faint:#9aa5b0;--ground:#0d1117}"
+MARKERS = ("circle", "square", "triangle", "diamond")
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Frame:
 
     width: float = 560
     height: float = 330
-    left: float = 46
+    left: float = 58
     right: float = 102
     top: float = 52
     bottom: float = 40
@@ -56,24 +45,13 @@ class Frame:
         return (self.left + fx * (self.width - self.left - self.right),
                 self.height - self.bottom - fy * (self.height - self.top - self.bottom))
 
-
-def colour_index(method: str, methods: Sequence[str]) -> int:
-    """Number of a method's colour: fixed for known ones, in order for others."""
-    if method in KNOWN:
-        return KNOWN.index(method)
-    return len(KNOWN) + [m for m in methods if m not in KNOWN].index(method)
+    def shows(self, point: Point) -> bool:
+        """Whether a point lies between the axes."""
+        return self.x[0] <= math.log10(point[0]) <= self.x[1] and self.y[0] <= point[1] <= self.y[1]
 
 
-def style(standalone: bool = False) -> str:
-    """The style sheet of plots; ``standalone`` for an SVG file of its own, which must follow the scheme by itself."""
-    light = "".join(f".c{i}{{--c:{a}}}" for i, (a, _) in enumerate(PALETTE))
-    dark = "".join(f".c{i}{{--c:{b}}}" for i, (_, b) in enumerate(PALETTE))
-    base = _STYLE + light + ".rd .line{stroke:var(--c);fill:none;stroke-width:1.8}.rd .mark,.rd .name{fill:var(--c)}" \
-        ".rd .lead{stroke:var(--c)}"
-    return base + f"@media (prefers-color-scheme:dark){{{dark}{_DARK if standalone else ''}}}"
-
-
-def plot(curves: Mapping[str, Sequence[Point]], title: str, raw_bits: float | None = None, standalone: bool = False) -> str:
+def plot(curves: Mapping[str, Sequence[Point]], title: str, raw_bits: float | None = None, standalone: bool = False,
+         rates: tuple[float, float] | None = None, empty: str = "no run reached its budget") -> str:
     """One drawing of rate-distortion curves.
 
     Parameters
@@ -86,21 +64,26 @@ def plot(curves: Mapping[str, Sequence[Point]], title: str, raw_bits: float | No
         Bits per voxel of the raw array: then compression ratios are written along the top.
     standalone : bool
         True for the text of an .svg file, False for markup inside a page that includes `style`.
+    rates : (lowest, highest) bits per voxel, optional
+        What lies outside does not shape the axes and is cut off at the frame; without effect where nothing lies inside.
+    empty : str
+        What to write where there is no point at all.
 
     Returns
     -------
     str
         The ``<svg>`` element; where there is no point at all, one that says so.
     """
-    floor = _floor(curves)
-    named = {name: sorted(points) for name, points in curves.items() if any(value >= floor for _, value in points)}
-    frame = _frame([p for points in named.values() for p in points if p[1] >= floor])
-    drawn = "".join(_curve(frame, name, points, colour_index(name, list(curves))) for name, points in named.items())
+    near = _within(curves, rates)
+    floor = _floor(near)
+    named = {name: sorted(curves[name]) for name, points in near.items() if any(value >= floor for _, value in points)}
+    frame = _frame([p for name in named for p in near[name] if p[1] >= floor])
     if named:
-        body = _axes(frame, raw_bits) + _clipped(frame, drawn) + _names(frame, named, list(curves))
-        body += _below(frame, [name for name, points in curves.items() if points and name not in named])
+        drawn = "".join(_curve(frame, name, points, colour_index(name, list(curves))) for name, points in named.items())
+        body = _axes(frame, raw_bits) + drawn + _names(frame, named, list(curves))
+        body += _hidden(frame, curves, near, named)
     else:
-        body = f'<text x="{frame.left}" y="{frame.height / 2}" class="faint">no run reached its budget</text>'
+        body = _sentence(frame, empty)
     said = f"Rate-distortion curves of {', '.join(named) or 'no method'}: {title}"
     head = '<svg xmlns="http://www.w3.org/2000/svg"' if standalone else "<svg"
     # A picture on somebody's page knows the reader's scheme but not the page's, so it brings its own ground.
@@ -108,6 +91,21 @@ def plot(curves: Mapping[str, Sequence[Point]], title: str, raw_bits: float | No
     return (f'{head} class="rd" viewBox="0 0 {frame.width:g} {frame.height:g}" role="img" '
             f'aria-label="{html.escape(said)}">{sheet}'
             f'<text x="{frame.left}" y="16" class="title">{html.escape(title)}</text>{body}</svg>')
+
+
+def _within(curves: Mapping[str, Sequence[Point]], rates: tuple[float, float] | None) -> dict[str, list[Point]]:
+    """The points between two rates; all of them where there are no limits or no point lies between."""
+    low, high = rates or (0.0, math.inf)
+    inside = {name: [p for p in points if low <= p[0] <= high] for name, points in curves.items()}
+    return inside if any(inside.values()) else {name: list(points) for name, points in curves.items()}
+
+
+def _sentence(frame: Frame, said: str) -> str:
+    """A text of several lines in the middle of an empty drawing."""
+    lines = textwrap.wrap(said, 76)[:8]
+    top = frame.height / 2 - 9 * (len(lines) - 1)
+    return "".join(f'<text x="{frame.left}" y="{top + 18 * i}" class="faint">{html.escape(line)}</text>'
+                   for i, line in enumerate(lines))
 
 
 def _floor(curves: Mapping[str, Sequence[Point]]) -> float:
@@ -150,14 +148,16 @@ def _axes(frame: Frame, raw_bits: float | None) -> str:
                      f'<text class="faint" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{rate:g}</text>')
     parts.append(f'<path class="axis" d="M{left} {bottom}H{right}"/>'
                  f'<text class="faint" x="{(left + right) / 2}" y="{frame.height - 6}" text-anchor="middle">bits per voxel</text>'
-                 f'<text class="faint" x="{left - 6}" y="{top - 8}" text-anchor="end">dB</text>')
+                 f'<text class="faint" transform="translate(14 {(top + bottom) / 2}) rotate(-90)" '
+                 f'text-anchor="middle">PSNR, dB</text>')
     return "".join(parts) + (_ratios(frame, raw_bits) if raw_bits else "")
 
 
 def _ratios(frame: Frame, raw_bits: float) -> str:
-    """Compression ratios along the top: powers of two."""
+    """Compression ratios along the top: powers of two, so many that their labels do not touch."""
     parts = []
-    for power in range(16):
+    octave = (frame.width - frame.left - frame.right) * math.log10(2) / (frame.x[1] - frame.x[0])
+    for power in range(0, 20, max(1, math.ceil(LABEL / octave))):
         rate = raw_bits / 2**power
         if frame.x[0] <= math.log10(rate) <= frame.x[1]:
             x = frame.at((rate, frame.y[1]))[0]
@@ -169,32 +169,40 @@ def _ratios(frame: Frame, raw_bits: float) -> str:
 def _log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 2, 5) if high - low < 2.5 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
-    return [m * 10.0**p for p in powers for m in steps if low <= math.log10(m * 10.0**p) <= high]
+    found = [m * 10.0**p for p in powers for m in steps if low <= math.log10(m * 10.0**p) <= high]
+    return found if len(found) > 2 else ticks(10**low, 10**high)
 
 
 def _clipped(frame: Frame, markup: str) -> str:
-    """Markup that is only seen between the axes (and a marker's width around them)."""
-    x, y = frame.left - 4, frame.top - 4
-    width, height = frame.width - frame.left - frame.right + 8, frame.height - frame.top - frame.bottom + 8
-    return f'<svg x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{x} {y} {width} {height}">{markup}</svg>'
+    """Markup that is only seen between the axes."""
+    x, y = frame.left, frame.top
+    width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
+    return (f'<svg x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{x} {y} {width} {height}" overflow="hidden">'
+            f"{markup}</svg>")
 
 
-def _below(frame: Frame, names: Sequence[str]) -> str:
-    """Which methods lie below everything that is shown."""
-    if not names:
-        return ""
+def _hidden(frame: Frame, curves: Mapping[str, Sequence[Point]], near: Mapping[str, Sequence[Point]],
+            named: Mapping[str, Sequence[Point]]) -> str:
+    """Which methods lie below everything that is shown, and which wholly or in part at other rates."""
+    below = [name for name, points in near.items() if points and name not in named]
+    beside = [name for name, points in curves.items() if points and not near[name]]
+    partly = [name for name in named if len(near[name]) < len(curves[name])]
+    if partly:
+        beside.append("points of " + (", ".join(partly) if len(partly) < 6 else f"{len(partly)} methods"))
+    said = [f"{where} this plot: {', '.join(which)}" for where, which in (("outside", beside), ("below", below)) if which]
     x, y = frame.width - frame.right - 6, frame.height - frame.bottom - 8
-    return f'<text class="faint" x="{x}" y="{y}" text-anchor="end">below this plot: {html.escape(", ".join(names))}</text>'
+    return "".join(f'<text class="faint" x="{x}" y="{y - 16 * i}" text-anchor="end">{html.escape(line)}</text>'
+                   for i, line in enumerate(reversed(said)))
 
 
 def _curve(frame: Frame, name: str, points: Sequence[Point], index: int) -> str:
     spots = [frame.at(p) for p in points]
     line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
-    marks = "".join(_marker(MARKERS[index % len(MARKERS)], x, y) for x, y in spots)
+    marks = "".join(_marker(MARKERS[index % len(MARKERS)], *frame.at(p)) for p in points if frame.shows(p))
     dash = ' stroke-dasharray="5 3"' if index >= len(PALETTE) else ""
     tip = html.escape(", ".join(f"{rate:.3g} bits {value:.2f} dB" for rate, value in points))
     return (f'<g class="c{index % len(PALETTE)}"><title>{html.escape(name)}: {tip}</title>'
-            f'<path class="line" d="{line}"{dash}/><path class="mark" d="{marks}"/></g>')
+            + _clipped(frame, f'<path class="line" d="{line}"{dash}/>') + f'<path class="mark" d="{marks}"/></g>')
 
 
 def _marker(kind: str, x: float, y: float) -> str:
@@ -207,8 +215,8 @@ def _marker(kind: str, x: float, y: float) -> str:
 
 def _names(frame: Frame, named: Mapping[str, Sequence[Point]], methods: Sequence[str]) -> str:
     """The name of every curve in the right margin, in the order of the curves' ends, spread so that none overlap."""
-    low = frame.height - frame.bottom
-    ends = sorted((min(low, frame.at(points[-1])[1]), frame.at(points[-1])[0], name) for name, points in named.items())
+    last = {name: frame.at([p for p in points if frame.shows(p)][-1]) for name, points in named.items()}
+    ends = sorted((y, x, name) for name, (x, y) in last.items())
     heights = spread([y for y, _, _ in ends], 13.0, frame.top - 6, frame.height - frame.bottom + 4)
     x = frame.width - frame.right + 16
     parts = []

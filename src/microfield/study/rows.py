@@ -21,6 +21,8 @@ Row = dict[str, Any]
 
 IDENTITY = ("fingerprint", "axes_given", "method", "options", "budget", "asked", "effort", "seed", "time_limit")
 """Fields that make two rows the same run."""
+IDENTITY_IF_SET = ("nan_fill", "not_labels")
+"""Fields that tell runs apart, too, but that only rows with another value than the default have."""
 
 FIRST = (
     "image", "kind", "axes", "shape", "dtype", "raw_bytes", "method", "options", "budget", "asked", "status", "message",
@@ -30,14 +32,16 @@ FIRST = (
 """Columns that come first in a table; the others follow in the order they turn up."""
 LAST = (
     "encode_seconds", "decode_seconds", "encode_memory", "decode_memory", "effort", "seed", "time_limit", "measures", "notes",
-    "versions", "machine", "date", "file", "fingerprint", "axes_given", "labels", "command",
+    "versions", "machine", "date", "file", "fingerprint", "axes_given", "nan_fill",
+    "not_labels", "labels", "command",
 )
 
 
 def key(row: Mapping[str, Any]) -> str:
     """A short text that is the same for two rows of the same run."""
-    values = (row.get(name) for name in IDENTITY)
-    identity = json.dumps([float(v) if isinstance(v, int) else v for v in values], sort_keys=True)
+    values: list[Any] = [float(v) if isinstance(v := row.get(name), int) else v for name in IDENTITY]
+    values += [{name: row[name]} for name in IDENTITY_IF_SET if name in row]
+    identity = json.dumps(values, sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -46,12 +50,17 @@ def title(row: Row) -> str:
     return f"{row['image']} {row['method']} {row['budget']} {row['asked']:g}"
 
 
+def exact(row: Row) -> bool:
+    """Whether the decoded image was measured and found the same as the original."""
+    return bool(row["status"] == "ok" and row.get("psnr") is None and row.get("max_error") == 0)
+
+
 def one_line(row: Row) -> str:
     """A finished run in one line."""
     if row["status"] != "ok":
         return f"{title(row)}: {row['status']}: {row['message']}"
-    psnr = "exact" if row.get("psnr") is None else f"{row['psnr']:.2f} dB"
-    return f"{title(row)}: {row['bytes']} bytes, {psnr}, {row['encode_seconds']:.1f} s"
+    quality = ["exact"] if exact(row) else [] if row.get("psnr") is None else [f"{row['psnr']:.1f} dB"]
+    return f"{title(row)}: " + ", ".join([f"{row['bytes']} bytes", *quality, f"{row['encode_seconds']:.1f} s"])
 
 
 def append(path: Path, row: Row) -> None:

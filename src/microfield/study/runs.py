@@ -22,7 +22,7 @@ from typing import Any
 
 from microfield.budget import Budget
 from microfield.errors import BudgetError, MicrofieldError, MissingExtraError
-from microfield.image import Image
+from microfield.image import Image, filled
 from microfield.report import Report, Settings
 from microfield.study import measures
 from microfield.study.machine import machine, peak_memory, reset_peak, versions
@@ -147,7 +147,8 @@ def _first_line(error: Exception) -> str:
 def _open(task: Task) -> Image:
     from microfield.io import open_image
 
-    return open_image(task.path, axes=task.axes)
+    # The measures compare with what stands in place of NaN and infinity, too.
+    return filled(open_image(task.path, axes=task.axes), task.settings.nan_fill)
 
 
 def _known(image: Image, task: Task) -> measures.Known:

@@ -8,14 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microfield.study.bd import bd_psnr, bd_rate
+from microfield.study.bd import bd_psnr, bd_rate, stretch
 from microfield.study.rows import Row
 
 Curves = dict[str, list[tuple[float, float]]]
 """Method to points (bits per voxel, PSNR in dB)."""
+BudgetKey = tuple[str, float]
+"""Kind of a budget and what was asked, such as ``("ratio", 64.0)``."""
 
 ANCHORS = ("av1", "hevc", "sperr", "inif")
 """Which method the others are compared with, unless told: the first of these that has rows."""
+MIN_POINTS, SURE_POINTS = 3, 4
+"""Points a curve must have to count in a mean of Bjøntegaard differences, and those below which the mean is marked."""
 
 
 def reached(rows: Iterable[Row]) -> list[Row]:
@@ -37,11 +41,25 @@ def unique(rows: Iterable[Row], name: str) -> list[Any]:
     return list(dict.fromkeys(row[name] for row in rows))
 
 
+def budgets(rows: Iterable[Row]) -> list[BudgetKey]:
+    """What was asked for, each once: ratios by size, then qualities."""
+    found = {(row["budget"], float(row["asked"])) for row in rows}
+    return sorted(found, key=lambda one: (one[0] != "ratio", one))
+
+
+def asked(budget: str, value: float) -> str:
+    """A budget in a few characters."""
+    return f"{value:g}x" if budget == "ratio" else f"{value:g} dB"
+
+
 def anchor_of(rows: Sequence[Row], asked: str | None = None) -> str | None:
     """The method that others are compared with; None where no row has one."""
     methods = unique(reached(rows), "method")
     candidates = (asked, *ANCHORS, *methods)
     return next((m for m in candidates if m in methods), None)
+
+
+# -- one line per method ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -52,8 +70,11 @@ class Line:
     ----------
     counts : status to number of runs
     bd_rate, bd_psnr : mean over images of the difference to the anchor, percent (geometric: half the bytes and twice the
-        bytes cancel) and dB; None where no image has one
+        bytes cancel) and dB; None where no image has one. Only curves of `MIN_POINTS` points count, cut at wide gaps
+        (`microfield.study.bd.stretch`)
     bd_images : over how many images the means of BD-rate and BD-PSNR go
+    rough : whether a curve of fewer than `SURE_POINTS` points is among them
+    gain : mean difference of PSNR to the anchor in dB, over the images and ratios both reached; None without any
     used : median share of the byte budget
     encode_seconds, decode_seconds : medians
     """
@@ -63,28 +84,44 @@ class Line:
     bd_rate: float | None
     bd_psnr: float | None
     bd_images: tuple[int, int]
+    rough: bool
+    gain: float | None
     used: float | None
     encode_seconds: float | None
     decode_seconds: float | None
 
 
 def lines(rows: Sequence[Row], anchor: str | None) -> list[Line]:
-    """One line per method, best BD-PSNR first."""
+    """One line per method, best BD-PSNR first, then by the difference of PSNR at equal ratios."""
     images = unique(rows, "image")
     by_image = {image: curves(rows, image) for image in images}
-    found = [_line(method, [r for r in rows if r["method"] == method], by_image, anchor) for method in unique(rows, "method")]
-    return sorted(found, key=lambda line: -1e9 if line.bd_psnr is None else line.bd_psnr, reverse=True)
+    reference = {_case(r): r["psnr"] for r in reached(rows) if r["method"] == anchor}
+    found = [
+        _line(method, [r for r in rows if r["method"] == method], by_image, anchor, reference)
+        for method in unique(rows, "method")
+    ]
+    return sorted(found, key=lambda line: tuple(-1e9 if v is None else v for v in (line.bd_psnr, line.gain)), reverse=True)
 
 
-def _line(method: str, rows: Sequence[Row], by_image: dict[str, Curves], anchor: str | None) -> Line:
-    pairs = [(c[anchor], c[method]) for c in by_image.values() if anchor in c and method in c] if anchor else []
-    rates = [d for a, b in pairs if (d := bd_rate(a, b)) is not None]
-    gains = [d for a, b in pairs if (d := bd_psnr(a, b)) is not None]
+def _case(row: Row) -> tuple[Any, ...]:
+    return row["image"], row["budget"], row["asked"]
+
+
+def _line(method: str, rows: Sequence[Row], by_image: dict[str, Curves], anchor: str | None,
+          reference: dict[tuple[Any, ...], float]) -> Line:
+    pairs = [(stretch(c[anchor]), stretch(c[method])) for c in by_image.values() if anchor in c and method in c] if anchor else []
+    compared = [
+        (min(len(a), len(b)), bd_rate(a, b), bd_psnr(a, b)) for a, b in pairs if min(len(a), len(b)) >= MIN_POINTS
+    ]
+    rates = [rate for _, rate, _ in compared if rate is not None]
+    gains = [gain for _, _, gain in compared if gain is not None]
+    rough = any(n < SURE_POINTS and (rate is not None or gain is not None) for n, rate, gain in compared)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
+    same = [r["psnr"] - reference[_case(r)] for r in reached(rows) if r["budget"] == "ratio" and _case(r) in reference]
     return Line(
-        method, counts, _geometric(rates), _mean(gains), (len(rates), len(gains)),
+        method, counts, _geometric(rates), _mean(gains), (len(rates), len(gains)), rough, _mean(same),
         *(_median([row.get(name) for row in rows if row["status"] == "ok"]) for name in
           ("used", "encode_seconds", "decode_seconds")),
     )
@@ -101,23 +138,6 @@ def _geometric(percents: Sequence[float]) -> float | None:
 def _median(values: Sequence[float | None]) -> float | None:
     present = [v for v in values if v is not None]
     return statistics.median(present) if present else None
-
-
-def text(found: Sequence[Line], anchor: str | None) -> str:
-    """The lines as an aligned table for a terminal."""
-    head = ["method", "ok", "unreachable", "refused", "failed", f"BD-rate % vs {anchor}", "BD-PSNR dB", "used", "encode s",
-            "decode s"]
-    body = [head] + [
-        [line.method, *(str(line.counts.get(s, 0)) for s in ("ok", "unreachable", "refused", "failed")),
-         show(line.bd_rate, "+.1f"), show(line.bd_psnr, "+.2f"), show(line.used, ".1%"), show(line.encode_seconds, ".2f"),
-         show(line.decode_seconds, ".2f")]
-        for line in found
-    ]
-    widths = [max(len(cells[i]) for cells in body) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True)))
-        for cells in body
-    )
 
 
 def show(value: float | None, spec: str) -> str:

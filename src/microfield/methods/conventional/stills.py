@@ -13,88 +13,69 @@ import numpy.typing as npt
 
 from microfield.errors import FormatError
 from microfield.methods.conventional.base import Arrangement, ConventionalMethod
-from microfield.methods.conventional.sheets import Floats
+from microfield.methods.conventional.mosaic import from_mosaic, mosaic_shape, to_mosaic
+from microfield.methods.conventional.sheets import Floats, from_opponent, to_opponent
 
-LONGEST = 16000
-"""Sides of a mosaic: some formats end at 16,383 pixels."""
-
-
-def columns(planes: int, y: int, x: int) -> int:
-    """How many planes stand side by side in a mosaic: one, where that does not make it too tall."""
-    rows = max(1, LONGEST // y)
-    if planes * y <= LONGEST:
-        return 1
-    fitting = [n for n in range(-(-planes // rows), max(1, LONGEST // x) + 1) if planes % n == 0]
-    return fitting[0] if fitting else -(-planes // rows)
-
-
-def to_mosaic(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Planes of shape (n, Y, X) as one picture, column by column; the last plane fills what is left.
-
-    Every second plane of a column stands on its head, so that like meets like at the seams.
-    """
-    n, y, x = planes.shape
-    across = columns(n, y, x)
-    down = -(-n // across)
-    filled = np.concatenate([planes, *([planes[-1:]] * (across * down - n))]) if across * down > n else planes
-    grid = _turned(filled.reshape(across, down, y, x)).reshape(across, down * y, x)
-    return np.ascontiguousarray(np.concatenate(list(grid), axis=1))
-
-
-def from_mosaic(picture: npt.NDArray[Any], n: int, y: int, x: int) -> npt.NDArray[Any]:
-    """The inverse of `to_mosaic`."""
-    across = columns(n, y, x)
-    down = -(-n // across)
-    if picture.shape[:2] != (down * y, across * x):
-        raise FormatError(f"a mosaic is {picture.shape[:2]} pixels instead of {(down * y, across * x)}.")
-    grid = np.stack([picture[:, i * x : (i + 1) * x] for i in range(across)]).reshape(across, down, y, x)
-    return _turned(grid).reshape(across * down, y, x)[:n]
-
-
-def mosaic_shape(n: int, y: int, x: int) -> tuple[int, int]:
-    """Extents of the mosaic of n planes."""
-    across = columns(n, y, x)
-    return -(-n // across) * y, across * x
-
-
-def _turned(grid: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Columns of planes (across, down, Y, X) with every second plane upside down; its own inverse."""
-    turned = grid.copy()
-    turned[:, 1::2] = grid[:, 1::2, ::-1]
-    return turned
+PLANES, COLOUR = 0, 1
+"""Packings: every sheet as grey planes; the samples of a colour image as one colour picture."""
 
 
 class Still(ConventionalMethod):
-    """A codec of grey pictures of ``depth`` bits."""
+    """A codec of pictures of ``depth`` bits."""
 
     depth: ClassVar[int] = 16
     peak: ClassVar[int] = 65535
     """The code of a value of 1."""
+    grey: ClassVar[bool] = True
+    """Whether it takes grey pictures; else each is given as red, green and blue alike, whose chroma costs next to nothing."""
+    colour: ClassVar[bool] = False
+    """Whether it takes red, green and blue and decorrelates them its own way."""
+    packings: ClassVar[int] = 2
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
         """Code the mosaic."""
-        del arrangement
-        planes = sheets.reshape(-1, *sheets.shape[2:])
+        if arrangement.packing == COLOUR:
+            picture = np.stack([to_mosaic(self._codes(sample)) for sample in from_opponent(sheets)], axis=-1)
+        else:
+            picture = to_mosaic(self._codes(sheets.reshape(-1, *sheets.shape[2:])))
+            if not self.grey:
+                picture = np.repeat(picture[..., None], 3, axis=2)
+        return bytes(self.write(picture, knob, effort))
+
+    def _codes(self, planes: Floats) -> npt.NDArray[Any]:
         codes = np.clip(np.rint(planes * np.float32(self.peak)), 0, self.peak)
-        codes = codes.astype(np.uint8 if self.depth == 8 else np.uint16)
-        return bytes(self.write(to_mosaic(codes), knob, effort))
+        return np.asarray(codes, np.uint8 if self.depth == 8 else np.uint16)
+
+    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
+        """Colour images: as such, where the codec knows them, and as three grey ones."""
+        del sheets
+        return (PLANES, COLOUR) if opponent and self.colour else (PLANES,)
 
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
         """Decode the mosaic."""
-        del arrangement
         channels, frames, y, x = shape
-        planes = from_mosaic(cls.read(data, mosaic_shape(channels * frames, y, x)), channels * frames, y, x)
+        colour = arrangement.packing == COLOUR
+        if colour and not (cls.colour and arrangement.opponent):
+            raise FormatError(f"a part of {cls.name} cannot be a colour picture.")
+        count = frames if colour else channels * frames
+        extents = mosaic_shape(count, y, x)
+        picture = np.empty(extents if cls.grey and not colour else (*extents, 3), np.uint8 if cls.depth == 8 else np.uint16)
+        decoded = cls.read(data, picture)
+        if colour:
+            planes = np.stack([from_mosaic(decoded[..., k], count, y, x) for k in range(3)])
+            return to_opponent(planes.astype(np.float32) * np.float32(1 / cls.peak))
+        planes = from_mosaic(decoded if cls.grey else decoded[..., 1], count, y, x)
         scaled: Floats = planes.reshape(shape).astype(np.float32) * np.float32(1 / cls.peak)
         return scaled
 
     def write(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
-        """One picture to bytes."""
+        """A picture of shape (Y, X), or (Y, X, 3) in colour, to bytes."""
         raise NotImplementedError
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
-        """Bytes to a picture of this shape, which takes no more memory than that."""
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bytes to the picture, into ``out``: a stream of another shape is refused before it takes memory."""
         raise NotImplementedError
 
 
@@ -117,11 +98,11 @@ class Jpeg2000(Still):
         return bytes(encode(picture, level=knob, codecformat="j2k", resolutions=levels))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.jpeg2k_decode(data, out=np.empty(shape, np.uint16)))
+        return np.asarray(imagecodecs.jpeg2k_decode(data, out=out))
 
 
 class HtJpeg2000(Still):
@@ -140,11 +121,11 @@ class HtJpeg2000(Still):
         return bytes(imagecodecs.htj2k_encode(picture, level=2.0**knob, reversible=False))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.htj2k_decode(data, out=np.empty(shape, np.uint16)))
+        return np.asarray(imagecodecs.htj2k_decode(data, out=out))
 
 
 class JpegXl(Still):
@@ -156,6 +137,7 @@ class JpegXl(Still):
 
     name: ClassVar[str] = "jpegxl"
     summary: ClassVar[str] = "JPEG XL (libjxl, lossy, planes as one mosaic)"
+    colour: ClassVar[bool] = True
     peak: ClassVar[int] = 4095
     coarse: ClassVar[float] = 25.0
     fine: ClassVar[float] = 0.05
@@ -167,11 +149,11 @@ class JpegXl(Still):
         return bytes(imagecodecs.jpegxl_encode(picture, distance=knob, effort=min(max(effort + 2, 1), 9), usecontainer=False))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.jpegxl_decode(data, out=np.empty(shape, np.uint16)))
+        return np.asarray(imagecodecs.jpegxl_decode(data, out=out))
 
 
 class JpegXr(Still):
@@ -190,11 +172,11 @@ class JpegXr(Still):
         return bytes(imagecodecs.jpegxr_encode(picture, level=2.0**knob))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.jpegxr_decode(data, out=np.empty(shape, np.uint16)))
+        return np.asarray(imagecodecs.jpegxr_decode(data, out=out))
 
 
 class Lerc(Still):
@@ -213,37 +195,27 @@ class Lerc(Still):
         return bytes(imagecodecs.lerc_encode(picture, 65535 * 2.0**knob, compression="zstd", compressionargs={"level": 19}))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.lerc_decode(data, out=np.empty(shape, np.uint16)))
+        return np.asarray(imagecodecs.lerc_decode(data, out=out))
 
 
-class Colour8(Still):
-    """A codec that knows 8-bit (or 10-bit) red, green and blue only: grey planes are given three times."""
-
-    def write(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
-        """Grey as colour: the chroma costs next to nothing."""
-        return self.write_colour(np.repeat(picture[..., None], 3, axis=2), knob, effort)
-
-    def write_colour(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
-        """One colour picture to bytes."""
-        raise NotImplementedError
-
-
-class Avif(Colour8):
+class Avif(Still):
     """AV1 stills; the knob is the quality 0..99."""
 
     name: ClassVar[str] = "avif"
     summary: ClassVar[str] = "AVIF (10 bits, planes as one mosaic)"
+    grey: ClassVar[bool] = False
+    colour: ClassVar[bool] = True
     depth: ClassVar[int] = 10
     peak: ClassVar[int] = 1023
     coarse: ClassVar[float] = 0.0
     fine: ClassVar[float] = 99.0
     step: ClassVar[float] = 1.0
 
-    def write_colour(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
+    def write(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
         """One file."""
         import imagecodecs
 
@@ -251,33 +223,35 @@ class Avif(Colour8):
                                              pixelformat="420"))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
-        """The green samples."""
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.avif_decode(data, out=np.empty((*shape, 3), np.uint16)))[..., 1]
+        return np.asarray(imagecodecs.avif_decode(data, out=out))
 
 
-class WebP(Colour8):
+class WebP(Still):
     """Lossy WebP; 8 bits are all it has. The knob is the quality 0..100."""
 
     name: ClassVar[str] = "webp"
     summary: ClassVar[str] = "WebP (8 bits, planes as one mosaic)"
+    grey: ClassVar[bool] = False
+    colour: ClassVar[bool] = True
     depth: ClassVar[int] = 8
     peak: ClassVar[int] = 255
     coarse: ClassVar[float] = 0.0
     fine: ClassVar[float] = 100.0
     step: ClassVar[float] = 0.5
 
-    def write_colour(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
+    def write(self, picture: npt.NDArray[Any], knob: float, effort: int) -> bytes:
         """One file."""
         import imagecodecs
 
         return bytes(imagecodecs.webp_encode(picture, level=knob, method=min(6, effort + 1), lossless=False))
 
     @classmethod
-    def read(cls, data: bytes, shape: tuple[int, int]) -> npt.NDArray[Any]:
-        """The green samples."""
+    def read(cls, data: bytes, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Decode."""
         import imagecodecs
 
-        return np.asarray(imagecodecs.webp_decode(data, out=np.empty((*shape, 3), np.uint8)))[..., 1]
+        return np.asarray(imagecodecs.webp_decode(data, out=out))

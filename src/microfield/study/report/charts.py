@@ -115,7 +115,8 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _label(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.0e}".replace("e-0", "e−").replace("e+0", "e").replace("e-", "e−").replace("e+", "e")
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", "−")
     return f"{value:,.6g}".replace("-", "−")
 
 

@@ -127,31 +127,6 @@ class Pair:
         return bool(self.statistics.minimum[channel] == self.statistics.maximum[channel])
 
 
-@dataclass(frozen=True)
-class _Filled:
-    """An image's data with another value in the place of NaN and infinity."""
-
-    image: Image
-    value: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.image.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.image.dtype
-
-    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
-        block = self.image.read(key)
-        return np.where(np.isfinite(block), block, block.dtype.type(self.value))
-
-
-def filled(image: Image, value: float) -> Image:
-    """The image with a value in the place of NaN and infinity, as compression fills them; images of integers have none."""
-    return image if image.dtype.kind != "f" else replace(image, data=_Filled(image, value))
-
-
 def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
     """Check that two images can be compared and read them once where they are small enough to keep.
 

@@ -1,0 +1,38 @@
+"""Colours and style sheet of the plots of a bench, for light and dark ground."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PALETTE = (
+    ("#0072b2", "#56a8e0"), ("#d55e00", "#ff9b57"), ("#009e73", "#38c79c"), ("#b0528f", "#e592c4"),
+    ("#8a6d00", "#d9bb3b"), ("#4b4bb5", "#9c9cf5"), ("#c0392b", "#ff8a7d"), ("#2f7d32", "#84cc86"),
+    ("#00788a", "#4cc3d6"), ("#7a4a21", "#cf9c6d"), ("#5f6b73", "#aab6be"), ("#8e24aa", "#d48ae6"),
+)
+"""Colours for light and for dark ground; the first ones are told apart by most colour-blind readers (Okabe and Ito)."""
+KNOWN = ("field", "av1", "hevc", "sperr", "inif", "jpeg2000", "sz3", "jpegxl", "zfp", "downsample", "lerc", "siren")
+"""Methods that keep their colour on every plot; others take what is left."""
+
+_STYLE = """
+.rd{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--ink,#24292f)}
+.rd .grid{stroke:var(--grid,#d7dce1);stroke-width:1}.rd .axis{stroke:var(--faint,#6b7580);stroke-width:1}
+.rd .faint{fill:var(--faint,#5d6770)}.rd .title{font-weight:600;font-size:13px}.rd .lead{stroke-width:1;opacity:.5}
+.rd .ground{fill:var(--ground,#fff)}
+"""
+_DARK = ".rd{--ink:#e6e9ec;--grid:#373e47;--faint:#9aa5b0;--ground:#0d1117}"
+
+
+def colour_index(method: str, methods: Sequence[str]) -> int:
+    """Number of a method's colour: fixed for known ones, in order for others."""
+    if method in KNOWN:
+        return KNOWN.index(method)
+    return len(KNOWN) + [m for m in methods if m not in KNOWN].index(method)
+
+
+def style(standalone: bool = False) -> str:
+    """The style sheet of plots; ``standalone`` for an SVG file of its own, which must follow the scheme by itself."""
+    light = "".join(f".c{i}{{--c:{a}}}" for i, (a, _) in enumerate(PALETTE))
+    dark = "".join(f".c{i}{{--c:{b}}}" for i, (_, b) in enumerate(PALETTE))
+    base = _STYLE + light + ".rd .line{stroke:var(--c);fill:none;stroke-width:1.8}.rd .mark,.rd .name{fill:var(--c)}" \
+        ".rd .lead{stroke:var(--c)}"
+    return base + f"@media (prefers-color-scheme:dark){{{dark}{_DARK if standalone else ''}}}"
