@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from microfield.blocking import GRIDS, Steps, blocking
 from microfield.errors import InputError
+from microfield.metrics.blocking import GRIDS, Steps, blocking
 
 Floats = npt.NDArray[np.float64]
 

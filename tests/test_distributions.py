@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microfield.distributions import Correlation, GreyValues, histogram_distance, pearson
 from microfield.errors import InputError
+from microfield.metrics.distributions import Correlation, GreyValues, histogram_distance, pearson
 
 
 @pytest.mark.parametrize(("dtype", "high"), [("uint8", 256), ("uint16", 4096), ("uint16", 65536), ("int16", 32000)])

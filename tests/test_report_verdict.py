@@ -116,7 +116,7 @@ def test_bins_of_integers_hold_equally_many_levels(low: int, span: int) -> None:
 
 
 def test_possible_correlation_is_that_of_signal_plus_noise_with_the_signal() -> None:
-    from microfield.spectral import ring_correlation
+    from microfield.metrics.spectral import ring_correlation
 
     clean = gaussian_filter(RNG.normal(size=(512, 512)), 1.2) * 100
     noisy = clean + RNG.normal(0, 8, clean.shape)

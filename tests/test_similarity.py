@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from microfield import similarity, volume_similarity
 from microfield.errors import InputError
-from microfield.multiscale import WEIGHTS, count_scales, ms_ssim
-from microfield.similarity import ssim
-from microfield.volume_similarity import ssim_3d
+from microfield.metrics.multiscale import WEIGHTS, count_scales, ms_ssim
+from microfield.metrics.similarity import ssim
+from microfield.metrics.volume_similarity import ssim_3d
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from microfield import spectral
 from microfield.errors import InputError
-from microfield.spectral import RingCorrelation, RingSums, ring_correlation
+from microfield.metrics.spectral import RingCorrelation, RingSums, ring_correlation
 
 Floats = npt.NDArray[np.float64]
 

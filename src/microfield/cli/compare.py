@@ -12,8 +12,8 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.comparison import Comparison
     from microfield.image import Image
+    from microfield.metrics.comparison import Comparison
     from microfield.study.outcome import Downstream
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.spectral import ring_correlation
+from microfield.metrics.spectral import ring_correlation
 from microfield.study.report.pair import Pair, View
 
 Doubles = npt.NDArray[np.float64]

@@ -16,8 +16,8 @@ from microfield.study.report.pair import SHOWN, Pair, View, make_pair
 from microfield.study.report.survey import Survey, survey
 
 if TYPE_CHECKING:
-    from microfield.comparison import Comparison
     from microfield.image import Image
+    from microfield.metrics.comparison import Comparison
 
 Progress = Callable[[float, str], None]
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from microfield.accumulate import ChannelSums, Read, check_shapes, measure
-from microfield.blocking import blocking as blocking
-from microfield.comparison import MEANS, ChannelComparison, Comparison
-from microfield.distributions import histogram_distance as histogram_distance
-from microfield.distributions import pearson as pearson
 from microfield.image import Image, as_image
-from microfield.multiscale import ms_ssim as ms_ssim
-from microfield.similarity import ssim as ssim
-from microfield.spectral import ring_correlation as ring_correlation
+from microfield.metrics.accumulate import ChannelSums, Read, check_shapes, measure
+from microfield.metrics.blocking import blocking as blocking
+from microfield.metrics.comparison import MEANS, ChannelComparison, Comparison
+from microfield.metrics.distributions import histogram_distance as histogram_distance
+from microfield.metrics.distributions import pearson as pearson
+from microfield.metrics.multiscale import ms_ssim as ms_ssim
+from microfield.metrics.similarity import ssim as ssim
+from microfield.metrics.spectral import ring_correlation as ring_correlation
+from microfield.metrics.volume_similarity import ssim_3d as ssim_3d
 from microfield.statistics import ChannelStatistics, channel_statistics
-from microfield.volume_similarity import ssim_3d as ssim_3d
 
 if TYPE_CHECKING:
     from microfield.image import ArrayLike

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.similarity import RADIUS, Floats, channel_stacks, moments_in_strips, similarity, structure, window
+from microfield.metrics.similarity import RADIUS, Floats, channel_stacks, moments_in_strips, similarity, structure, window
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, the finest first."""

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.blocking import Steps
-from microfield.distributions import Correlation, GreyValues
 from microfield.errors import InputError
 from microfield.image import CHANNELS, Image, Layout
-from microfield.multiscale import plane_ms_ssim
-from microfield.similarity import Floats, PlaneSimilarity, window
-from microfield.spectral import MIN_RINGS, NYQUIST, RingSums
+from microfield.metrics.blocking import Steps
+from microfield.metrics.distributions import Correlation, GreyValues
+from microfield.metrics.multiscale import plane_ms_ssim
+from microfield.metrics.similarity import Floats, PlaneSimilarity, window
+from microfield.metrics.spectral import MIN_RINGS, NYQUIST, RingSums
+from microfield.metrics.volume_similarity import StackSimilarity, has_stacks
 from microfield.statistics import BLOCK, Box, ChannelStatistics, as_planes, boxes, channel_numbers, count_invalid
-from microfield.volume_similarity import StackSimilarity, has_stacks
 
 Read = Callable[[Box], npt.NDArray[Any]]
 

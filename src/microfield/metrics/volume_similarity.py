@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.image import CHANNELS
-from microfield.similarity import Floats, axis_window, channel_stacks, moments_in_strips, similarity, window
+from microfield.metrics.similarity import Floats, axis_window, channel_stacks, moments_in_strips, similarity, window
 
 MIN_PLANES = 5
 """With fewer planes a window over Z is hardly more than a plane."""
