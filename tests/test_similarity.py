@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microfield import similarity, volume_similarity
 from microfield.errors import InputError
+from microfield.metrics import similarity, volume_similarity
 from microfield.metrics.multiscale import WEIGHTS, count_scales, ms_ssim
 from microfield.metrics.similarity import ssim
 from microfield.metrics.volume_similarity import ssim_3d

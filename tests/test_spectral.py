@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microfield import spectral
 from microfield.errors import InputError
+from microfield.metrics import spectral
 from microfield.metrics.spectral import RingCorrelation, RingSums, ring_correlation
 
 Floats = npt.NDArray[np.float64]
