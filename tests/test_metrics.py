@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microfield import metrics
 from microfield.errors import InputError
 from microfield.image import Image
-from microfield.metrics import accumulate, channel_names, compare, metrics, psnr, square_errors, ssim, volume_similarity
+from microfield.metrics import accumulate, channel_names, compare, psnr, square_errors, ssim, volume_similarity
 from microfield.statistics import channel_statistics
 
 SHAPES = {"YX": (40, 50), "ZYX": (3, 40, 50), "YXS": (40, 50, 3), "TCZYX": (2, 2, 2, 20, 30), "ZCYX": (2, 3, 20, 30)}
