@@ -106,8 +106,8 @@ class Job:
                 )
             weights = weights / weights.max()
         s = self.settings
-        for name in ("voxel_weights", "guidance", "optimiser"):
-            if getattr(s, name) is not None and name not in getattr(self.method, "accepts", ()):
+        for name in ("channel_weights", "voxel_weights", "guidance", "optimiser"):
+            if getattr(s, name) is not None and name not in self.method.accepts:
                 raise UsageError(f"method {self.method.name} cannot use {name}; the networks (siren, inif) can.")
         if s.voxel_weights is not None and s.voxel_weights.shape != self.image.shape:
             raise InputError(

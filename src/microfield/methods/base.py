@@ -154,7 +154,7 @@ class Method(Protocol):
     """True: ``quality`` is the byte limit of the part, met from below. False: a knob from 0, coarsest, to 1000, finest."""
 
     accepts: ClassVar[tuple[str, ...]]
-    """Which of the context's ``voxel_weights``, ``guidance`` and ``optimiser`` the method can use; others are refused."""
+    """Which of ``channel_weights``, ``voxel_weights``, ``guidance`` and ``optimiser`` the method can use; others are refused."""
 
     def __init__(self, options: Any) -> None: ...
 

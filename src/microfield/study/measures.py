@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, float | None]
 
+ANALYSED = 1 << 21
+"""Voxels of an image that the analysis of a row looks at: spread time points and the middle of larger images."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -137,4 +140,4 @@ def downstream(original: Image, reconstruction: npt.NDArray[Any], known: Known) 
     from microfield.study.downstream import judge
 
     memo = known.memo.setdefault("downstream", {})
-    return dict(judge(original, reconstruction, labels=known.labels, not_labels=True, memo=memo).numbers())
+    return dict(judge(original, reconstruction, labels=known.labels, not_labels=True, memo=memo, max_voxels=ANALYSED).numbers())

@@ -80,7 +80,7 @@ class ConventionalMethod(ABC):
     bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
     quality_is_bytes: ClassVar[bool] = False
-    accepts: ClassVar[tuple[str, ...]] = ()
+    accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
     Options: ClassVar[type[Any]] = CodecOptions
     coarse: ClassVar[float]
     fine: ClassVar[float]

@@ -23,6 +23,7 @@ class Downsample(ConventionalMethod):
     coarse: ClassVar[float] = 12.0
     fine: ClassVar[float] = 0.0
     step: ClassVar[float] = 0.002
+    accepts: ClassVar[tuple[str, ...]] = ()  # One size of cells serves all channels.
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
         """Side of the cells as a float, then the cells' means as compressed bytes."""

@@ -36,7 +36,7 @@ class CoordinateMethod:
     bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = False
     quality_is_bytes: ClassVar[bool] = True
-    accepts: ClassVar[tuple[str, ...]] = ("voxel_weights", "guidance", "optimiser")
+    accepts: ClassVar[tuple[str, ...]] = ("channel_weights", "voxel_weights", "guidance", "optimiser")
     Options: ClassVar[type[Any]] = CoordinateOptions
     learn_frequency: ClassVar[bool]
     published_w0: ClassVar[float]
