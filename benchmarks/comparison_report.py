@@ -40,8 +40,11 @@ def _how(rows: Sequence[Row]) -> str:
         * **IoU** compares the segmentation of the decoded image with that of the original, each thresholded on its own as a user
           would; **F1** is the matching of single objects at IoU 0.5.
         * Effort {', '.join(map(str, efforts)) or '-'}, seed 0{stopped}.
-        * One run at a time, each image and method in a process of its own. Encode seconds include looking at the image and the
-          search for the quality; decode seconds are for the whole image from a freshly opened file.
+        * Each image and method runs in a process of its own, codecs two at a time on a machine with other work: seconds are
+          rough, ratios between methods are what counts. Encode seconds include looking at the image and the search for the
+          quality; decode seconds are for the whole image from a freshly opened file.
+        * The codecs are fed as well as we know how: x265 and SVT-AV1 tuned for PSNR, planes of a stack as one mosaic for picture
+          codecs, colour decorrelated, all of the codec's depth used (docs/architecture.md says how and why).
         * Measured on {'; '.join(machines)}. {', '.join(versions)}.
 
         Every row is repeated by one command, such as
