@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from microfield.errors import InputError
 from microfield.study import spots
-from microfield.study.spots import SpotMatching, find_spots, match_spots
+from microfield.study.objects import Matched
+from microfield.study.spots import find_spots, match_spots
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +35,7 @@ VOLUME = np.array([(z, i, j) for z in (6, 16) for i in range(8, 40, 10) for j in
 def test_spots_are_found_where_they_are(shape: tuple[int, ...], places: Array) -> None:
     image = field(shape, places)
     found = match_spots(places, find_spots(image))
-    assert found == SpotMatching(len(places), len(places), len(places))
+    assert found == Matched(len(places), len(places), len(places))
     assert match_spots(find_spots(image), find_spots(-image, dark=True)).f1 == 1
 
 

@@ -21,11 +21,11 @@ from microfield.statistics import looks_like_labels
 from microfield.study.choice import choose_segmenter, telling_plane, typical_radius
 from microfield.study.colocalisation import Colocalisation, PairColocalisation, colocalise, prepare
 from microfield.study.filters import as_field, widths
-from microfield.study.objects import Labels, Matching, as_labels, label_objects, match, pool
+from microfield.study.objects import Labels, Matched, Matching, as_labels, label_objects, match, pool
 from microfield.study.outcome import ChannelDownstream, Downstream
 from microfield.study.sample import Sample, take
 from microfield.study.segmentation import SEGMENTERS, agreement
-from microfield.study.spots import SpotMatching, find_spots, match_spots
+from microfield.study.spots import find_spots, match_spots
 from microfield.study.traces import SHORTEST, change_clearly, chequered, compare_traces, counts_over_time, region_means
 
 __all__ = ["ChannelDownstream", "Downstream", "judge"]
@@ -170,7 +170,7 @@ class _Frame:
 
     sizes: tuple[int, int, int]
     objects: Matching
-    spots: SpotMatching
+    spots: Matched
     seen: tuple[_Seen, _Seen]
 
     @classmethod
@@ -216,7 +216,7 @@ def _spots(frames: list[_Frame]) -> dict[str, Any]:
     a, b, matched = (sum(getattr(f.spots, name) for f in frames) for name in ("count_a", "count_b", "matched"))
     if a == b == 0:
         return {}
-    return {"spot_count_original": a, "spot_count_reconstruction": b, "spot_f1": SpotMatching(a, b, matched).f1}
+    return {"spot_count_original": a, "spot_count_reconstruction": b, "spot_f1": Matched(a, b, matched).f1}
 
 
 def _against_truth(frames: list[_Frame]) -> dict[str, Any]:

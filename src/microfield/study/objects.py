@@ -118,7 +118,32 @@ def as_labels(values: npt.ArrayLike) -> Labels:
 
 
 @dataclass(frozen=True)
-class Matching:
+class Matched:
+    """Things found in an original (a) and its reconstruction (b), and how many of them are the same."""
+
+    count_a: int
+    count_b: int
+    matched: int
+
+    @property
+    def precision(self) -> float:
+        """Share of b's that are in a; 1 where b has none."""
+        return self.matched / self.count_b if self.count_b else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Share of a's that are in b; 1 where a has none."""
+        return self.matched / self.count_a if self.count_a else 1.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, ``2 matched / (count_a + count_b)``; 1 where both have none."""
+        total = self.count_a + self.count_b
+        return 2 * self.matched / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class Matching(Matched):
     """Objects of an original (a) matched one to one with those of its reconstruction (b).
 
     Attributes
@@ -129,28 +154,9 @@ class Matching:
     distance_physical : the same in the unit of ``voxel_size``; None where that was not given
     """
 
-    count_a: int
-    count_b: int
-    matched: int
     area_error: float | None
     distance_error: float | None
     distance_physical: float | None = None
-
-    @property
-    def precision(self) -> float:
-        """Share of b's objects that are in a; 1 where b has none."""
-        return self.matched / self.count_b if self.count_b else 1.0
-
-    @property
-    def recall(self) -> float:
-        """Share of a's objects that are in b; 1 where a has none."""
-        return self.matched / self.count_a if self.count_a else 1.0
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall, ``2 matched / (count_a + count_b)``; 1 where both have none."""
-        total = self.count_a + self.count_b
-        return 2 * self.matched / total if total else 1.0
 
     @property
     def count_error(self) -> float | None:

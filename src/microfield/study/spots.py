@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.study.filters import Spacing, as_field, local_mean, ndimage, relative_steps, spot_response
+from microfield.study.objects import Matched
 from microfield.study.segmentation import SPOT_SIGMA, spot_threshold
 
 Points = npt.NDArray[np.float64]
@@ -42,32 +41,7 @@ def find_spots(field: npt.ArrayLike, sigma: float = SPOT_SIGMA, spacing: Spacing
     return np.asarray(centres, np.float64).reshape(-1, values.ndim)
 
 
-@dataclass(frozen=True)
-class SpotMatching:
-    """Spots of an original (a) matched one to one with those of its reconstruction (b)."""
-
-    count_a: int
-    count_b: int
-    matched: int
-
-    @property
-    def precision(self) -> float:
-        """Share of b's spots that are in a; 1 where b has none."""
-        return self.matched / self.count_b if self.count_b else 1.0
-
-    @property
-    def recall(self) -> float:
-        """Share of a's spots that are in b; 1 where a has none."""
-        return self.matched / self.count_a if self.count_a else 1.0
-
-    @property
-    def f1(self) -> float:
-        """``2 matched / (count_a + count_b)``; 1 where both have none."""
-        total = self.count_a + self.count_b
-        return 2 * self.matched / total if total else 1.0
-
-
-def match_spots(a: npt.ArrayLike, b: npt.ArrayLike, tolerance: float = TOLERANCE, spacing: Spacing = None) -> SpotMatching:
+def match_spots(a: npt.ArrayLike, b: npt.ArrayLike, tolerance: float = TOLERANCE, spacing: Spacing = None) -> Matched:
     """Pair spots at most ``tolerance`` pixels (of the finest axis) apart, the nearest pairs first.
 
     Parameters
@@ -81,7 +55,7 @@ def match_spots(a: npt.ArrayLike, b: npt.ArrayLike, tolerance: float = TOLERANCE
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
         raise InputError(f"spots are positions of shape (n, ndim), not {first.shape} and {second.shape}.")
     if not len(first) or not len(second):
-        return SpotMatching(len(first), len(second), 0)
+        return Matched(len(first), len(second), 0)
     steps = np.array(relative_steps(first.shape[1], spacing))
     near = cKDTree(first * steps).sparse_distance_matrix(cKDTree(second * steps), tolerance, output_type="ndarray")
     free_a, free_b = np.ones(len(first), np.bool_), np.ones(len(second), np.bool_)
@@ -90,4 +64,4 @@ def match_spots(a: npt.ArrayLike, b: npt.ArrayLike, tolerance: float = TOLERANCE
         if free_a[pair["i"]] and free_b[pair["j"]]:
             free_a[pair["i"]] = free_b[pair["j"]] = False
             matched += 1
-    return SpotMatching(len(first), len(second), matched)
+    return Matched(len(first), len(second), matched)

@@ -20,6 +20,9 @@ from microfield.methods.base import Box, Context, Cost, Encoded, Sections, measu
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.sheets import ORDERS, Floats, Sheets, from_opponent, is_colour, orders, to_opponent
 
+PLANES, COLOUR = 0, 1
+"""Packings: every sheet as grey planes; the three sheets of a colour image as one colour picture a frame."""
+
 
 @dataclass(frozen=True)
 class CodecOptions:
@@ -109,10 +112,10 @@ class ConventionalMethod(ABC):
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
         """The sheets of this shape; any exception is taken for a damaged stream."""
 
-    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
-        """Which packings to try."""
-        del sheets, opponent
-        return (0,)
+    def packings_for(self, opponent: bool) -> tuple[int, ...]:
+        """Which packings to try, for a colour image (``opponent``) or any other."""
+        del opponent
+        return (PLANES,)
 
     # -- the Method seam ------------------------------------------------------------------------------------------
 
@@ -179,7 +182,7 @@ class ConventionalMethod(ABC):
             opponent = is_colour(layout) and bool(intensities.coded.all())
             if opponent:
                 sheets = to_opponent(sheets)
-            for packing in self.packings_for(sheets, opponent):
+            for packing in self.packings_for(opponent):
                 yield Prepared(intensities, Arrangement(order, opponent, packing), sheets)
 
     def _curve(self, prepared: Prepared, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,

@@ -12,12 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
-from microfield.methods.conventional.base import Arrangement, ConventionalMethod
+from microfield.methods.conventional.base import COLOUR, PLANES, Arrangement, ConventionalMethod
 from microfield.methods.conventional.mosaic import from_mosaic, mosaic_shape, to_mosaic
 from microfield.methods.conventional.sheets import Floats, from_opponent, to_opponent
-
-PLANES, COLOUR = 0, 1
-"""Packings: every sheet as grey planes; the samples of a colour image as one colour picture."""
 
 
 class Still(ConventionalMethod):
@@ -46,9 +43,8 @@ class Still(ConventionalMethod):
         codes = np.clip(np.rint(planes * np.float32(self.peak)), 0, self.peak)
         return np.asarray(codes, np.uint8 if self.depth == 8 else np.uint16)
 
-    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
+    def packings_for(self, opponent: bool) -> tuple[int, ...]:
         """Colour images: as such, where the codec knows them, and as three grey ones."""
-        del sheets
         return (PLANES, COLOUR) if opponent and self.colour else (PLANES,)
 
     @classmethod
@@ -131,8 +127,8 @@ class HtJpeg2000(Still):
 class JpegXl(Still):
     """libjxl in its lossy mode; the knob is the distance, whose coarsest is 25.
 
-    It takes codes for light seen by an eye. A sixteenth of its code range is nearly linear, which gains 0.2 to 1.5 dB over
-    all of it and reaches far higher ratios.
+    It takes codes for light seen by an eye. A sixteenth of its code range is nearly linear, which gave more PSNR than all
+    of it on most images tried and reaches far higher ratios.
     """
 
     name: ClassVar[str] = "jpegxl"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from microfield.coding.varint import decode_one, encode_one
 from microfield.errors import FormatError
 from microfield.methods.base import option
-from microfield.methods.conventional.base import Arrangement, CodecOptions, ConventionalMethod
+from microfield.methods.conventional.base import COLOUR, PLANES, Arrangement, CodecOptions, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 
 Codes = npt.NDArray[np.uint16]
@@ -30,9 +30,6 @@ LEAST = 16
 
 SHRINKS = 192
 """Steps in which less than all of the code range can be used, to the octave."""
-
-PLANES, COLOUR = 0, 1
-"""Packings: every sheet as grey frames; the three sheets of a colour image as the planes of colour frames."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +111,8 @@ class Video(ConventionalMethod):
         quads = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
         return np.asarray(np.rint(quads.mean(axis=(1, 3)))).astype(np.uint16)
 
-    def packings_for(self, sheets: Floats, opponent: bool) -> tuple[int, ...]:
+    def packings_for(self, opponent: bool) -> tuple[int, ...]:
         """Colour images: as colour frames, and where that halves the chroma's resolution also as three films."""
-        del sheets
         if not opponent:
             return (PLANES,)
         return (COLOUR,) if self.subsampling == 1 else (PLANES, COLOUR)
@@ -204,6 +200,7 @@ class Av1(Video):
         by_effort = (10, 9, 8, 6, 5, 4, 3, 2, 1, 0)
         preset = by_effort[effort] if self.options.preset < 0 else self.options.preset
         os.environ.setdefault("SVT_LOG", "0")  # Its banner goes to standard error otherwise.
+        # scm: a sparse image is no screen content.
         return "libsvtav1", {"preset": str(preset), "crf": str(crf), "svtav1-params": "enable-tf=0:tune=1:scm=0"}
 
 
