@@ -27,7 +27,7 @@ def _how(rows: Sequence[Row]) -> str:
     limits = sorted({r["time_limit"] for r in rows if r.get("time_limit")})
     efforts = sorted({r["effort"] for r in rows if r.get("effort") is not None})
     stop = ", ".join(f"{x:g}" for x in limits)
-    stopped = f"; fits of networks stopped after {stop} s (one seed; a fit that is stopped by time differs from run to run)" if limits else ""
+    stopped = f"; fits of networks stopped after {stop} s (one seed; such a fit differs from run to run)" if limits else ""
     return text(f"""
         ## How it was measured
 
