@@ -11,19 +11,17 @@ BLAS is held to one thread meanwhile.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.nn.sine import sine_turns
+from microfield.threads import default_threads, single_threaded_blas
 
 BLOCK = 1024
 WEIGHT_BITS = 24
@@ -144,49 +142,10 @@ def evaluate(
             space.place(coordinates(start, stop))
             store(start, stop, _evaluate_block(network, space)[:, : stop - start])
 
-    with _single_threaded_blas():
+    with single_threaded_blas():
         if threads == 1:
             work(0)
             return
         with ThreadPoolExecutor(threads) as pool:
             for done in [pool.submit(work, k) for k in range(threads)]:
                 done.result()
-
-
-def default_threads() -> int:
-    """Threads used unless told otherwise: the environment variable MICROFIELD_THREADS, else the processors we may use."""
-    named = os.environ.get("MICROFIELD_THREADS", "")
-    if named.isdigit() and int(named) > 0:
-        return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-_limit_lock = threading.Lock()
-_limit_users = 0
-_limit: Any = None
-
-
-@contextmanager
-def _single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread while anybody evaluates; concurrent reads share one limit so that it is undone once."""
-    global _limit, _limit_users
-    with _limit_lock:
-        if _limit_users == 0:
-            _limit = _blas().limit(limits=1, user_api="blas")
-            _limit.__enter__()
-        _limit_users += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if _limit_users == 0:
-                _limit.__exit__(None, None, None)
-                _limit = None

@@ -75,12 +75,11 @@ def faces(magnitudes: Bytes) -> Bytes:
     return out
 
 
-def picture(approximation: Floats, dark: float, gain: float, step: float) -> list[Bytes]:
-    """Seven planes from the picture so far: brightness above ``dark``, and slope and curvature along z, y, x, in steps."""
-    scale = np.float32(1 / step)
-    values = np.clip(np.rint(approximation * scale), -(1 << 21), 1 << 21).astype(np.int32)
-    bright = np.rint((approximation - np.float32(dark * gain)) * np.float32(1 / (step * gain)))
-    planes = [logarithm(np.clip(bright, 0, 1 << 22).astype(np.int32), 4)]
+def picture(approximation: Floats, gain: float) -> list[Bytes]:
+    """Seven planes from the picture so far, in steps: brightness, and slope and curvature along z, y, x."""
+    values = np.clip(np.rint(approximation), -(1 << 21), 1 << 21).astype(np.int32)
+    bright = np.clip(np.rint(approximation * np.float32(1 / gain)), 0, 1 << 22).astype(np.int32)
+    planes = [logarithm(bright, 4)]
     for axis in (1, 2, 3):
         n = values.shape[axis]
         if n == 1:

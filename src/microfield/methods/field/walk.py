@@ -5,6 +5,7 @@ Levels coarse to fine; in a level the bands with details along x, y, z, yx, zx, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,12 @@ from microfield.transforms.lifting import Floats, Schedule, gain, inverse
 
 BANDS: tuple[tuple[int, ...], ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
 """Bands of a level in their order, by the axes of details (1, 2, 3 are z, y, x)."""
+
+
+TYPICAL = np.array([0, 0.92, 1.94, 2.97], np.float32)
+"""Where magnitudes 1 to 3 lie on average, in steps; contexts are computed with these, whatever the file says."""
+
+Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -44,76 +51,107 @@ def bands(schedule: Schedule) -> list[Band]:
 
 
 class Visitor(Protocol):
-    """What happens at each phase."""
+    """What happens at each band and phase."""
 
-    def begin(self, band: Band) -> int | None:
-        """A band starts; its mean magnitude as a feature, None where nothing of it is coded."""
+    def begin(self, band: Band) -> int:
+        """A band starts; its mean magnitude as `mean_code` gives it, 0 where all of it is zero."""
         ...
 
-    def phase(self, band: Band, phase: int, matrices: Callable[[slice], Floats], slabs: Sequence[slice],
-              constants: Floats) -> Bytes:
-        """Code or decode a phase; its magnitudes cut at `LARGEST`, of the phase's shape."""
-        ...
-
-    def level(self, level: int) -> Floats:
-        """The coefficients so far (float32, steps times centroids), once all bands of coarser levels are known."""
+    def phase(self, band: Band, phase: int, features: Callable[[slice], Floats], slabs: Sequence[slice],
+              constants: Floats) -> Ints:
+        """Code or decode a phase, slab by slab; its quantised values, of the phase's shape."""
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class Known:
-    """Magnitudes of the bands that were coded, for groups that follow."""
+    """Magnitudes (cut at `LARGEST`) of the bands that were coded, for groups that follow."""
 
     planes: dict[tuple[int, tuple[int, ...]], Bytes]
 
 
-def walk(schedule: Schedule, visitor: Visitor, dark: float, step: float, reference: Known | None = None) -> Known:
-    """Visit every phase of every band.
+def mean_code(magnitudes: npt.NDArray[np.number]) -> int:
+    """Mean magnitude of a band in half octaves: 1 to 50, 0 where there is nothing but zeros."""
+    mean = float(np.mean(magnitudes))
+    return min(50, max(1, round(2 * math.log2(mean)) + 34)) if mean else 0
+
+
+def walk(schedule: Schedule, quantised: Ints, visitor: Visitor, reference: Known | None = None, last: int = 0) -> Known:
+    """Visit every phase of every band of levels ``last`` and coarser, and fill in what the visitor finds.
 
     Parameters
     ----------
     schedule : of an array (batch, z, y, x); the batch axis is never split
-    dark : grey value of the darkest voxels
-    step : quantiser step
+    quantised : int32 array of the schedule's shape; the coarsest approximation is in place, bands are filled in
     reference : bands of the group before, of the same shapes
     """
     known = Known({})
     order = bands(schedule)
-    for level in reversed(range(len(schedule.levels))):
+    coarsest = tuple(slice(0, n) for n in schedule.extents[-1])
+    approximation = quantised[coarsest].astype(np.float32)
+    for level in reversed(range(last, len(schedule.levels))):
         here = [b for b in order if b.level == level]
         if not here:
             continue
-        approximation = inverse(visitor.level(level), schedule, level + 1)
-        planes: list[Bytes] | None = None
-        parents = _Parents(known, schedule, level)
-        siblings: list[Bytes | None] = [None] * SIBLINGS
-        for band in here:
-            mean = visitor.begin(band)
-            coded = Phases(band.shape)
-            whole = np.zeros(band.shape, np.uint8)
-            if mean is not None:
-                if planes is None:
-                    planes = features.picture(approximation, dark, gain(schedule, level + 1), step)
-                static = _static(parents.of(band.details), siblings, planes, reference, band)
-                _phases(band, coded, whole, static, visitor, mean, 1 in schedule.split(level))
-            known.planes[level, band.details] = whole
-            siblings[features.sibling_slot(band.details)] = (
-                None if mean is None else features.scaled(features.faces(whole), 1, 2, 8 * LARGEST))
+        _level(schedule, level, here, quantised, approximation, visitor, known, reference)
+        if level > last:
+            approximation = _finer(schedule, level, here, quantised, approximation)
     return known
 
 
-def _phases(band: Band, coded: Phases, whole: Bytes, static: Static, visitor: Visitor, mean: int, z_split: bool) -> None:
+def _level(schedule: Schedule, level: int, here: Sequence[Band], quantised: Ints, approximation: Floats, visitor: Visitor,
+           known: Known, reference: Known | None) -> None:
+    """All bands of a level."""
+    parents = _Parents(known, schedule, level)
+    siblings: list[Bytes | None] = [None] * SIBLINGS
+    picture: list[Bytes] | None = None
+    for band in here:
+        mean = visitor.begin(band)
+        whole = np.zeros(band.shape, np.uint8)
+        if mean:
+            if picture is None:
+                picture = features.picture(approximation, gain(schedule, level + 1))
+            static = _static(parents.of(band.details), siblings, picture, reference, band)
+            _phases(band, whole, quantised, static, visitor, 4 * mean, 1 in schedule.split(level))
+            siblings[features.sibling_slot(band.details)] = features.scaled(features.faces(whole), 1, 2, 8 * LARGEST)
+        known.planes[level, band.details] = whole
+
+
+def _phases(band: Band, whole: Bytes, quantised: Ints, static: Static, visitor: Visitor, mean: int, z_split: bool) -> None:
+    coded = Phases(band.shape)
+    values = quantised[band.box]
     for phase in coded.order():
         extents = coded.extents(phase)
         planes = static.of(phase, extents)
 
-        def matrices(rows: slice, phase: int = phase, planes: list[Bytes | None] = planes) -> Floats:
+        def matrix(rows: slice, phase: int = phase, planes: list[Bytes | None] = planes) -> Floats:
             return features.matrix(coded, planes, phase, rows)
 
         constants = features.constants(band.level, band.details, z_split, mean, phase)
-        magnitudes = visitor.phase(band, phase, matrices, features.rows_of(extents), constants)
+        found = visitor.phase(band, phase, matrix, features.rows_of(extents), constants)
+        magnitudes = np.minimum(np.abs(found), LARGEST).astype(np.uint8)
         coded.put(phase, magnitudes)
         whole[features.steps(phase)] = magnitudes
+        values[features.steps(phase)] = found
+
+
+def reconstruct(quantised: Ints, centroids: Floats) -> Floats:
+    """Values in steps: magnitudes 1 to 3 at their centroids (float32 of shape (4,), the first 0), others as they are."""
+    values = quantised.astype(np.float32)
+    small = np.abs(quantised) <= 3
+    table = np.concatenate([-centroids[:0:-1], centroids])
+    values[small] = table[quantised[small] + 3]
+    return values
+
+
+def _finer(schedule: Schedule, level: int, here: Sequence[Band], quantised: Ints, approximation: Floats) -> Floats:
+    """The approximation one level finer, in steps."""
+    shape = schedule.extents[level]
+    joined = np.empty(shape, np.float32)
+    joined[tuple(slice(0, n) for n in schedule.extents[level + 1])] = approximation
+    for band in here:
+        joined[band.box] = reconstruct(quantised[band.box], TYPICAL)
+    return inverse(joined, Schedule((schedule.split(level),), shape))
 
 
 def _static(parents: tuple[list[Bytes | None], tuple[int, ...]], siblings: list[Bytes | None], picture: list[Bytes],

@@ -1,0 +1,174 @@
+"""Decodes a part whole when first read, and keeps it; previews decode coarse levels only."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import FormatError
+from microfield.image import Layout
+from microfield.methods.base import Box, Cost
+from microfield.methods.field import coefficients
+from microfield.methods.field.groups import Groups, scattered
+from microfield.methods.field.head import ALPHA, Head, default_nets, step_of
+from microfield.methods.field.network import ContextNet
+from microfield.methods.field.refine import Refinement
+from microfield.transforms.lifting import Floats
+
+MIDDLE = 0.5
+"""Half a voxel: how far the centre of a block of voxels lies before the middle of its grid points."""
+
+
+@lru_cache(maxsize=8)
+def contexts_of(name: bytes) -> ContextNet:
+    """The context network of a hash."""
+    return ContextNet.load(name)
+
+
+@lru_cache(maxsize=8)
+def refinement_of(name: bytes) -> Refinement:
+    """The refinement network of a hash."""
+    return Refinement.load(name)
+
+
+def refined(values: Floats, head: Head) -> Floats:
+    """Reconstructed channels of shape (channels, batch, z, y, x) with their refinement added, in place."""
+    if head.alpha:
+        network = refinement_of((head.nets or default_nets())[1])
+        for channel in values:
+            correction = network.correction(channel, step_of(head.step), 0.0)
+            correction *= np.float32(head.alpha / ALPHA)
+            channel += correction
+    return values
+
+
+def restored(values: Floats, head: Head, layout: Layout) -> npt.NDArray[Any]:
+    """Grey levels of shape (channels, frames, Y, X) from reconstructed channels, which are used up."""
+    values = refined(values, head)
+    frames = values.reshape(len(values), -1, *values.shape[3:])
+    return head.channels.inverse(frames, layout.dtype)
+
+
+class FieldDecoder:
+    """Reads one part."""
+
+    def __init__(self, layout: Layout, section: bytes) -> None:
+        self.layout, self.nbytes = layout, len(section)
+        self.head, self.data = Head.unpack(section, layout)
+        self.groups: Groups | None = None
+        if self.head.channels.coded.any():
+            self.groups = self.head.groups(layout)
+        elif self.data:
+            raise FormatError("a constant part is followed by more.")
+        self._values: npt.NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    def cost(self, box: Box) -> Cost:
+        """The whole part and all of its bytes, whatever is asked."""
+        del box
+        return Cost(self.layout.size, self.nbytes)
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Values of the outer product of ``box``, in the part's dtype."""
+        values: npt.NDArray[Any] = self.values()[np.ix_(*box)]
+        return values
+
+    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values at integer points of shape (n, ndim)."""
+        values: npt.NDArray[Any] = self.values()[tuple(points.T)]
+        return values
+
+    def values(self) -> npt.NDArray[Any]:
+        """The whole part."""
+        with self._lock:
+            if self._values is None:
+                self._values = self._decode()
+            return self._values
+
+    def _decode(self) -> npt.NDArray[Any]:
+        if self.groups is None:
+            shape = [self.layout.shape[i] for i in self.layout.channel_axes]
+            shape += [1] * (len(self.layout.shape) - len(shape))
+            order = (*self.layout.channel_axes, *(i for i, a in enumerate(self.layout.axes) if a not in "CS"))
+            low = self.head.channels.low.astype(self.layout.dtype).reshape(shape).transpose(np.argsort(order))
+            return np.broadcast_to(low, self.layout.shape)
+        values = self.groups.inverse(self._coefficients(self.groups, 0))
+        return scattered(restored(values, self.head, self.layout), self.layout)
+
+    def _coefficients(self, groups: Groups, level: int) -> list[Floats]:
+        contexts = contexts_of((self.head.nets or default_nets())[0])
+        return coefficients.decode(self.data, groups.plan, step_of(self.head.step), contexts, level)
+
+    # -- previews -------------------------------------------------------------------------------------------------
+
+    def averaged(self, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+        """About the means of blocks of ``steps`` voxels, from coarse levels only; None where those do not suffice.
+
+        Approximations of the wavelet one level finer than asked are averaged so that the centre of mass is that of the
+        block. Without refinement and fine bands, these differ from the means of the decoded voxels (see `preview`).
+        """
+        groups = self.groups
+        sizes = dict(zip(self.layout.axes, steps, strict=True))
+        wanted = (sizes.get("T", 1), sizes.get("Z", 1), sizes["Y"], sizes["X"])
+        if groups is None or wanted[2] != wanted[3] or wanted[2] & (wanted[2] - 1) or any(sizes.get(a, 1) > 1 for a in "CS"):
+            return None
+        level = self._level(groups, wanted)
+        if not level:
+            return None
+        values = groups.inverse(self._coefficients(groups, level), level)
+        frames = values.reshape(len(values), -1, *values.shape[3:])
+        split = groups.plan.schedules[0]
+        halved = [sum(axis in split.split(k) for k in range(level)) for axis in (1, 2, 3)]
+        pooled = _pooled_channels(self.head, frames, groups, halved, wanted)
+        shape = tuple(-(-n // step) for n, step in zip(self.layout.shape, steps, strict=True))
+        return scattered(pooled, self.layout, shape)
+
+    def _level(self, groups: Groups, wanted: tuple[int, int, int, int]) -> int:
+        """The coarsest level whose approximations are fine enough, 0 where that is none but the voxels themselves."""
+        if len(groups.plan.schedules) > 1:  # Bands of later groups cannot be found without those before them.
+            return 0
+        t, z, y, _ = wanted
+        # Frames that are not averaged must be there: those of T, which may be the wavelet's first axis.
+        depth = z if groups.extents[0] == 1 else t
+        split = groups.plan.schedules[0]
+        level = along = 0
+        while level < min(len(split.levels), y.bit_length() - 2):
+            along += 1 in split.split(level)
+            if depth % (1 << along):
+                break
+            level += 1
+        return level
+
+
+def _pooled_channels(head: Head, frames: Floats, groups: Groups, halved: list[int], wanted: tuple[int, int, int, int],
+                     ) -> npt.NDArray[np.float64]:
+    """Channels of shape (channels, frames, y, x) from approximations, averaged along frames (Z), y and x."""
+    t, z, y, x = groups.extents
+    steps = (wanted[1] if t == 1 else 1, wanted[2], wanted[3])
+    extents = (z if t == 1 else t * z, y, x)
+    pooled = []
+    for _, grey in head.channels.grey(frames):
+        for axis in range(3):
+            grey = _pooled(grey, axis, halved[axis], steps[axis], extents[axis])
+        pooled.append(grey)
+    return np.stack(pooled)
+
+
+def _pooled(values: npt.NDArray[np.float64], axis: int, halved: int, step: int, extent: int) -> npt.NDArray[np.float64]:
+    """Means of blocks of ``step`` voxels along an axis of which there is every ``2**halved``-th grid point.
+
+    The integral over straight lines between the points, from half a voxel before the block to half a voxel before its end.
+    """
+    front = np.moveaxis(values, axis, 0)
+    ratio, blocks = step >> halved, -(-extent // step)
+    shift = MIDDLE / (1 << halved)
+    weights = np.r_[0.5 + shift, np.ones(ratio - 1), 0.5 - shift] / ratio
+    out = np.zeros((blocks, *front.shape[1:]))
+    for k, weight in enumerate(weights):
+        if weight:
+            out += weight * front[np.minimum(np.arange(blocks) * ratio + k, len(front) - 1)]
+    return np.moveaxis(out, 0, axis)

@@ -1,0 +1,141 @@
+"""What is transformed together: a part's axes as (channels, T, Z, Y, X), and that as groups of wavelet coefficients and back.
+
+Z, or T where there is no Z, is an axis of the wavelet. Where a part has both, T is split first, and every band of it is a
+group of its own: a batch of volumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import FormatError
+from microfield.image import Layout
+from microfield.methods.field.coefficients import Plan
+from microfield.methods.field.schedules import schedule
+from microfield.transforms.lifting import Floats, Schedule, forward, gain, inverse
+
+MOST_TIMES = 3
+"""T is split at most so often."""
+
+
+def gathered(block: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
+    """A block in the part's axes as (channels, frames, Y, X), frames running through T and then Z; a view where possible."""
+    axes = _axes(layout)
+    y, x = (layout.shape[layout.axes.index(a)] for a in "YX")
+    return block.transpose(axes).reshape(layout.channels, -1, y, x)
+
+
+def scattered(values: npt.NDArray[Any], layout: Layout, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """The inverse of `gathered`, C-contiguous; ``shape`` where it is not that of the layout."""
+    axes, extents = _axes(layout), shape or layout.shape
+    return np.ascontiguousarray(values.reshape([extents[i] for i in axes]).transpose(np.argsort(axes)))
+
+
+def _axes(layout: Layout) -> tuple[int, ...]:
+    return (*layout.channel_axes, *(i for i in map(layout.axes.find, "TZYX") if i >= 0))
+
+
+def times(layout: Layout) -> int:
+    """How often T is split by default: once where there are T and Z, again while 8 time points are left."""
+    t, z, _, _ = extents_of(layout)
+    if t == 1 or z == 1:
+        return 0
+    return max(1, min(MOST_TIMES, t.bit_length() - 3))
+
+
+def extents_of(layout: Layout) -> tuple[int, int, int, int]:
+    """Extents of T, Z, Y and X, 1 where there is no such axis."""
+    sizes = dict(zip(layout.axes, layout.shape, strict=True))
+    return sizes.get("T", 1), sizes.get("Z", 1), sizes["Y"], sizes["X"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a part, bands of T from the coarsest to the finest, in each the channels in their order.
+
+    Attributes
+    ----------
+    channels : int
+        Number of coded channels.
+    extents : tuple of int
+        Extents of T, Z, Y and X.
+    transform : str
+        Name of the schedule.
+    times : int
+        How often T is split before.
+    """
+
+    channels: int
+    extents: tuple[int, int, int, int]
+    transform: str
+    times: int = 0
+
+    @classmethod
+    def checked(cls, channels: int, layout: Layout, transform: str, times: int) -> Groups:
+        """The same, or a FormatError where such a part cannot be split so."""
+        extents = extents_of(layout)
+        if times and (extents[1] == 1 or extents[0] <= 1 << (times - 1)):
+            raise FormatError("a part splits a time axis that it does not have.")
+        return cls(channels, extents, transform, times)
+
+    @property
+    def volume(self) -> tuple[int, int, int, int]:
+        """Shape (batch, z, y, x) of a channel in space: what is transformed where T is not split, and what is refined."""
+        t, z, y, x = self.extents
+        return (t, z, y, x) if t > 1 and z > 1 else (1, t * z, y, x)
+
+    @cached_property
+    def in_time(self) -> Schedule:
+        """The split of T."""
+        return Schedule(((0,),) * self.times, self.volume)
+
+    @cached_property
+    def bands(self) -> tuple[slice, ...]:
+        """Bands of T among the time points, coarsest first."""
+        ends = [0] + [extents[0] for extents in reversed(self.in_time.extents)]
+        return tuple(slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How the groups are coded: each knows the same band of the channel before."""
+        shapes = [(band.stop - band.start, *self.volume[1:]) for band in self.bands]
+        schedules = tuple(schedule(self.transform, shape) for shape in shapes for _ in range(self.channels))
+        references = tuple(None if i % self.channels == 0 else i - 1 for i in range(len(schedules)))
+        return Plan(schedules, references)
+
+    def forward(self, values: Floats) -> list[Floats]:
+        """Coefficients of every group from values of shape (channels, frames, Y, X)."""
+        split = [v.reshape(self.volume) for v in values]
+        if self.times:
+            split = [forward(v, self.in_time) for v in split]
+        pieces = (v[band] for band in self.bands for v in split)
+        return [forward(piece, s) for piece, s in zip(pieces, self.plan.schedules, strict=True)]
+
+    def inverse(self, coefficients: Sequence[Floats], level: int = 0) -> Floats:
+        """Values of shape (channels, batch, z, y, x) from the coefficients of every group.
+
+        With ``level`` the approximations before that level, in the scale of the values.
+        """
+        smaller = self.plan.schedules[0].extents[level][1:]
+        out = np.empty((self.channels, self.volume[0], *smaller), np.float32)
+        for i, (group, s) in enumerate(zip(coefficients, self.plan.schedules, strict=True)):
+            out[i % self.channels, self.bands[i // self.channels]] = inverse(group, s, level)
+        if level:
+            out *= np.float32(1 / gain(self.plan.schedules[0], level))
+        if self.times:
+            split = Schedule(self.in_time.levels, (self.volume[0], *smaller))
+            for channel in out:
+                channel[...] = inverse(channel, split)
+        return out
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients."""
+        return self.channels * math.prod(self.extents)

@@ -1,0 +1,158 @@
+"""The bytes before a part's coefficients: everything the decoder must know, and nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from microfield.errors import FormatError
+from microfield.image import Layout
+from microfield.methods.field import rotation
+from microfield.methods.field.channels import Channels, power_of_two
+from microfield.methods.field.groups import Groups
+from microfield.methods.field.rotation import Rotation
+from microfield.methods.field.schedules import NAMES
+from microfield.models import named
+
+CONSTANT, GAINS, ROTATED, NETS = 0x10, 0x20, 0x40, 0x80
+"""Flags of the first byte; below them the transform (2 bits) and how often T is split (2 bits)."""
+STEPS = 65535
+OCTAVES = 17
+"""Step codes run from 0, a step of 2, over so many octaves."""
+ALPHA = 128
+"""The share of the refinement that is added is stored in such parts."""
+
+
+def step_of(code: int) -> float:
+    """The quantiser step of a code 0..65535: 2 down to 2**-16."""
+    return float(power_of_two(1 - code * OCTAVES / STEPS))
+
+
+@lru_cache
+def default_nets() -> tuple[bytes, bytes]:
+    """Hashes of the networks that a file of bitstream version 1 need not name: contexts, refinement.
+
+    They belong to the bitstream: once a version is released, what it calls "all" stays as it is.
+    """
+    return named("contexts", "all"), named("refinement", "all")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What precedes the coefficients of a part.
+
+    Attributes
+    ----------
+    channels : Channels
+    transform : int
+        Index into `schedules.NAMES`.
+    times : int
+        How often T is split, 0 to 3.
+    step : int
+        Code of the quantiser step.
+    alpha : int
+        How much of the refinement is added, in parts of `ALPHA`; 0 leaves it out.
+    nets : pair of 4 bytes
+        Hashes of the context network and of the refinement network.
+    """
+
+    channels: Channels
+    transform: int = 0
+    times: int = 0
+    step: int = 0
+    alpha: int = 0
+    nets: tuple[bytes, bytes] | None = None
+
+    def pack(self, layout: Layout) -> bytes:
+        """The head as bytes."""
+        known, kind = self.channels, layout.dtype.newbyteorder("<")
+        constant, flags, parts = ~known.coded, 0, []
+        if constant.any():
+            flags |= CONSTANT
+            parts.append(np.packbits(constant).tobytes())
+        if not constant.all():
+            flags |= self.transform | self.times << 2
+            parts.append(self.step.to_bytes(2, "little") + bytes([self.alpha]))
+        parts += [known.low.astype(kind).tobytes(), known.high[known.coded].astype(kind).tobytes()]
+        if known.gains.any():
+            flags |= GAINS
+            parts.append(known.gains.astype("<i2").tobytes())
+        parts.append(known.darks.astype("<i2").tobytes())
+        if known.rotation is not None:
+            flags |= ROTATED
+            parts.append(known.rotation.angles.tobytes() + bytes([known.rotation.signs]))
+        if self.nets is not None and self.nets != default_nets():
+            flags |= NETS
+            parts.extend(self.nets)
+        return bytes([flags]) + b"".join(parts)
+
+    @classmethod
+    def unpack(cls, data: bytes, layout: Layout) -> tuple[Head, bytes]:
+        """The head and what follows it.
+
+        Raises
+        ------
+        FormatError
+            The bytes are no head of such a part.
+        """
+        take = _Taker(data)
+        flags = take.next(1)[0]
+        n, kind = layout.channels, layout.dtype.newbyteorder("<")
+        constant = np.zeros(n, bool)
+        if flags & CONSTANT:
+            bits = np.unpackbits(np.frombuffer(take.next(-(-n // 8)), np.uint8)).astype(bool)
+            constant = bits[:n]
+            if bits[n:].any() or not constant.any():
+                raise FormatError("a part names constant channels that it does not have.")
+        if constant.all() and flags != CONSTANT:
+            raise FormatError("a part of constant channels only holds more than that.")
+        step, alpha = (0, 0) if constant.all() else (int.from_bytes(take.next(2), "little"), take.next(1)[0])
+        low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
+        high, coded = low.copy(), int((~constant).sum())
+        high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
+        with np.errstate(over="ignore"):
+            if not (np.isfinite(high - low).all() and np.isfinite(low).all() and (high[~constant] > low[~constant]).all()):
+                raise FormatError("the grey levels of a part are not a range.")
+        gains = np.zeros(coded, np.int16)
+        if flags & GAINS:
+            gains = np.frombuffer(take.next(2 * coded), "<i2").astype(np.int16)
+        darks = np.frombuffer(take.next(2 * coded), "<i2").astype(np.int16)
+        turned = None
+        if flags & ROTATED:
+            if not 2 <= coded <= rotation.MOST:
+                raise FormatError("a part rotates channels that it does not have.")
+            angles = np.frombuffer(take.next(rotation.count(coded)), np.int8)
+            turned = Rotation(angles, take.next(1)[0])
+            if turned.signs >> coded:
+                raise FormatError("a part turns over channels that it does not have.")
+        nets = (take.next(4), take.next(4)) if flags & NETS else None
+        known = Channels(low, high, gains, darks, turned)
+        return cls(known, flags & 3, flags >> 2 & 3, step, alpha, nets), take.rest()
+
+    def groups(self, layout: Layout) -> Groups:
+        """How the coefficients are grouped; FormatError where such a part cannot be."""
+        return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times)
+
+
+def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:
+    """The same part (one that is not constant) with another alpha."""
+    at = 3 + (-(-layout.channels // 8) if section[0] & CONSTANT else 0)
+    return section[:at] + bytes([alpha]) + section[at + 1 :]
+
+
+class _Taker:
+    """Takes bytes from the front and refuses to run out."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def next(self, n: int) -> bytes:
+        if self.at + n > len(self.data):
+            raise FormatError("a part ends within its head.")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def rest(self) -> bytes:
+        return self.data[self.at :]

@@ -1,0 +1,201 @@
+"""The method `field`: what the encoder decides, the sections of a part, and the seam."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.container import part_size
+from microfield.errors import FormatError, InputError
+from microfield.image import Layout
+from microfield.methods.base import Context, Encoded, Sections, option
+from microfield.methods.field import choose, coefficients
+from microfield.methods.field.channels import measured, slabs
+from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
+from microfield.methods.field.groups import Groups, extents_of, gathered, times
+from microfield.methods.field.head import ALPHA, STEPS, Head, step_of, with_alpha
+from microfield.methods.field.schedules import NAMES
+from microfield.models import named
+from microfield.transforms.lifting import Floats
+
+TRIALS_FROM = 3
+"""The effort from which transforms are tried."""
+MOVED = 60.0
+"""How far the quality may move before what was decided on a piece of the part is decided anew."""
+DECISIONS = 3
+"""How often that happens at most."""
+NOTICED = 0.001
+"""The least share of the squared error that a refinement must take away to be worth its time."""
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """Options of the method."""
+
+    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them from effort 3 on",
+                            choices=("auto", *NAMES))
+    refine: bool = option(True, "add what a network expects between the reconstruction and the original")
+    nets: str = option("all", "which networks: all, or those trained on one half of the training images",
+                       choices=("all", "a", "b"))
+    rdo: float = option(0.1, "squared quantiser steps of error that a bit is worth", low=0.0, high=0.4)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A part ready to be quantised, kept from one attempt to the next.
+
+    Attributes
+    ----------
+    head : Head
+        With the step of no attempt and alpha 0.
+    groups : Groups
+    coefficients : float32 arrays, one per group
+    quality : float
+        At which transform and rotation were decided.
+    decisions : int
+        How often.
+    """
+
+    head: Head
+    groups: Groups
+    coefficients: list[Floats]
+    quality: float
+    decisions: int = 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The state of an encoded part: what was prepared, and the reconstructed coefficients of the attempt."""
+
+    prepared: Prepared
+    head: Head
+    values: list[Floats]
+
+
+class FieldMethod:
+    """The lattice of wavelet levels. Quality runs from 0, a step of twice a channel's range, to 1000, 2**-16 of it."""
+
+    name: ClassVar[str] = "field"
+    summary: ClassVar[str] = "Wavelet with neural contexts and neural refinement: the best quality per byte."
+    bitstream_version: ClassVar[int] = 1
+    experimental: ClassVar[bool] = False
+    Options: ClassVar[type[Any]] = FieldOptions
+    quality_is_bytes: ClassVar[bool] = False
+    continuous: ClassVar[bool] = True
+    quality_step: ClassVar[float] = 0.05
+    accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
+
+    def __init__(self, options: Any = None) -> None:
+        self.options: FieldOptions = options or FieldOptions()
+
+    def smallest(self, layout: Layout) -> int:
+        """Fewest bytes of a part: a constant one."""
+        return part_size((bytes(1 + -(-layout.channels // 8) + layout.channels * layout.dtype.itemsize),))
+
+    def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
+               state: Any = None) -> Encoded:
+        """Code the block at ``quality`` 0..1000; the refinement is left to `finish` where the error is not asked for."""
+        prepared = state.prepared if isinstance(state, Attempt) else None
+        step = round(quality * STEPS / 1000)
+        del state
+        if prepared is None or self._outdated(prepared, quality, layout, context):
+            prepared = self._prepare(block, layout, quality, context, 0 if prepared is None else prepared.decisions)
+        head = replace(prepared.head, step=step)
+        if not prepared.coefficients:
+            section = head.pack(layout)
+            return Encoded((section,), part_size((section,)), np.zeros(layout.channels), Attempt(prepared, head, []), True)
+        contexts = contexts_of(named("contexts", self.options.nets))
+        coded = coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo)
+        section = head.pack(layout) + coded.data
+        encoded = Encoded((section,), part_size((section,)), np.full(layout.channels, math.nan),
+                          Attempt(prepared, head, coded.values))
+        return self.finish(encoded, block, layout) if context.measure else encoded
+
+    def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
+        """The same part with its refinement weighed, in as many bytes, and with its error."""
+        attempt = encoded.state
+        if not isinstance(attempt, Attempt) or not attempt.values:
+            return encoded
+        channels = gathered(block, layout)
+        values = attempt.prepared.groups.inverse(attempt.values)
+        head = replace(attempt.head, alpha=self._alpha(values, channels, attempt.head) if self.options.refine else 0)
+        error = _square_error(restored(values, head, layout), channels)
+        sections = (with_alpha(encoded.sections[0], head.alpha, layout),)
+        return replace(encoded, sections=sections, square_error=error)
+
+    @classmethod
+    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> FieldDecoder:
+        """Open a part; nothing but its head is read yet."""
+        if bitstream_version != cls.bitstream_version or len(sections) != 1:
+            raise FormatError("these are not the sections of a part of field.")
+        return FieldDecoder(layout, sections[0])
+
+    # -- decisions ------------------------------------------------------------------------------------------------
+
+    def _outdated(self, prepared: Prepared, quality: float, layout: Layout, context: Context) -> bool:
+        """Whether something was decided for another quality, and it is worth deciding again."""
+        moved = abs(quality - prepared.quality) > MOVED and prepared.decisions < DECISIONS and not context.reuse
+        tried = self._tries(context) and prepared.groups.volume[1] > 1
+        return moved and bool(prepared.coefficients) and (tried or layout.channels > 1)
+
+    def _tries(self, context: Context) -> bool:
+        return self.options.transform == "auto" and context.effort >= TRIALS_FROM
+
+    def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, before: int) -> Prepared:
+        """Stretch, rotate and transform."""
+        nets = (named("contexts", self.options.nets), named("refinement", self.options.nets))
+        channels = gathered(block, layout)
+        known = measured(channels, context.channel_range, context.channel_weights)
+        coded = int(known.coded.sum())
+        with np.errstate(over="ignore"):
+            if not np.isfinite(known.high - known.low).all():
+                raise InputError("the range of a channel is beyond what float64 holds; scale the image down.")
+        name = "STD" if self.options.transform == "auto" else self.options.transform
+        groups = Groups(coded, extents_of(layout), name, times(layout))
+        head = Head(known, nets=nets)
+        if not coded:
+            return Prepared(head, groups, [], quality)
+        step = step_of(round(quality * STEPS / 1000))
+        known = choose.with_darks(choose.with_rotation(known, channels, step), channels)
+        values = known.forward(channels)
+        if self._tries(context):
+            groups = replace(groups, transform=choose.transform(values, groups, step, contexts_of(nets[0])))
+        head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times)
+        return Prepared(head, groups, groups.forward(values), quality, before + 1)
+
+    def _alpha(self, values: Floats, channels: npt.NDArray[Any], head: Head) -> int:
+        """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.
+
+        Parameters
+        ----------
+        values : reconstructed channels of shape (channels, batch, z, y, x)
+        channels : grey levels of the original, shape (channels, frames, Y, X)
+        """
+        assert head.nets is not None
+        network = refinement_of(head.nets[1])
+        original = head.channels.forward(channels).reshape(values.shape)
+        along = power = error = 0.0
+        for wanted, found in zip(original, values, strict=True):
+            correction = network.correction(found, step_of(head.step), 0.0)
+            wanted -= found
+            along += float(np.einsum("...,...->", correction, wanted, dtype=np.float64))
+            power += float(np.einsum("...,...->", correction, correction, dtype=np.float64))
+            error += float(np.einsum("...,...->", wanted, wanted, dtype=np.float64))
+        if power <= 0 or along <= 0:
+            return 0
+        alpha = min(255, round(ALPHA * along / power))
+        saved = 2 * alpha / ALPHA * along - (alpha / ALPHA) ** 2 * power
+        return alpha if saved > NOTICED * error else 0
+
+
+def _square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean squared error of every channel, both of shape (channels, frames, Y, X)."""
+    total = np.zeros(len(found))
+    for rows in slabs(found.shape):
+        for c in range(len(found)):
+            total[c] += float(np.sum((found[c, rows].astype(np.float64) - original[c, rows]) ** 2))
+    return total / found[0].size
