@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -58,10 +59,17 @@ class ImagePart:
 
 
 class Job:
-    """One image on its way into a file: checks, parts, budget and assembly."""
+    """One image on its way into a file: checks, parts, budget and assembly.
 
-    def __init__(self, image: Image, settings: Settings, deadline: Deadline, progress: Progress) -> None:
+    ``statistics`` spares measuring them where they are known; those of a whole image serve a crop of it.
+    """
+
+    def __init__(self, image: Image, settings: Settings, deadline: Deadline, progress: Progress,
+                 statistics: ChannelStatistics | None = None) -> None:
+        self.begin = time.monotonic()
         self.image, self.settings, self.progress = image, settings, progress
+        if statistics is not None:
+            self.__dict__["statistics"] = statistics
         self.method_class: type[Method] = get_method(settings.method)
         self.method: Method = self.method_class(parse_options(self.method_class, settings.options or {}))
         self.grid = Grid(image.shape, _tile(image, settings.tile))
@@ -209,6 +217,12 @@ class Job:
                 f"vendor metadata left out ({cost} bytes, more than {METADATA_SHARE:.0%} of the budget); "
                 f"--keep-metadata keeps it."
             )
+
+    def pack(self, budget: Budget) -> tuple[bytes, Report]:
+        """The whole file for the budget, and the report."""
+        encoded = self.encode(budget)
+        data = self.write(encoded)
+        return data, self.report(budget, encoded, data, time.monotonic() - self.begin)
 
     # -- write ----------------------------------------------------------------------------------------------------
 

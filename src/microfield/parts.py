@@ -77,6 +77,16 @@ class Parts:
                 out[chunk] = self._values(int(part), local[chunk])
         return out
 
+    def averaged(self, part: int, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+        """About the means of blocks of ``steps`` voxels of a part, where its decoder has a quick way to them; else None."""
+        decoder = self._decoders.get(part)
+        quick = getattr(decoder, "averaged", None)
+        if quick is None:
+            return None
+        with self._blame(part):
+            means: npt.NDArray[np.float64] | None = quick(steps)
+            return means
+
     def where(self, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[npt.NDArray[np.int64], ...],
                                                                    npt.NDArray[Any]]]:
         """Values where ``mask`` (of the image's shape) is true, part by part.

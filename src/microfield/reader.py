@@ -243,6 +243,12 @@ class MicrofieldFile:
         self._check_bytes(math.prod(shape) * (16 + self.dtype.itemsize))  # Sums and counts are 8 bytes each.
         sums = np.zeros(shape)
         for part in range(self._parts.grid.n):
+            box = self._parts.grid.box(part)
+            if _whole_blocks(box, steps, self.shape) and (quick := self._parts.averaged(part, steps)) is not None:
+                extents = tuple(s.stop - s.start for s in box)
+                where = tuple(slice(s.start // step, -(-s.stop // step)) for s, step in zip(box, steps, strict=True))
+                sums[where] += quick * block_counts(extents, steps)
+                continue
             for slab in self._parts.grid.slabs(part, SLAB_VOXELS):
                 values = self._parts.read(tuple(range(s.start, s.stop) for s in slab))
                 where, added = block_sums(values, slab, steps)
@@ -301,6 +307,12 @@ class MicrofieldFile:
         if needed > limit:
             raise InputError(f"this read of {self.name} needs {needed:,} bytes, more than max_read_bytes={limit:,}; "
                              f"select less or open the file with max_read_bytes={needed}.")
+
+
+def _whole_blocks(box: tuple[slice, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether no block of ``steps`` voxels of the image lies in two parts, one of them at ``box``."""
+    return all(s.start % step == 0 and (s.stop % step == 0 or s.stop == n)
+               for s, step, n in zip(box, steps, shape, strict=True))
 
 
 def _reopen(source: Source, options: dict[str, Any]) -> MicrofieldFile:

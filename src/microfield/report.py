@@ -22,7 +22,7 @@ class Settings:
     Attributes
     ----------
     method : str
-        Name of a registered method.
+        Name of a registered method, or ``"auto"`` to have one chosen (see `microfield.choice`).
     options : mapping
         Options of the method (text or Python values).
     effort : int, 0 to 9

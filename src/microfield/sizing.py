@@ -14,7 +14,7 @@ from microfield.budget import TOLERANCE_DB
 from microfield.errors import BudgetError
 from microfield.image import Layout
 from microfield.knob import END, largest
-from microfield.methods.base import Context, Encoded, Method, measure_error
+from microfield.methods.base import Context, Encoded, Method, finish
 from microfield.rates import Spectrum, water_level
 
 
@@ -151,6 +151,7 @@ class Knob:
         self.request = replace(request, context=replace(request.context, measure=measure))
         self.states: list[Any] = [None] * len(request.parts)
         self.step = float(getattr(request.method, "quality_step", 1.0))
+        self.first = float(getattr(request.method, "quality_first", END / 2))
         self.count = 0
 
     def at(self, quality: float) -> list[Encoded]:
@@ -167,11 +168,12 @@ class Knob:
 
     def finest(self, limit: int) -> list[Encoded] | None:
         """The finest setting that takes at most ``limit`` bytes."""
-        return largest(lambda x: self._size(x, limit), self.step, 0.006, self._late)
+        return largest(lambda x: self._size(x, limit), self.step, 0.006, self._late, first=self.first)
 
     def coarsest(self, error: float) -> list[Encoded] | None:
         """The coarsest setting whose normalised error is at most ``error``."""
-        return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10, self._late)
+        return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10, self._late,
+                       first=END - self.first)
 
     def _late(self) -> bool:
         return self.request.context.deadline.remaining <= 0
@@ -200,8 +202,4 @@ def _encode_setting(request: Request, limit: int) -> list[Encoded]:
     found = knob.finest(limit)
     if found is None:
         raise Shortage(total(knob.at(0.0)))
-    method = request.method
-    return [
-        replace(e, square_error=measure_error(method.decoder(p.layout, method.bitstream_version, e.sections), p.read(), p.layout))
-        for e, p in zip(found, request.parts, strict=True)
-    ]
+    return [finish(request.method, e, p.read(), p.layout) for e, p in zip(found, request.parts, strict=True)]

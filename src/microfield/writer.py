@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from microfield.budget import Budget
+from microfield.choice import compress_auto, first
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.job import Job, Progress
+from microfield.methods import AUTO
 from microfield.methods.base import Deadline
 from microfield.rates import predicted_psnr
 from microfield.report import Report, Settings
@@ -87,16 +90,19 @@ def compress_to_bytes(
     image: Image, budget: Budget, settings: Settings, progress: Progress | None = None
 ) -> tuple[bytes, Report]:
     """The bytes of a microfield file and the report (see `compress`)."""
-    begin = time.monotonic()
     deadline = Deadline.after(settings.time_limit)
-    job = Job(image, settings, deadline, progress or (lambda _done, _what: None))
-    encoded = job.encode(budget)
-    data = job.write(encoded)
-    return data, job.report(budget, encoded, data, time.monotonic() - begin)
+    say = progress or (lambda _done, _what: None)
+    if settings.method != AUTO:
+        return Job(image, settings, deadline, say).pack(budget)
+    begin = time.monotonic()
+    data, report = compress_auto(image, budget, settings, deadline, say)
+    return data, replace(report, seconds=time.monotonic() - begin)
 
 
 def predictions(image: Image, settings: Settings) -> list[tuple[float, int, float]]:
     """Ratio, bytes and PSNR that a good transform codec would reach: what the command line shows without a budget."""
+    if settings.method == AUTO:
+        settings = replace(settings, method=first(settings))
     job = Job(image, settings, Deadline(), lambda _done, _what: None)
     rows = []
     for ratio in (16, 32, 64, 128, 256, 512, 1024, 2048):

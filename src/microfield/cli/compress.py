@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
     budget.add_argument("--psnr", type=float, help="at least this PSNR in dB")
     budget.add_argument("--noise-factor", type=float, help="root mean square error at most this many noise sigmas")
     how = p.add_argument_group("how")
-    how.add_argument("--method", help="see `microfield methods` (default: inif)")
+    how.add_argument("--method", help="see `microfield methods`; auto tries field, hevc and av1 (default: inif)")
     how.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the method")
     how.add_argument("--effort", type=int, default=5, help="0 to 9, each step doubles the work (default 5)")
     how.add_argument("--time-limit", help="seconds for the fit, such as 60s or 2min")

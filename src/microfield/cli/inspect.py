@@ -98,7 +98,8 @@ def run_methods(arguments: argparse.Namespace) -> int:
     """Print methods and the options generated from their dataclasses."""
     from dataclasses import fields
 
-    from microfield.methods import get_method, names
+    from microfield.choice import SUMMARY
+    from microfield.methods import AUTO, get_method, names
     from microfield.report import DEFAULT_METHOD
 
     table: dict[str, Any] = {}
@@ -108,6 +109,7 @@ def run_methods(arguments: argparse.Namespace) -> int:
             "summary": method.summary, "default": name == DEFAULT_METHOD, "experimental": method.experimental,
             "options": {f.name: {"default": f.default, "help": f.metadata["help"]} for f in fields(method.Options)},
         }
+    table[AUTO] = {"summary": SUMMARY, "default": AUTO == DEFAULT_METHOD, "experimental": False, "options": {}}
     if arguments.json:
         print(json.dumps(table))
         return 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _METHODS: dict[str, str | type[Method]] = {
     "siren": "microfield.methods.siren:Siren",
     "inif": "microfield.methods.inif:Inif",
+    "field": "microfield.methods.field.method:FieldMethod",
     "hevc": "microfield.methods.conventional.video:Hevc",
     "av1": "microfield.methods.conventional.video:Av1",
     "sperr": "microfield.methods.conventional.volumes:Sperr",
@@ -27,6 +28,9 @@ _METHODS: dict[str, str | type[Method]] = {
     "zfp": "microfield.methods.conventional.volumes:Zfp",
     "downsample": "microfield.methods.conventional.downsample:Downsample",
 }
+
+AUTO = "auto"
+"""What users write to have the method chosen (`microfield.choice`); no method itself."""
 
 
 def names() -> tuple[str, ...]:
@@ -52,7 +56,7 @@ def get_method(name: str) -> type[Method]:
     """
     entry = _METHODS.get(name)
     if entry is None:
-        raise UsageError(f"there is no method {name!r}; choose one of {', '.join(sorted(_METHODS))}.")
+        raise UsageError(f"there is no method {name!r}; choose one of {', '.join(sorted((AUTO, *_METHODS)))}.")
     if isinstance(entry, str):
         module, _, attribute = entry.partition(":")
         entry = _METHODS[name] = cast("type[Method]", getattr(importlib.import_module(module), attribute))

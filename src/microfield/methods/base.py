@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -215,6 +215,19 @@ def _parse_one(method: str, spec: dataclasses.Field[Any], value: Any) -> Any:
     if (low is not None and not parsed >= low) or (high is not None and not parsed <= high):
         raise UsageError(f"{what} must lie between {low} and {high}.")
     return parsed
+
+
+def finish(method: Method, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
+    """A part whose setting is found, with its error.
+
+    A method that leaves work for this moment while the context asks it not to measure has a method
+    ``finish(encoded, block, layout)``; the sections must not grow. Others have their error measured as the part decodes.
+    """
+    own: Callable[[Encoded, npt.NDArray[Any], Layout], Encoded] | None = getattr(method, "finish", None)
+    if own is not None:
+        return own(encoded, block, layout)
+    decoder = method.decoder(layout, method.bitstream_version, encoded.sections)
+    return replace(encoded, square_error=measure_error(decoder, block, layout))
 
 
 def measure_error(

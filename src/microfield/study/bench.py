@@ -81,8 +81,9 @@ def check(plan: Plan) -> None:
     UsageError
         With one sentence that says what is wrong.
     """
+    from microfield.choice import check_options
     from microfield.errors import MissingExtraError
-    from microfield.methods import get_method
+    from microfield.methods import AUTO, get_method
     from microfield.methods.base import parse_options
 
     if not plan.images or not plan.methods or not plan.budgets:
@@ -95,7 +96,10 @@ def check(plan: Plan) -> None:
         measures.get(name)
     _check_paths(plan)
     for method, options in plan.methods.items():
-        plan.settings(method)
+        settings = plan.settings(method)
+        if method == AUTO:
+            check_options(settings)
+            continue
         try:
             parse_options(get_method(method), options)
         except MissingExtraError:

@@ -9,15 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.methods.field import coefficients
+from microfield.methods.field.align import estimate
 from microfield.methods.field.channels import Channels, dark_codes
-from microfield.methods.field.groups import Groups
+from microfield.methods.field.groups import Groups, times_of
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.rotation import MOST, Rotation, rotation_of, upright
+from microfield.methods.field.rotation import MOST, rotation_of, upright
 from microfield.methods.field.schedules import NAMES, schedule
 from microfield.transforms.lifting import Floats, forward
 
-PIECE = (48, 192, 192)
+PIECE = (32, 160, 160)
 """Depth, height and width of the piece."""
+MOST_CHANNELS = 2
+"""Of the piece."""
+ROLLED = 0.995
+"""Planes are rolled where the cost falls below this share."""
 WORTH = 0.02
 """The least share of the bits that a rotation must save."""
 
@@ -71,25 +76,53 @@ def with_darks(known: Channels, channels: npt.NDArray[np.generic]) -> Channels:
     return replace(known, darks=dark_codes(values, known.reach))
 
 
-def transform(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str] = NAMES) -> str:
-    """The name of the transform that codes a piece of the values best at a step: least error + bits at the slope of the step.
+def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str] = NAMES) -> Groups:
+    """The same groups with the transform, and the planes rolled if that helps, that code a piece of the values best at a step.
 
     Parameters
     ----------
     values : float32 array of shape (channels, frames, Y, X)
     """
-    if groups.volume[1] == 1:
-        return names[0]
-    batch, depth = groups.volume[:2]
-    shape = (len(values) * batch, depth, *values.shape[2:])
-    tried = piece(values.reshape(shape)[: len(values) * batch : max(1, batch // 2)][:3])
-    found = []
-    for name in names:
-        s = schedule(name, (1, *tried.shape[1:]))
-        groups_of = [forward(v[None], s) for v in tried]
-        plan = coefficients.Plan((s,) * len(tried), (None,) * len(tried))
-        coded = coefficients.encode(groups_of, plan, step, contexts)
-        # The transform is close to orthonormal: errors of coefficients are errors of voxels.
-        error = sum(float(((a - b) ** 2).sum(dtype=np.float64)) for a, b in zip(groups_of, coded.values, strict=True))
-        found.append(error + 0.1 * step**2 * 8 * len(coded.data))
-    return names[int(np.argmin(found))]
+    if max(groups.extents[:2]) == 1:
+        return groups
+    best = groups
+    if groups.volume[1] > 1 and len(names) > 1:
+        costs = [_cost(values, replace(groups, transform=name), step, contexts) for name in names]
+        best = replace(groups, transform=names[int(np.argmin(costs))])
+    shifts = estimate(_one_by_plane(values, groups))
+    if shifts is not None:
+        rolled = replace(best, shifts=shifts)
+        straight, moved = (_cost(values, g, step, contexts) for g in (best, rolled))
+        if moved < ROLLED * straight:
+            return arrangement_of_rolled(values, rolled, step, contexts, names)
+    return best
+
+
+def arrangement_of_rolled(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str]) -> Groups:
+    """The best transform for planes that are rolled."""
+    candidates = [replace(groups, transform=name) for name in (names if groups.volume[1] > 1 else names[:1])]
+    return min(candidates, key=lambda g: _cost(values, g, step, contexts))
+
+
+def _one_by_plane(values: Floats, groups: Groups) -> Floats:
+    """What planes are compared by: (T, or Z where there is no T; y; x), channels added, Z averaged where there is T."""
+    t, z, y, x = groups.extents
+    total = values.sum(axis=0)
+    return total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x)
+
+
+def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> float:
+    """Squared error and bits, at the slope of the step, of a piece of the values."""
+    t, z, y, x = groups.extents
+    some = values[: MOST_CHANNELS].reshape(-1, t, z, y, x)
+    limits = (max(4, PIECE[0] // z) if z > 1 and t > 1 else PIECE[0], PIECE[0], *PIECE[1:])
+    window = [slice(max(0, n - most) // 2, max(0, n - most) // 2 + most) for n, most in zip(groups.extents, limits, strict=True)]
+    extents = (min(t, limits[0]), min(z, limits[1]), min(y, limits[2]), min(x, limits[3]))
+    some = groups.rolled(some.reshape(len(some), t * z, y, x)).reshape(some.shape)
+    taken = np.ascontiguousarray(some[:, *window]).reshape(len(some), -1, *extents[2:])
+    small = Groups(len(some), extents, groups.transform, min(groups.times, times_of(extents)))
+    pieces = small.forward(taken)
+    coded = coefficients.encode(pieces, small.plan, step, contexts)
+    # The transform is close to orthonormal: errors of coefficients are errors of voxels.
+    error = sum(float(((a - b) ** 2).sum(dtype=np.float64)) for a, b in zip(pieces, coded.values, strict=True))
+    return error + 0.1 * step**2 * 8 * len(coded.data)

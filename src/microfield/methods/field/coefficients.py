@@ -20,9 +20,11 @@ from microfield.coding import varint
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.coding.decisions import DecisionReader, DecisionWriter
 from microfield.errors import FormatError
+from microfield.methods.field import tuning
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.phases import steps
 from microfield.methods.field.quantise import centroids, choose, measure_centroids
+from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Band, Ints, Known, bands, mean_code, reconstruct, walk
 from microfield.threads import default_threads, in_order, single_threaded_blas
 from microfield.transforms.lifting import Floats, Schedule
@@ -62,7 +64,7 @@ class EncodedCoefficients:
 
 
 def encode(coefficients: Sequence[Floats], plan: Plan, step: float, contexts: ContextNet, rdo: float = 0.1,
-           ) -> EncodedCoefficients:
+           changes: Changes | None = None, seen: Seen | None = None) -> EncodedCoefficients:
     """Quantise and code.
 
     Parameters
@@ -72,12 +74,15 @@ def encode(coefficients: Sequence[Floats], plan: Plan, step: float, contexts: Co
     rdo : squared steps of error that a bit is worth
     """
     side, decisions = BitWriter(), DecisionWriter(3)
+    tuning.write(side, changes)
+    if changes is not None:
+        contexts = tuning.changed(contexts, changes)
     signs: list[npt.NDArray[np.bool_]] = []
     found: list[Ints] = []
     known: list[Known] = []
     with _workers() as pool:
         for group, schedule, reference in zip(coefficients, plan.schedules, plan.references, strict=True):
-            writer = Writer(group, step, schedule, contexts, rdo, decisions, signs, pool)
+            writer = Writer(group, step, schedule, contexts, rdo, decisions, signs, pool, seen)
             side.rice(_residuals(writer.quantised[_coarsest(schedule)]))
             known.append(walk(schedule, writer.quantised, writer, None if reference is None else known[reference]))
             side.rice(np.diff(writer.means, prepend=0).tolist())
@@ -104,6 +109,7 @@ def decode(data: bytes, plan: Plan, step: float, contexts: ContextNet, level: in
         raise FormatError("A part ends inside its coefficients.")
     codes = np.frombuffer(data[:3], np.uint8)
     side = BitReader(data[at : at + n_numbers])
+    contexts = tuning.read(side, contexts)
     total = sum(int(np.prod(s.shape)) for s in plan.schedules)
     decisions = DecisionReader(data[at + n_numbers : at + n_numbers + n_coded], 3, 4 * total)
     signs = _Signs(data[at + n_numbers + n_coded :])
@@ -167,8 +173,10 @@ class Writer(_Networked):
     """Chooses the quantised values of a group, band by band, and codes them."""
 
     def __init__(self, group: Floats, step: float, schedule: Schedule, contexts: ContextNet, rdo: float,
-                 decisions: DecisionWriter, signs: list[npt.NDArray[np.bool_]], pool: ThreadPoolExecutor | None = None) -> None:
+                 decisions: DecisionWriter, signs: list[npt.NDArray[np.bool_]], pool: ThreadPoolExecutor | None = None,
+                 seen: Seen | None = None) -> None:
         super().__init__(contexts, pool)
+        self.seen = seen
         self.group, self.inverse_step, self.rdo = group, np.float32(1 / step), rdo
         self.decisions, self.signs = decisions, signs
         self.quantised = np.zeros(schedule.shape, np.int32)
@@ -200,6 +208,8 @@ class Writer(_Networked):
             where, chosen, one, tail = where[kept], chosen[kept], one[kept], tail[kept]
             magnitudes = np.zeros(len(values), np.int32)
             magnitudes[where] = chosen
+            if self.seen is not None:
+                self.seen.add(hidden, magnitudes)
             self.decisions.put(ZERO, zero, magnitudes > 0)
             self.decisions.put(ONE, one, chosen > 1)
             self.decisions.put_runs(TAIL, tail[chosen > 1], chosen[chosen > 1] - 2)

@@ -6,6 +6,7 @@ group of its own: a batch of volumes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from microfield.errors import FormatError
 from microfield.image import Layout
+from microfield.methods.field.align import Shifts, roll
 from microfield.methods.field.coefficients import Plan
 from microfield.methods.field.schedules import schedule
 from microfield.transforms.lifting import Floats, Schedule, forward, gain, inverse
@@ -44,7 +46,12 @@ def _axes(layout: Layout) -> tuple[int, ...]:
 
 def times(layout: Layout) -> int:
     """How often T is split by default: once where there are T and Z, again while 8 time points are left."""
-    t, z, _, _ = extents_of(layout)
+    return times_of(extents_of(layout))
+
+
+def times_of(extents: tuple[int, ...]) -> int:
+    """`times` of these extents of T, Z, Y and X."""
+    t, z = extents[:2]
     if t == 1 or z == 1:
         return 0
     return max(1, min(MOST_TIMES, t.bit_length() - 3))
@@ -70,20 +77,23 @@ class Groups:
         Name of the schedule.
     times : int
         How often T is split before.
+    shifts : int32 array (T, or Z where there is no T; 2), optional
+        By how much planes are rolled along y and x first.
     """
 
     channels: int
     extents: tuple[int, int, int, int]
     transform: str
     times: int = 0
+    shifts: Shifts | None = None
 
     @classmethod
-    def checked(cls, channels: int, layout: Layout, transform: str, times: int) -> Groups:
+    def checked(cls, channels: int, layout: Layout, transform: str, times: int, shifts: Shifts | None = None) -> Groups:
         """The same, or a FormatError where such a part cannot be split so."""
         extents = extents_of(layout)
         if times and (extents[1] == 1 or extents[0] <= 1 << (times - 1)):
             raise FormatError("a part splits a time axis that it does not have.")
-        return cls(channels, extents, transform, times)
+        return cls(channels, extents, transform, times, shifts)
 
     @property
     def volume(self) -> tuple[int, int, int, int]:
@@ -100,7 +110,21 @@ class Groups:
     def bands(self) -> tuple[slice, ...]:
         """Bands of T among the time points, coarsest first."""
         ends = [0] + [extents[0] for extents in reversed(self.in_time.extents)]
-        return tuple(slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False))
+        return tuple(slice(start, stop) for start, stop in itertools.pairwise(ends))
+
+    @property
+    def by_frame(self) -> Shifts:
+        """The shifts of all frames."""
+        assert self.shifts is not None
+        return np.repeat(self.shifts, self.extents[0] * self.extents[1] // len(self.shifts), axis=0)
+
+    def rolled(self, values: Floats) -> Floats:
+        """Values of shape (channels, frames, y, x) with their planes rolled."""
+        return values if self.shifts is None else np.stack([roll(v, self.by_frame) for v in values])
+
+    def unrolled(self, values: Floats) -> Floats:
+        """Values of shape (channels, frames, y, x) with their planes rolled back."""
+        return values if self.shifts is None else np.stack([roll(v, self.by_frame, back=True) for v in values])
 
     @cached_property
     def plan(self) -> Plan:
@@ -112,7 +136,7 @@ class Groups:
 
     def forward(self, values: Floats) -> list[Floats]:
         """Coefficients of every group from values of shape (channels, frames, Y, X)."""
-        split = [v.reshape(self.volume) for v in values]
+        split = [v.reshape(self.volume) for v in self.rolled(values)]
         if self.times:
             split = [forward(v, self.in_time) for v in split]
         pieces = (v[band] for band in self.bands for v in split)

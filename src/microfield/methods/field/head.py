@@ -7,17 +7,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from microfield.coding.bits import BitReader, BitWriter
 from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field import rotation
+from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
-from microfield.methods.field.groups import Groups
+from microfield.methods.field.groups import Groups, extents_of
 from microfield.methods.field.rotation import Rotation
 from microfield.methods.field.schedules import NAMES
 from microfield.models import named
 
-CONSTANT, GAINS, ROTATED, NETS = 0x10, 0x20, 0x40, 0x80
-"""Flags of the first byte; below them the transform (2 bits) and how often T is split (2 bits)."""
+CONSTANT, GAINS, ROTATED, MORE = 0x10, 0x20, 0x40, 0x80
+"""Flags of the first byte, the last for another byte of flags (`NETS`, `SHIFTED`); below them the transform (2 bits) and how often T is split (2 bits)."""
+NETS, SHIFTED = 1, 2
 STEPS = 65535
 OCTAVES = 17
 """Step codes run from 0, a step of 2, over so many octaves."""
@@ -56,6 +59,8 @@ class Head:
         How much of the refinement is added, in parts of `ALPHA`; 0 leaves it out.
     nets : pair of 4 bytes
         Hashes of the context network and of the refinement network.
+    shifts : int32 array (planes, 2), optional
+        How planes were rolled.
     """
 
     channels: Channels
@@ -64,6 +69,7 @@ class Head:
     step: int = 0
     alpha: int = 0
     nets: tuple[bytes, bytes] | None = None
+    shifts: Shifts | None = None
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
@@ -83,10 +89,25 @@ class Head:
         if known.rotation is not None:
             flags |= ROTATED
             parts.append(known.rotation.angles.tobytes() + bytes([known.rotation.signs]))
+        more = self._more()
+        if more:
+            flags |= MORE
+        return bytes([flags]) + b"".join(parts) + more
+
+    def _more(self) -> bytes:
+        """What few parts have, behind its own flags."""
+        flags, parts = 0, []
         if self.nets is not None and self.nets != default_nets():
             flags |= NETS
             parts.extend(self.nets)
-        return bytes([flags]) + b"".join(parts)
+        if self.shifts is not None:
+            flags |= SHIFTED
+            bits = BitWriter()
+            for axis in range(2):
+                bits.rice(np.diff(self.shifts[:, axis], prepend=0).tolist())
+            coded = bits.finish()
+            parts.append(len(coded).to_bytes(3, "little") + coded)
+        return bytes([flags]) + b"".join(parts) if flags else b""
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout) -> tuple[Head, bytes]:
@@ -127,13 +148,32 @@ class Head:
             turned = Rotation(angles, take.next(1)[0])
             if turned.signs >> coded:
                 raise FormatError("a part turns over channels that it does not have.")
-        nets = (take.next(4), take.next(4)) if flags & NETS else None
+        nets, shifts = _read_more(take, layout) if flags & MORE else (None, None)
         known = Channels(low, high, gains, darks, turned)
-        return cls(known, flags & 3, flags >> 2 & 3, step, alpha, nets), take.rest()
+        return cls(known, flags & 3, flags >> 2 & 3, step, alpha, nets, shifts), take.rest()
 
     def groups(self, layout: Layout) -> Groups:
         """How the coefficients are grouped; FormatError where such a part cannot be."""
-        return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times)
+        return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times, self.shifts)
+
+
+def _read_more(take: _Taker, layout: Layout) -> tuple[tuple[bytes, bytes] | None, Shifts | None]:
+    """Networks and shifts."""
+    flags = take.next(1)[0]
+    if not flags or flags & ~(NETS | SHIFTED):
+        raise FormatError("a part has flags that this version does not know.")
+    nets = (take.next(4), take.next(4)) if flags & NETS else None
+    if not flags & SHIFTED:
+        return nets, None
+    t, z, y, x = extents_of(layout)
+    n = t if t > 1 else z
+    bits = BitReader(take.next(int.from_bytes(take.next(3), "little")))
+    shifts = np.cumsum([bits.rice(n) for _ in range(2)], axis=1).T
+    bits.finish()
+    if (np.abs(shifts) > 1 << 24).any():
+        raise FormatError("a part rolls planes beyond all bounds.")
+    # Rolling by whole extents changes nothing.
+    return nets, np.fmod(shifts, (y, x)).astype(np.int32)
 
 
 def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:

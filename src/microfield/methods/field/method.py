@@ -19,6 +19,7 @@ from microfield.methods.field.decoder import FieldDecoder, contexts_of, refineme
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, STEPS, Head, step_of, with_alpha
 from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.tuning import Changes, Seen, tuned
 from microfield.models import named
 from microfield.transforms.lifting import Floats
 
@@ -28,6 +29,10 @@ MOVED = 60.0
 """How far the quality may move before what was decided on a piece of the part is decided anew."""
 DECISIONS = 3
 """How often that happens at most."""
+TUNED = 40.0
+"""How far the quality may move before the context network is fitted anew."""
+TUNED_FROM = 2500
+"""Bytes from which that may pay."""
 NOTICED = 0.001
 """The least share of the squared error that a refinement must take away to be worth its time."""
 
@@ -58,6 +63,8 @@ class Prepared:
         At which transform and rotation were decided.
     decisions : int
         How often.
+    changes, tuned_at
+        Of the last layer of the context network, and the quality they were found at.
     """
 
     head: Head
@@ -65,6 +72,8 @@ class Prepared:
     coefficients: list[Floats]
     quality: float
     decisions: int = 1
+    changes: Changes | None = None
+    tuned_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ class FieldMethod:
     quality_is_bytes: ClassVar[bool] = False
     continuous: ClassVar[bool] = True
     quality_step: ClassVar[float] = 0.05
+    quality_first: ClassVar[float] = 300.0
+    """Where a search begins: a step of some 6 % of the range, usual at ratios around 100."""
     accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
 
     def __init__(self, options: Any = None) -> None:
@@ -109,7 +120,19 @@ class FieldMethod:
             section = head.pack(layout)
             return Encoded((section,), part_size((section,)), np.zeros(layout.channels), Attempt(prepared, head, []), True)
         contexts = contexts_of(named("contexts", self.options.nets))
-        coded = coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo)
+        tune = context.effort >= TRIALS_FROM and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
+        seen = Seen(prepared.groups.size) if tune and not context.reuse else None
+
+        def code(changes: Changes | None, seen: Seen | None) -> coefficients.EncodedCoefficients:
+            return coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo,
+                                       changes, seen)
+
+        coded = code(None if seen else prepared.changes, seen)
+        if seen is not None:
+            found = tuned(contexts, seen) if len(coded.data) > TUNED_FROM else None
+            prepared = replace(prepared, tuned_at=quality, changes=None if found is None else found[0])
+            if found is not None:
+                coded = code(prepared.changes, None)
         section = head.pack(layout) + coded.data
         encoded = Encoded((section,), part_size((section,)), np.full(layout.channels, math.nan),
                           Attempt(prepared, head, coded.values))
@@ -122,8 +145,9 @@ class FieldMethod:
             return encoded
         channels = gathered(block, layout)
         values = attempt.prepared.groups.inverse(attempt.values)
-        head = replace(attempt.head, alpha=self._alpha(values, channels, attempt.head) if self.options.refine else 0)
-        error = _square_error(restored(values, head, layout), channels)
+        alpha = self._alpha(values, channels, attempt) if self.options.refine else 0
+        head = replace(attempt.head, alpha=alpha)
+        error = _square_error(restored(values, head, attempt.prepared.groups, layout), channels)
         sections = (with_alpha(encoded.sections[0], head.alpha, layout),)
         return replace(encoded, sections=sections, square_error=error)
 
@@ -139,7 +163,7 @@ class FieldMethod:
     def _outdated(self, prepared: Prepared, quality: float, layout: Layout, context: Context) -> bool:
         """Whether something was decided for another quality, and it is worth deciding again."""
         moved = abs(quality - prepared.quality) > MOVED and prepared.decisions < DECISIONS and not context.reuse
-        tried = self._tries(context) and prepared.groups.volume[1] > 1
+        tried = self._tries(context) and max(prepared.groups.extents[:2]) > 1
         return moved and bool(prepared.coefficients) and (tried or layout.channels > 1)
 
     def _tries(self, context: Context) -> bool:
@@ -163,11 +187,11 @@ class FieldMethod:
         known = choose.with_darks(choose.with_rotation(known, channels, step), channels)
         values = known.forward(channels)
         if self._tries(context):
-            groups = replace(groups, transform=choose.transform(values, groups, step, contexts_of(nets[0])))
-        head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times)
+            groups = choose.arrangement(values, groups, step, contexts_of(nets[0]))
+        head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times, shifts=groups.shifts)
         return Prepared(head, groups, groups.forward(values), quality, before + 1)
 
-    def _alpha(self, values: Floats, channels: npt.NDArray[Any], head: Head) -> int:
+    def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt) -> int:
         """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.
 
         Parameters
@@ -175,21 +199,28 @@ class FieldMethod:
         values : reconstructed channels of shape (channels, batch, z, y, x)
         channels : grey levels of the original, shape (channels, frames, Y, X)
         """
+        head = attempt.head
         assert head.nets is not None
         network = refinement_of(head.nets[1])
-        original = head.channels.forward(channels).reshape(values.shape)
+        original = attempt.prepared.groups.rolled(head.channels.forward(channels)).reshape(values.shape)
         along = power = error = 0.0
         for wanted, found in zip(original, values, strict=True):
             correction = network.correction(found, step_of(head.step), 0.0)
             wanted -= found
-            along += float(np.einsum("...,...->", correction, wanted, dtype=np.float64))
-            power += float(np.einsum("...,...->", correction, correction, dtype=np.float64))
-            error += float(np.einsum("...,...->", wanted, wanted, dtype=np.float64))
+            along += _inner(correction, wanted)
+            power += _inner(correction, correction)
+            error += _inner(wanted, wanted)
         if power <= 0 or along <= 0:
             return 0
         alpha = min(255, round(ALPHA * along / power))
         saved = 2 * alpha / ALPHA * along - (alpha / ALPHA) ** 2 * power
         return alpha if saved > NOTICED * error else 0
+
+
+def _inner(first: Floats, second: Floats) -> float:
+    """Sum of products of two arrays of shape (batch, z, y, x), in double precision."""
+    planes = zip(first.reshape(-1, *first.shape[2:]), second.reshape(-1, *second.shape[2:]), strict=True)
+    return sum(float(np.sum(a * b, dtype=np.float64)) for a, b in planes)
 
 
 def _square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -198,4 +229,4 @@ def _square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.ND
     for rows in slabs(found.shape):
         for c in range(len(found)):
             total[c] += float(np.sum((found[c, rows].astype(np.float64) - original[c, rows]) ** 2))
-    return total / found[0].size
+    return np.asarray(total / found[0].size)

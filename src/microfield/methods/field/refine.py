@@ -20,8 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from microfield.errors import FormatError
 from microfield.models import load
-from microfield.nn.evaluate import _single_threaded_blas as single_threaded_blas
-from microfield.nn.evaluate import default_threads
+from microfield.threads import default_threads, single_threaded_blas
 from microfield.transforms.lifting import Floats
 
 WINDOW = 108
@@ -33,7 +32,7 @@ FEATURES = WINDOW + MEANS + 2
 """And brightness and liveliness of the place."""
 HALO = 2
 """Planes and cells around a cell that its features come from."""
-SOFT = np.float32(0.25)
+SOFT = np.float32(1)
 """Differences x of window and means enter as x / (SOFT + |x|)."""
 COLUMNS = 2048
 """Cells computed at once; always as many, so that results never depend on how many there are."""
@@ -97,7 +96,7 @@ class Refinement:
         if not (0 < step < np.inf and np.isfinite(dark)) or not out.size:
             return out
         size = np.float32(min(max(step, 1e-30), 1e30))
-        jobs = iter([(b, slab) for b in range(len(volume)) for slab in _slabs(volume.shape[1:])])
+        jobs = iter([(b, slab) for b in range(len(volume)) for slab in slabs(volume.shape[1:])])
         lock = threading.Lock()
 
         def work() -> None:
@@ -175,7 +174,7 @@ class Slab:
             yield z, y, x
 
 
-def _slabs(shape: tuple[int, ...]) -> list[Slab]:
+def slabs(shape: tuple[int, ...]) -> list[Slab]:
     """A volume of voxels (z, y, x) cut into slabs."""
     planes, rows, columns = shape[0], -(-shape[1] // 2), -(-shape[2] // 2)
     pieces = -(-columns // 256)
@@ -184,11 +183,11 @@ def _slabs(shape: tuple[int, ...]) -> list[Slab]:
     nz = min(planes, COLUMNS // (nx * ny))
     size, reach = (nz, ny, nx), (nz * max(1, 8 // nz), ny * 4, nx)
     starts = product(*(range(0, n, r) for n, r in zip((planes, rows, columns), reach, strict=True)))
-    slabs = []
+    found = []
     for start in starts:
         z, y, x = (slice(a, min(a + r, n)) for a, r, n in zip(start, reach, (planes, rows, columns), strict=True))
-        slabs.append(Slab((z, y, x), size))
-    return slabs
+        found.append(Slab((z, y, x), size))
+    return found
 
 
 @dataclass(frozen=True)

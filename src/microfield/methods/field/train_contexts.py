@@ -26,6 +26,7 @@ from microfield.methods.field.schedules import NAMES, schedule
 from microfield.methods.field.training_images import images, volumes
 from microfield.methods.field.walk import Band, Ints, Known, walk
 from microfield.models import save
+from microfield.threads import single_threaded_blas
 from microfield.transforms.lifting import Floats, forward
 
 HIDDEN = (64, 48)
@@ -108,7 +109,8 @@ def collect(data: Path, name: str, contexts: ContextNet | None, rng: np.random.G
             net = contexts if contexts is not None else _blank()
             writer = Writer(coefficients, step, plan, net, 0.1, DecisionWriter(3), [])
             collector = _Collector(writer, contexts is not None, rng)
-            references[i] = walk(plan, writer.quantised, collector, references[i])
+            with single_threaded_blas():
+                references[i] = walk(plan, writer.quantised, collector, references[i])
             if collector.kept:
                 samples = Samples.join(collector.kept)
                 samples.weights /= max(int((samples.magnitudes > 0).sum()), 100)

@@ -87,4 +87,5 @@ def volumes(data: Path, name: str, channels: int = 4, extents: tuple[int, int, i
         for size, most in zip(volume.shape[1:], extents[1:], strict=True):
             start = max(0, size - most) // 2
             box.append(slice(start, start + most))
-        yield np.ascontiguousarray(volume[tuple(box)]) / np.float32(float(grey.max()) - float(grey.min()) or 1.0)
+        span = float(grey.max()) - float(grey.min()) or 1.0
+        yield np.asarray(volume[tuple(box)] / span, np.float32, order="C")
