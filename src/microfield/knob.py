@@ -15,7 +15,8 @@ SLOPE = 0.012
 
 
 def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tolerance: float,
-            stop: Callable[[], bool] = lambda: False, attempts: int = 18, first: float = END / 2) -> Result | None:
+            stop: Callable[[], bool] = lambda: False, attempts: int = 18, first: float = END / 2,
+            drifts: bool = False, slope: float = SLOPE) -> Result | None:
     """The result at the largest setting whose height is at most 0; None where even setting 0 is too high.
 
     Parameters
@@ -30,8 +31,12 @@ def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tole
         True when the time is up: what was found so far is returned, or else setting 0 is tried.
     first : float
         Where to begin.
+    drifts : bool
+        The same setting may come out lower in later attempts, which know more.
+    slope : float
+        By how much the height rises with the setting, before two attempts say so.
     """
-    search: _Search[Result] = _Search(tolerance)
+    search: _Search[Result] = _Search(tolerance, drifts, slope)
     setting = first
     for _ in range(attempts):
         search.tell(setting, *evaluate(setting))
@@ -50,14 +55,15 @@ class _Search(Generic[Result]):
     With the Illinois rule: M. Dowell and P. Jarratt, "A modified regula falsi method", BIT 11 (1971).
     """
 
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
+    def __init__(self, tolerance: float, drifts: bool, slope: float) -> None:
+        self.tolerance, self.drifts = tolerance, drifts
         self.low, self.high = 0.0, END
         self.below: float | None = None
         self.above: float | None = None
         self.best: Result | None = None
         self.done = False
-        self.slope = SLOPE
+        self.best_height = -float("inf")
+        self.first_slope = self.slope = slope
         self.last: tuple[float, float] | None = None
 
     def tell(self, setting: float, height: float, result: Result) -> None:
@@ -68,7 +74,7 @@ class _Search(Generic[Result]):
         same_side = self.last is not None and (self.last[1] > 0) == (aimed > 0)
         self.last = (setting, aimed)
         if height <= 0:
-            self.best, self.low, self.below = result, setting, aimed
+            self.best, self.low, self.below, self.best_height = result, setting, aimed, height
             if same_side and self.above is not None:
                 self.above /= 2
             self.done = height >= -self.tolerance or setting == END
@@ -84,10 +90,22 @@ class _Search(Generic[Result]):
             return None
         if self.below is not None and self.above is not None:
             if self.high - self.low <= step:
-                return None
+                return self._doubt(step)
             fraction = -self.below / (self.above - self.below) if self.above > self.below else 0.5
             return self.low + (self.high - self.low) * min(0.95, max(0.05, fraction))
-        # One side only: go a little farther than the slope says, and to the end where that is near.
+        return self._beyond(step)
+
+    def _doubt(self, step: float) -> float | None:
+        """Where the bracket closes far below 0, an attempt may have been too high only because it came early: look again, once."""
+        if not self.drifts or self.best_height > -2 * self.tolerance:
+            return None
+        self.drifts, self.high, self.above = False, END, None
+        self.slope, self.last = self.first_slope, (self.low, self.best_height)
+        return self._beyond(step)
+
+    def _beyond(self, step: float) -> float:
+        """One side only: a little farther than the slope says, and to the end where that is near."""
+        assert self.last is not None
         setting, height = self.last
         move = max(4 * step, 1.2 * abs(height) / self.slope)
         if self.below is None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from microfield.budget import TOLERANCE_DB
 from microfield.errors import BudgetError
 from microfield.image import Layout
-from microfield.knob import END, largest
+from microfield.knob import END, SLOPE, largest
 from microfield.methods.base import Context, Encoded, Method, finish
 from microfield.rates import Spectrum, water_level
 
@@ -152,6 +152,8 @@ class Knob:
         self.states: list[Any] = [None] * len(request.parts)
         self.step = float(getattr(request.method, "quality_step", 1.0))
         self.first = float(getattr(request.method, "quality_first", END / 2))
+        self.slope = float(getattr(request.method, "quality_slope", SLOPE))
+        self.drifts = bool(getattr(request.method, "continuous", False))
         self.count = 0
 
     def at(self, quality: float) -> list[Encoded]:
@@ -168,12 +170,24 @@ class Knob:
 
     def finest(self, limit: int) -> list[Encoded] | None:
         """The finest setting that takes at most ``limit`` bytes."""
-        return largest(lambda x: self._size(x, limit), self.step, 0.006, self._late, first=self.first)
+        return largest(lambda x: self._size(x, limit), self.step, 0.006, self._late, first=self._guess(limit),
+                       drifts=self.drifts, slope=self.slope)
+
+    def _guess(self, limit: int) -> float:
+        """Where to begin: what the method makes of the largest part's share, where it can tell, and the whole search follows."""
+        guess = getattr(self.request.method, "guess", None)
+        if guess is None or limit <= 0:
+            return self.first
+        parts = self.request.parts
+        index = int(np.argmax([p.layout.size for p in parts]))
+        part = parts[index]
+        share = limit * part.layout.size / sum(p.layout.size for p in parts)
+        return float(guess(part.read(), part.layout, share, _slice_context(self.request, part, 1.0, index)))
 
     def coarsest(self, error: float) -> list[Encoded] | None:
         """The coarsest setting whose normalised error is at most ``error``."""
         return largest(lambda x: self._error(END - x, error), self.step, TOLERANCE_DB * math.log(10) / 10, self._late,
-                       first=END - self.first)
+                       first=END - self.first, drifts=self.drifts)
 
     def _late(self) -> bool:
         return self.request.context.deadline.remaining <= 0

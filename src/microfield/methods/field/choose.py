@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from microfield.methods.field.channels import Channels, dark_codes
 from microfield.methods.field.groups import Groups, times_of
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.rotation import MOST, rotation_of, upright
-from microfield.methods.field.schedules import NAMES, schedule
+from microfield.methods.field.schedules import NAMES, OCTAVES, schedule
 from microfield.transforms.lifting import Floats, forward
 
 PIECE = (32, 160, 160)
@@ -23,6 +24,8 @@ MOST_CHANNELS = 2
 """Of the piece."""
 ROLLED = 0.995
 """Planes are rolled where the cost falls below this share."""
+BITS_EACH = 4.4
+"""About so many bits are spent for every coefficient that is not zero."""
 WORTH = 0.02
 """The least share of the bits that a rotation must save."""
 
@@ -74,6 +77,15 @@ def with_darks(known: Channels, channels: npt.NDArray[np.generic]) -> Channels:
     sample = channels[:, :: max(1, frames // 16)]
     values = replace(known, darks=np.zeros_like(known.gains)).forward(sample)
     return replace(known, darks=dark_codes(values, known.reach))
+
+
+def quality_for(values: Floats, bits: float) -> float:
+    """The quality 0..1000 at which values of shape (channels, frames, Y, X) take about so many bits each."""
+    plan = schedule("STD", (1, *values.shape[1:]))
+    magnitudes = np.sort(np.concatenate([np.abs(forward(v[None], plan)).reshape(-1) for v in values]))[::-1]
+    count = min(len(magnitudes) - 1, max(1, round(len(magnitudes) * bits / BITS_EACH)))
+    step = max(float(magnitudes[count]) / 0.62, 2.0**-16)
+    return float(np.clip((1 - math.log2(step)) * 1000 / OCTAVES, 0, 1000))
 
 
 def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str] = NAMES) -> Groups:

@@ -15,15 +15,13 @@ from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
 from microfield.methods.field.groups import Groups, extents_of
 from microfield.methods.field.rotation import Rotation
-from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.schedules import NAMES, OCTAVES
 from microfield.models import named
 
 CONSTANT, GAINS, ROTATED, MORE = 0x10, 0x20, 0x40, 0x80
 """Flags of the first byte, the last for another byte of flags (`NETS`, `SHIFTED`); below them the transform (2 bits) and how often T is split (2 bits)."""
 NETS, SHIFTED = 1, 2
 STEPS = 65535
-OCTAVES = 17
-"""Step codes run from 0, a step of 2, over so many octaves."""
 ALPHA = 128
 """The share of the refinement that is added is stored in such parts."""
 

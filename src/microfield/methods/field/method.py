@@ -29,8 +29,10 @@ MOVED = 60.0
 """How far the quality may move before what was decided on a piece of the part is decided anew."""
 DECISIONS = 3
 """How often that happens at most."""
-TUNED = 40.0
+TUNED = 15.0
 """How far the quality may move before the context network is fitted anew."""
+TUNINGS = 3
+"""How often that happens at most."""
 TUNED_FROM = 2500
 """Bytes from which that may pay."""
 NOTICED = 0.001
@@ -63,8 +65,8 @@ class Prepared:
         At which transform and rotation were decided.
     decisions : int
         How often.
-    changes, tuned_at
-        Of the last layer of the context network, and the quality they were found at.
+    changes, tuned_at, tunings
+        Of the last layer of the context network, the quality they were found at, and how often.
     """
 
     head: Head
@@ -74,6 +76,7 @@ class Prepared:
     decisions: int = 1
     changes: Changes | None = None
     tuned_at: float | None = None
+    tunings: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class FieldMethod:
     quality_step: ClassVar[float] = 0.05
     quality_first: ClassVar[float] = 300.0
     """Where a search begins: a step of some 6 % of the range, usual at ratios around 100."""
+    quality_slope: ClassVar[float] = 0.019
+    """Nats of bytes per unit of quality, about."""
     accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
 
     def __init__(self, options: Any = None) -> None:
@@ -120,8 +125,9 @@ class FieldMethod:
             section = head.pack(layout)
             return Encoded((section,), part_size((section,)), np.zeros(layout.channels), Attempt(prepared, head, []), True)
         contexts = contexts_of(named("contexts", self.options.nets))
-        tune = context.effort >= TRIALS_FROM and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
-        seen = Seen(prepared.groups.size) if tune and not context.reuse else None
+        tune = context.effort >= TRIALS_FROM and not context.reuse and prepared.tunings < TUNINGS
+        tune = tune and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
+        seen = Seen(prepared.groups.size) if tune else None
 
         def code(changes: Changes | None, seen: Seen | None) -> coefficients.EncodedCoefficients:
             return coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo,
@@ -129,14 +135,23 @@ class FieldMethod:
 
         coded = code(None if seen else prepared.changes, seen)
         if seen is not None:
+            # At once, not for the next attempt: with exact costs the quantiser keeps more, and sizes would jump.
             found = tuned(contexts, seen) if len(coded.data) > TUNED_FROM else None
-            prepared = replace(prepared, tuned_at=quality, changes=None if found is None else found[0])
+            prepared = replace(prepared, tuned_at=quality, tunings=prepared.tunings + 1, changes=None if found is None else found[0])
             if found is not None:
                 coded = code(prepared.changes, None)
         section = head.pack(layout) + coded.data
         encoded = Encoded((section,), part_size((section,)), np.full(layout.channels, math.nan),
                           Attempt(prepared, head, coded.values))
         return self.finish(encoded, block, layout) if context.measure else encoded
+
+    def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
+        """About the quality at which the block takes so many bytes, from the coefficients of a piece of it."""
+        channels = gathered(block, layout)
+        known = measured(channels, context.channel_range, context.channel_weights)
+        if not known.coded.any():
+            return self.quality_first
+        return choose.quality_for(known.forward(choose.piece(channels)), 8 * nbytes / layout.size)
 
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.errors import FormatError
 from microfield.methods.field.network import HALF_LOGIT, LIMIT, SUM, WEIGHT, ContextNet
+from microfield.threads import single_threaded_blas
 from microfield.transforms.lifting import Floats
 
 UNIT = 3
@@ -68,15 +69,8 @@ def tuned(net: ContextNet, seen: Seen) -> tuple[Changes, float] | None:
     hidden = np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], axis=1)
     magnitudes, weights = np.concatenate(seen.magnitudes), np.concatenate(seen.weights)
     shipped = np.concatenate([net.third / WEIGHT, net.biases[2][:, None] / SUM], axis=1).astype(np.float32)
-    found = shipped.copy()
-    scale = np.float32(1 / weights.sum())
-    first, second = np.zeros_like(found), np.zeros_like(found)
-    for i in range(1, STEPS + 1):
-        slope = _slope(hidden @ found.T, magnitudes, weights * scale).T @ hidden
-        first = _DECAY[0] * first + (1 - _DECAY[0]) * slope
-        second = _DECAY[1] * second + (1 - _DECAY[1]) * slope**2
-        rate = RATE * (1 - 0.9 * i / STEPS) * (1 - _DECAY[1] ** i) ** 0.5 / (1 - _DECAY[0] ** i)
-        found -= rate * first / (np.sqrt(second) + 1e-9)
+    with single_threaded_blas():
+        found = _descend(shipped, hidden, magnitudes, weights)
     changes: Changes = np.rint((found - shipped) * (WEIGHT / UNIT)).astype(np.int32)
     before = _bits(hidden @ shipped.T, magnitudes, weights)
     after = _bits(hidden @ (shipped + changes * np.float32(UNIT / WEIGHT)).T, magnitudes, weights)
@@ -84,6 +78,19 @@ def tuned(net: ContextNet, seen: Seen) -> tuple[Changes, float] | None:
     write(writer, changes)
     saved = before - after - 8 * len(writer.finish())
     return (changes, saved) if saved > 0 else None
+
+
+def _descend(found: Floats, hidden: Floats, magnitudes: npt.NDArray[np.int32], weights: Floats) -> Floats:
+    """Weights of the last layer after `STEPS` steps."""
+    scale = np.float32(1 / weights.sum())
+    first, second = np.zeros_like(found), np.zeros_like(found)
+    for i in range(1, STEPS + 1):
+        slope = _slope(hidden @ found.T, magnitudes, weights * scale).T @ hidden
+        first = _DECAY[0] * first + (1 - _DECAY[0]) * slope
+        second = _DECAY[1] * second + (1 - _DECAY[1]) * slope**2
+        rate = RATE * (1 - 0.9 * i / STEPS) * (1 - _DECAY[1] ** i) ** 0.5 / (1 - _DECAY[0] ** i)
+        found = found - rate * first / (np.sqrt(second) + 1e-9)
+    return found
 
 
 def changed(net: ContextNet, changes: Changes) -> ContextNet:
