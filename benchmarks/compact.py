@@ -16,7 +16,8 @@ from microfield.study.rows import Row
 ABOUT = ("kind", "axes", "shape", "dtype", "raw_bytes", "labels")
 SETUP = ("effort", "seed", "time_limit", "measures", "versions", "machine")
 RUN = (
-    "status", "message", "limit", "bytes", "psnr", "psnr_robust", "psnr_lowest", "ssim", "noise_factor", "max_error", "pearson",
+    "status", "message", "options", "limit", "bytes",
+    "psnr", "psnr_robust", "psnr_lowest", "ssim", "noise_factor", "max_error", "pearson",
     "ssim_3d", "ms_ssim", "frc_cutoff", "blocking", "histogram_distance",
     "iou", "dice", "object_f1", "count_error", "area_error", "spot_f1", "trace_correlation", "count_over_time_correlation",
     "truth_f1_original", "truth_f1_reconstruction", "pearson_change",

@@ -19,12 +19,12 @@ from microfield.study import bench, rows
 from microfield.study.bench import BenchImage, Plan
 
 METHODS = (
-    "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "lerc", "zfp", "sz3",
+    "field", "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "lerc", "zfp", "sz3",
     "downsample",
 )
 """Compared where they are registered and their libraries are installed."""
 RATIOS = (32.0, 64.0, 128.0, 256.0, 512.0)
-FITTED = ("field", "inif", "siren")
+FITTED = ("inif", "siren")
 """Methods whose encode is a fit that can be stopped: these get the time limit, the others need none."""
 FITTED_RATIOS = (32.0, 128.0, 512.0)
 """Fits take most of the time of a run: these ratios are enough for their curves."""
@@ -110,10 +110,18 @@ def _done(comparison: Comparison, store: Store, image: Listed, method: str, rati
     return found["status"] != "ok" or set(comparison.measures) <= set(found["measures"])
 
 
+def _unseen(image: str) -> dict[str, str]:
+    """Networks that were not trained on the image."""
+    from microfield.methods.field.training_images import images
+
+    return {"nets": "b" if image in images("a") else "a" if image in images("b") else "all"}
+
+
 def _plan(comparison: Comparison, image: Listed, methods: tuple[str, ...], budgets: tuple[Budget, ...]) -> Plan:
     labels = comparison.data / image.labels if image.labels else None
+    options = {m: _unseen(image.name) if m == "field" else {} for m in methods}
     return Plan(
-        images=(BenchImage(comparison.data / image.file, image.name, image.kind, labels),), methods={m: {} for m in methods},
+        images=(BenchImage(comparison.data / image.file, image.name, image.kind, labels),), methods=options,
         budgets=budgets, out=comparison.files, effort=EFFORT, seed=SEED, measures=comparison.measures, again=comparison.again,
         time_limit=comparison.seconds if set(methods) & set(FITTED) else None,
         jobs=1 if set(methods) & set(FITTED) else comparison.jobs,

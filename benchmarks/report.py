@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks import advice, comparison_report, image_tables, networks_report
+from benchmarks import advice, comparison_report, field_report, image_tables, networks_report
 from microfield.study.rows import Row
 
 HEAD = """# Measured results
@@ -19,7 +19,8 @@ def write(page: Path, compared: list[Row], own: dict[str, dict[str, Any]]) -> No
     """Write the page, and the plots it shows into the folder ``plots`` beside it."""
     parts = [HEAD]
     if compared:
-        parts += [*advice.sections(compared), *comparison_report.sections(compared), image_tables.section(compared)]
+        parts += [*advice.sections(compared), field_report.section(compared), *comparison_report.sections(compared)]
+        parts.append(image_tables.section(compared))
         image_tables.write_plots(page.parent / "plots", compared)
     if own:
         parts += ["# Our own networks and their speed\n", _machine(own), *networks_report.sections(own)]

@@ -29,16 +29,15 @@ def main() -> int:
     line = ProgressLine("compress")
     report = mf.compress(source, packed, ratio=128, progress=line)
     line.close()
-    print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s")
+    print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s, by {report.method}")
 
+    begin = time.perf_counter()
+    small = mf.open(packed).preview(8, average=True)
+    print(f"preview      {small.shape} in {time.perf_counter() - begin:.2f} s, from coarse levels only")
     begin = time.perf_counter()
     f = mf.open(packed)
     decoded = f[:]
     print(f"decoded      {f.size / 1e6:.1f} million voxels in {time.perf_counter() - begin:.1f} s")
-    begin = time.perf_counter()
-    middle = f.shape[0] // 2
-    plane = f[middle]
-    print(f"one plane    {plane.shape} in {time.perf_counter() - begin:.2f} s, without decoding the rest")
 
     quality = mf.compare(original, f)
     print(f"quality      PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.3f}")

@@ -19,7 +19,7 @@ import microfield as mf
 from microfield.cli import main
 from microfield.cli.compress import stem
 
-QUICK = ["--effort", "0", "--option", "frequency=0.16", "--option", "optimiser=adam"]
+QUICK = ["--effort", "0"]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_every_budget(picture: Path, capsys: pytest.CaptureFixture[str], flag: s
     assert told["output"] == str(out)
     assert told["file_bytes"] == out.stat().st_size
     f = mf.open(out)
-    assert f.method == "inif"
+    assert f.method == "field"
     if flag == "--psnr":
         assert told["psnr"] >= 24
     elif flag == "--noise-factor":
@@ -189,7 +189,7 @@ def test_a_skipped_file_is_described_and_keeps_its_line_until_it_is_overwritten(
     capsys.readouterr()
     assert main([*call, "150", "--method", "av1"]) == 0
     told = capsys.readouterr().out
-    assert "inif" in told
+    assert "field" in told
     assert "--overwrite" in told
     assert (out / "microfield-summary.csv").read_text(encoding="utf-8") == summary
     assert main([*call, "150", "--method", "av1", "--overwrite"]) == 0
@@ -293,9 +293,10 @@ def test_methods_lists_every_method_with_its_options(capsys: pytest.CaptureFixtu
     assert main(["methods", "--json"]) == 0
     table: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert {"siren", "inif", "hevc", "av1"} <= set(table)
-    assert [name for name in table if table[name]["default"]] == ["inif"]
-    assert [name for name in ("inif", "hevc", "av1", "sperr") if table[name]["experimental"]] == ["sperr"]
-    assert all(o["help"] for name in ("siren", "inif") for o in table[name]["options"].values())
+    assert next(iter(table)) == "field"
+    assert [name for name in table if table[name]["default"]] == ["field"]
+    assert [name for name in ("field", "inif", "hevc", "av1", "sperr") if table[name]["experimental"]] == ["sperr"]
+    assert all(o["help"] for name in ("field", "siren", "inif") for o in table[name]["options"].values())
     assert main(["methods"]) == 0
     assert "bits_per_weight=" in capsys.readouterr().out
 

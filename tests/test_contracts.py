@@ -272,7 +272,7 @@ def test_threads_do_not_change_a_voxel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cost_counts_the_voxels_asked_for_and_the_bytes_of_their_parts(packed_tiles: Callable[[str], Packed]) -> None:
-    f = open_file(packed_tiles(METHODS[0])[0])
+    f = open_file(packed_tiles(NETWORKS[0])[0])
     corner, whole = f.cost(np.s_[:3, :5]), f.cost(...)
     assert corner.voxels == 15
     assert whole.voxels == 48 * 40
@@ -291,15 +291,16 @@ def test_the_same_call_gives_the_same_file_and_another_seed_another(packed: File
     assert (compressed(image("int16"), method, budget, seed=1)[0] != data) is drawn
 
 
-def test_the_same_call_gives_the_same_file_in_another_process(packed: Files) -> None:
+@pytest.mark.parametrize("method", ["field", "inif"])
+def test_the_same_call_gives_the_same_file_in_another_process(packed: Files, method: str) -> None:
     program = f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from conftest import BYTES, Budget, compressed, image
-        data, _ = compressed(image("int16"), "inif", Budget("max_bytes", BYTES["int16"]))
+        data, _ = compressed(image("int16"), {method!r}, Budget("max_bytes", BYTES["int16"]))
         print(data.hex())
     """
-    assert in_python(program).strip() == packed("inif", "int16")[0].hex()
+    assert in_python(program).strip() == packed(method, "int16")[0].hex()
 
 
 def in_python(program: str, *arguments: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microfield.coding import decisions as dc
+from microfield.coding import gap_code
 from microfield.errors import FormatError
 
 
@@ -140,8 +141,8 @@ def test_small_streams(seed: int) -> None:
 def test_loss_of_the_tables(bucket: int) -> None:
     p = float(probability(bucket))
     gaps = np.random.default_rng(bucket).geometric(p, 200_000) - 1
-    rows = np.full(len(gaps), dc._NOMINAL[bucket])
-    bits = sum(float((15 - np.log2(freq)).sum()) for _, freq in dc._intervals(gaps, rows))
+    rows = np.full(len(gaps), gap_code._NOMINAL[bucket])
+    bits = sum(float((15 - np.log2(freq)).sum()) for _, freq in gap_code._intervals(gaps, rows))
     assert bits <= 1.001 * (float(dc.COSTS[bucket, 0]) * int(gaps.sum()) + float(dc.COSTS[bucket, 1]) * len(gaps))
 
 
@@ -162,9 +163,9 @@ def test_shifts_pay(n: int) -> None:
 
 
 def test_tables_are_the_same_everywhere() -> None:
-    code = dc._code()
+    code = gap_code._code()
     p = 1 / (1 + np.exp((39 - np.arange(42)) / 4))
-    ratios = dc._ratios(p, code.low)
+    ratios = gap_code._ratios(p, code.low)
     assert np.abs(ratios % 1 - 0.5).min() > 1e-3  # The rounding of a ratio is nowhere near a tie,
     steps = np.log2(0.15 / p)
     assert np.abs(steps - steps.round()).min() > 1e-3  # nor that of the raw bits.

@@ -324,7 +324,7 @@ def test_the_chosen_transform_and_networks_reach_the_file() -> None:
     for k, name in enumerate(NAMES):
         data, _ = compressed(image("stack"), "field", Budget("max_bytes", 500), options={"transform": name, "nets": "a"})
         (section,) = Container.open(BytesSource(data)).part(0)
-        assert section[0] & 3 == k
+        assert section[0] & 15 == k
     for bad in ({"transform": "Z9"}, {"nets": "c"}, {"rdo": 1}, {"refine": "perhaps"}):
         with pytest.raises(UsageError, match=next(iter(bad))):
             parse_options(FieldMethod, bad)

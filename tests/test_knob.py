@@ -65,3 +65,33 @@ def test_the_search_ends_when_the_time_is_up() -> None:
     assert curve.calls <= 4
     assert found is not None
     assert curve.bytes(found) <= 5000
+
+
+class Learner(Curve):
+    """What is coded gets smaller with every attempt, as with a model that is fitted meanwhile."""
+
+    def __call__(self, setting: float) -> tuple[float, float]:
+        height, found = super().__call__(setting)
+        self.told = {**getattr(self, "told", {}), found: height - (0.15 if self.calls > 3 else 0.0)}
+        return self.told[found], found
+
+
+@given(limit=st.floats(500, 1e5), rate=st.floats(0.008, 0.02))
+def test_a_function_that_drifts_is_searched_again(limit: float, rate: float) -> None:
+    learner = Learner(limit, 100, rate)
+    found = largest(learner, step=0.05, tolerance=0.006, drifts=True)
+    assert found is not None
+    # What an early attempt refused may fit later.
+    assert -0.02 <= learner.told[found] <= 0
+    assert learner.calls <= 16
+
+
+@given(limit=st.floats(500, 1e5))
+def test_the_right_slope_saves_attempts(limit: float) -> None:
+    curves = {slope: Curve(limit, 100, 0.019) for slope in (0.019, 0.0004)}
+    for slope, curve in curves.items():
+        found = largest(curve, 0.05, 0.006, first=300, slope=slope)
+        assert found is not None
+        assert 0.99 * limit <= curve.bytes(found) <= limit
+    assert curves[0.019].calls <= curves[0.0004].calls
+    assert curves[0.019].calls <= 5

@@ -116,7 +116,8 @@ class Job:
         s = self.settings
         for name in ("channel_weights", "voxel_weights", "guidance", "optimiser"):
             if getattr(s, name) is not None and name not in self.method.accepts:
-                raise UsageError(f"method {self.method.name} cannot use {name}; the networks (siren, inif) can.")
+                others = "field, inif and siren" if name == "channel_weights" else "the networks (inif, siren)"
+                raise UsageError(f"method {self.method.name} cannot use {name}; {others} can.")
         if s.voxel_weights is not None and s.voxel_weights.shape != self.image.shape:
             raise InputError(
                 f"the voxel weights have shape {s.voxel_weights.shape}, the image {self.image.shape}; they must be the same."

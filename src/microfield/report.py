@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from microfield.errors import UsageError
 
-DEFAULT_METHOD = "inif"
+DEFAULT_METHOD = "field"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Settings:
     options : mapping
         Options of the method (text or Python values).
     effort : int, 0 to 9
-        How much work: each step doubles it.
+        How much work, 0 to 9; what a step means is the method's own.
     time_limit : float, optional
         Seconds the fit may take.
     tile : mapping, optional

@@ -1,4 +1,4 @@
-"""Small whole numbers as bits: Rice codes (R. F. Rice, JPL Publication 79-22, 1979) for the few values that are not worth a model."""
+"""Small whole numbers as bits: Rice codes (R. F. Rice, JPL Publication 79-22, 1979) for values that are not worth a model."""
 
 from __future__ import annotations
 

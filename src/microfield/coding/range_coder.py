@@ -72,10 +72,11 @@ class Encoder:
         ValueError
             If an interval is empty or leaves the range.
         """
-        start, freq = np.asarray(start, np.int64), np.asarray(freq, np.int64)
+        start, freq = np.asarray(start), np.asarray(freq)
         if start.shape != freq.shape or start.ndim != 1:
             raise ValueError("start and freq must be one-dimensional and of equal length.")
-        if start.size and (start.min() < 0 or freq.min() < 1 or (start + freq).max() > 1 << PRECISION):
+        apart = start.size and (start.min() < 0 or freq.min() < 1 or max(start.max(), freq.max()) > 1 << PRECISION)
+        if apart or (start.size and np.add(start, freq, dtype=np.uint32, casting="unsafe").max() > 1 << PRECISION):
             raise ValueError("a symbol has no probability in its table, or an interval leaves 0..2**15.")
         self._batches.append((start.astype(np.uint32), freq.astype(np.uint32)))
 

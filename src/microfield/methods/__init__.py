@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from microfield.methods.base import Method
 
 _METHODS: dict[str, str | type[Method]] = {
-    "siren": "microfield.methods.siren:Siren",
-    "inif": "microfield.methods.inif:Inif",
     "field": "microfield.methods.field.method:FieldMethod",
+    "inif": "microfield.methods.inif:Inif",
+    "siren": "microfield.methods.siren:Siren",
     "hevc": "microfield.methods.conventional.video:Hevc",
     "av1": "microfield.methods.conventional.video:Av1",
     "sperr": "microfield.methods.conventional.volumes:Sperr",

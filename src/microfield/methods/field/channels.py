@@ -7,6 +7,7 @@ every rotated channel is subtracted. No step of the way back is a matrix product
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +75,7 @@ class Channels:
     @property
     def reach(self) -> float:
         """The largest absolute value a rotated channel can have."""
-        return float(np.sqrt(np.sum(self.gain**2)))
+        return math.sqrt(math.fsum((self.gain**2).tolist()))
 
     @property
     def dark(self) -> Floats:

@@ -101,6 +101,9 @@ def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNe
     if groups.volume[1] > 1 and len(names) > 1:
         costs = [_cost(values, replace(groups, transform=name), step, contexts) for name in names]
         best = replace(groups, transform=names[int(np.argmin(costs))])
+        if groups.times:
+            apart = replace(best, times=0)
+            best = min((best, apart), key=lambda g: _cost(values, g, step, contexts))
     shifts = estimate(_one_by_plane(values, groups))
     if shifts is not None:
         rolled = replace(best, shifts=shifts)
@@ -120,7 +123,7 @@ def _one_by_plane(values: Floats, groups: Groups) -> Floats:
     """What planes are compared by: (T, or Z where there is no T; y; x), channels added, Z averaged where there is T."""
     t, z, y, x = groups.extents
     total = values.sum(axis=0)
-    return total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x)
+    return np.asarray(total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x))
 
 
 def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> float:
@@ -130,8 +133,8 @@ def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> 
     limits = (max(4, PIECE[0] // z) if z > 1 and t > 1 else PIECE[0], PIECE[0], *PIECE[1:])
     window = [slice(max(0, n - most) // 2, max(0, n - most) // 2 + most) for n, most in zip(groups.extents, limits, strict=True)]
     extents = (min(t, limits[0]), min(z, limits[1]), min(y, limits[2]), min(x, limits[3]))
-    some = groups.rolled(some.reshape(len(some), t * z, y, x)).reshape(some.shape)
-    taken = np.ascontiguousarray(some[:, *window]).reshape(len(some), -1, *extents[2:])
+    frames = np.arange(t * z).reshape(t, z)[window[0], window[1]].reshape(-1)
+    taken = np.ascontiguousarray(groups.rolled(some.reshape(len(some), t * z, y, x), frames)[:, :, *window[2:]])
     small = Groups(len(some), extents, groups.transform, min(groups.times, times_of(extents)))
     pieces = small.forward(taken)
     coded = coefficients.encode(pieces, small.plan, step, contexts)

@@ -14,7 +14,7 @@ from microfield.image import Layout
 from microfield.methods.base import Box, Cost
 from microfield.methods.field import coefficients
 from microfield.methods.field.groups import Groups, scattered
-from microfield.methods.field.head import ALPHA, Head, default_nets, step_of
+from microfield.methods.field.head import ALPHA, PINNED, Head, step_of
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import Refinement
 from microfield.transforms.lifting import Floats, Schedule, gain, inverse
@@ -35,7 +35,7 @@ def refinement_of(name: bytes) -> Refinement:
 def refined(values: Floats, head: Head) -> Floats:
     """Reconstructed channels of shape (channels, batch, z, y, x) with their refinement added, in place."""
     if head.alpha:
-        network = refinement_of((head.nets or default_nets())[1])
+        network = refinement_of((head.nets or PINNED)[1])
         for channel in values:
             correction = network.correction(channel, step_of(head.step), 0.0)
             correction *= np.float32(head.alpha / ALPHA)
@@ -97,7 +97,7 @@ class FieldDecoder:
         return scattered(restored(values, self.head, self.groups, self.layout), self.layout)
 
     def _coefficients(self, groups: Groups, level: int) -> list[Floats]:
-        contexts = contexts_of((self.head.nets or default_nets())[0])
+        contexts = contexts_of((self.head.nets or PINNED)[0])
         return coefficients.decode(self.data, groups.plan, step_of(self.head.step), contexts, level)
 
     # -- previews -------------------------------------------------------------------------------------------------
@@ -127,12 +127,12 @@ class FieldDecoder:
 
     def _level(self, groups: Groups, wanted: tuple[int, int, int, int]) -> int:
         """The coarsest level whose approximations are fine enough, 0 where that is none but the voxels themselves."""
-        # Bands of later groups cannot be found without those before them; rolled planes have other blocks.
-        if len(groups.plan.schedules) > 1 or groups.shifts is not None:
+        # Rolled planes have other blocks.
+        if groups.shifts is not None:
             return 0
         t, z, y, _ = wanted
         # Frames that are not averaged must be there: those of T, which may be the wavelet's first axis.
-        depth = z if groups.extents[0] == 1 else t
+        depth = t if groups.extents[1] == 1 < groups.extents[0] else z
         split = groups.plan.schedules[0]
         level = along = 0
         while level < min(len(split.levels), y.bit_length() - 2):
@@ -146,15 +146,16 @@ class FieldDecoder:
 def _pooled_channels(head: Head, frames: Floats, groups: Groups, halved: list[int], wanted: tuple[int, int, int, int],
                      ) -> npt.NDArray[np.float64]:
     """Channels of shape (channels, frames, y, x) from approximations, averaged along frames (Z), y and x."""
-    t, z, y, x = groups.extents
-    steps = (wanted[1] if t == 1 else 1, wanted[2], wanted[3])
-    extents = (z if t == 1 else t * z, y, x)
+    batch, *extents = groups.volume
+    # T is never averaged; where there is no Z it is the wavelet's first axis.
+    steps = (1 if groups.extents[1] == 1 else wanted[1], wanted[2], wanted[3])
     pooled = []
     for c, grey in head.channels.grey(frames):
+        grey = grey.reshape(batch, -1, *grey.shape[1:])
         for axis in range(3):
-            grey = _pooled(grey, axis, halved[axis], steps[axis], extents[axis])
+            grey = _pooled(grey, axis + 1, halved[axis], steps[axis], extents[axis])
         # Weights below 0 overshoot, which would wrap around in whole numbers.
-        pooled.append(np.clip(grey, head.channels.low[c], head.channels.high[c]))
+        pooled.append(np.clip(grey.reshape(-1, *grey.shape[2:]), head.channels.low[c], head.channels.high[c]))
     return np.stack(pooled)
 
 

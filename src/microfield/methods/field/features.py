@@ -1,9 +1,9 @@
 """What the context model knows about a coefficient before it is decoded: features as whole numbers 0 to 255.
 
 All come from what is decoded already: neighbours in earlier phases, the parent band one level coarser, bands of the same
-level ("siblings"), the picture so far (the approximation of the same level), and the group coded before (another channel,
-or the coarser time band). Everything is integer arithmetic, or float32 operations whose results IEEE 754 fixes, so
-features are the same on every machine. The logarithm is piecewise linear: exponent and leading bits of a float.
+level ("siblings"), the picture so far (the approximation of the same level), and the group coded before (another channel).
+Everything is integer arithmetic, or float32 operations whose results IEEE 754 fixes, so features are the same on every
+machine. The logarithm is piecewise linear: exponent and leading bits of a float.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ ONE = 32
 def logarithm(values: npt.NDArray[np.integer], bits: int = 5) -> Bytes:
     """Piecewise linear log2(1 + values) in units of ``2**-bits``, cut at 255; ``values`` from 0 to below 2**24."""
     exponent = (values + 1).astype(np.float32).view(np.int32) >> (23 - bits)
-    return np.minimum(exponent - (127 << bits), 255).astype(np.uint8)
+    return np.asarray(np.minimum(exponent - (127 << bits), 255), np.uint8)
 
 
 @lru_cache
 def _table(size: int, numerator: int, denominator: int) -> Bytes:
     """Feature of 1 + numerator * index / denominator, for indices below ``size``."""
     ratio = (1 + np.arange(size) * numerator / denominator).astype(np.float32)
-    return np.minimum((ratio.view(np.int32) >> 18) - (127 << 5), 255).astype(np.uint8)
+    return np.asarray(np.minimum((ratio.view(np.int32) >> 18) - (127 << 5), 255), np.uint8)
 
 
 def scaled(sums: npt.NDArray[np.integer], numerator: int, denominator: int, largest: int) -> Bytes:

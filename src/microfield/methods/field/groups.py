@@ -118,9 +118,10 @@ class Groups:
         assert self.shifts is not None
         return np.repeat(self.shifts, self.extents[0] * self.extents[1] // len(self.shifts), axis=0)
 
-    def rolled(self, values: Floats) -> Floats:
-        """Values of shape (channels, frames, y, x) with their planes rolled."""
-        return values if self.shifts is None else np.stack([roll(v, self.by_frame) for v in values])
+    def rolled(self, values: Floats, frames: npt.NDArray[np.intp] | slice = slice(None)) -> Floats:
+        """Values of shape (channels, frames, y, x), those ``frames`` only, with their planes rolled."""
+        some = values[:, frames]
+        return some if self.shifts is None else np.stack([roll(v, self.by_frame[frames]) for v in some])
 
     def unrolled(self, values: Floats) -> Floats:
         """Values of shape (channels, frames, y, x) with their planes rolled back."""

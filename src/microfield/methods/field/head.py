@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -16,12 +15,14 @@ from microfield.methods.field.channels import Channels, power_of_two
 from microfield.methods.field.groups import Groups, extents_of
 from microfield.methods.field.rotation import Rotation
 from microfield.methods.field.schedules import NAMES, OCTAVES
-from microfield.models import named
 
 CONSTANT, GAINS, ROTATED, MORE = 0x10, 0x20, 0x40, 0x80
-"""Flags of the first byte, the last for another byte of flags (`NETS`, `SHIFTED`); below them the transform (2 bits) and how often T is split (2 bits)."""
+"""Flags of the first byte, the last for another byte of flags; below them the transform (4 bits)."""
 NETS, SHIFTED = 1, 2
+"""Flags of the second byte; above them how often T is split (2 bits)."""
 STEPS = 65535
+PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
+"""Networks that a file of bitstream version 1 need not name: contexts, refinement. They belong to the bitstream and stay."""
 ALPHA = 128
 """The share of the refinement that is added is stored in such parts."""
 
@@ -29,15 +30,6 @@ ALPHA = 128
 def step_of(code: int) -> float:
     """The quantiser step of a code 0..65535: 2 down to 2**-16."""
     return float(power_of_two(1 - code * OCTAVES / STEPS))
-
-
-@lru_cache
-def default_nets() -> tuple[bytes, bytes]:
-    """Hashes of the networks that a file of bitstream version 1 need not name: contexts, refinement.
-
-    They belong to the bitstream: once a version is released, what it calls "all" stays as it is.
-    """
-    return named("contexts", "all"), named("refinement", "all")
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Head:
     alpha : int
         How much of the refinement is added, in parts of `ALPHA`; 0 leaves it out.
     nets : pair of 4 bytes
-        Hashes of the context network and of the refinement network.
+        Hashes of the context network and of the refinement network; None means `PINNED`.
     shifts : int32 array (planes, 2), optional
         How planes were rolled.
     """
@@ -72,12 +64,13 @@ class Head:
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
         known, kind = self.channels, layout.dtype.newbyteorder("<")
-        constant, flags, parts = ~known.coded, 0, []
+        constant, flags = ~known.coded, 0
+        parts: list[bytes] = []
         if constant.any():
             flags |= CONSTANT
             parts.append(np.packbits(constant).tobytes())
         if not constant.all():
-            flags |= self.transform | self.times << 2
+            flags |= self.transform
             parts.append(self.step.to_bytes(2, "little") + bytes([self.alpha]))
         parts += [known.low.astype(kind).tobytes(), known.high[known.coded].astype(kind).tobytes()]
         if known.gains.any():
@@ -87,15 +80,16 @@ class Head:
         if known.rotation is not None:
             flags |= ROTATED
             parts.append(known.rotation.angles.tobytes() + bytes([known.rotation.signs]))
-        more = self._more()
+        more = b"" if constant.all() else self._more()
         if more:
             flags |= MORE
         return bytes([flags]) + b"".join(parts) + more
 
     def _more(self) -> bytes:
         """What few parts have, behind its own flags."""
-        flags, parts = 0, []
-        if self.nets is not None and self.nets != default_nets():
+        flags = self.times << 2
+        parts: list[bytes] = []
+        if self.nets is not None and self.nets != PINNED:
             flags |= NETS
             parts.extend(self.nets)
         if self.shifts is not None:
@@ -146,23 +140,26 @@ class Head:
             turned = Rotation(angles, take.next(1)[0])
             if turned.signs >> coded:
                 raise FormatError("a part turns over channels that it does not have.")
-        nets, shifts = _read_more(take, layout) if flags & MORE else (None, None)
+        times, nets, shifts = _read_more(take, layout) if flags & MORE else (0, None, None)
+        if flags & 15 >= len(NAMES):
+            raise FormatError("a part is transformed in a way that this version does not know.")
         known = Channels(low, high, gains, darks, turned)
-        return cls(known, flags & 3, flags >> 2 & 3, step, alpha, nets, shifts), take.rest()
+        return cls(known, flags & 15, times, step, alpha, nets, shifts), take.rest()
 
     def groups(self, layout: Layout) -> Groups:
         """How the coefficients are grouped; FormatError where such a part cannot be."""
         return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times, self.shifts)
 
 
-def _read_more(take: _Taker, layout: Layout) -> tuple[tuple[bytes, bytes] | None, Shifts | None]:
-    """Networks and shifts."""
+def _read_more(take: _Taker, layout: Layout) -> tuple[int, tuple[bytes, bytes] | None, Shifts | None]:
+    """How often T is split, networks, shifts."""
     flags = take.next(1)[0]
-    if not flags or flags & ~(NETS | SHIFTED):
+    times = flags >> 2
+    if not flags or times > 3:
         raise FormatError("a part has flags that this version does not know.")
     nets = (take.next(4), take.next(4)) if flags & NETS else None
     if not flags & SHIFTED:
-        return nets, None
+        return times, nets, None
     t, z, y, x = extents_of(layout)
     n = t if t > 1 else z
     bits = BitReader(take.next(int.from_bytes(take.next(3), "little")))
@@ -171,7 +168,7 @@ def _read_more(take: _Taker, layout: Layout) -> tuple[tuple[bytes, bytes] | None
     if (np.abs(shifts) > 1 << 24).any():
         raise FormatError("a part rolls planes beyond all bounds.")
     # Rolling by whole extents changes nothing.
-    return nets, np.fmod(shifts, (y, x)).astype(np.int32)
+    return times, nets, np.fmod(shifts, (y, x)).astype(np.int32)
 
 
 def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:

@@ -18,6 +18,7 @@ from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, STEPS, Head, step_of, with_alpha
+from microfield.methods.field.network import ContextNet
 from microfield.methods.field.schedules import NAMES
 from microfield.methods.field.tuning import Changes, Seen, tuned
 from microfield.models import named
@@ -43,7 +44,7 @@ NOTICED = 0.001
 class FieldOptions:
     """Options of the method."""
 
-    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them from effort 3 on",
+    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them, and to align planes, from effort 3",
                             choices=("auto", *NAMES))
     refine: bool = option(True, "add what a network expects between the reconstruction and the original")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
@@ -92,7 +93,7 @@ class FieldMethod:
     """The lattice of wavelet levels. Quality runs from 0, a step of twice a channel's range, to 1000, 2**-16 of it."""
 
     name: ClassVar[str] = "field"
-    summary: ClassVar[str] = "Wavelet with neural contexts and neural refinement: the best quality per byte."
+    summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
     bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = FieldOptions
@@ -127,19 +128,17 @@ class FieldMethod:
         contexts = contexts_of(named("contexts", self.options.nets))
         tune = context.effort >= TRIALS_FROM and not context.reuse and prepared.tunings < TUNINGS
         tune = tune and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
-        seen = Seen(prepared.groups.size) if tune else None
-
-        def code(changes: Changes | None, seen: Seen | None) -> coefficients.EncodedCoefficients:
-            return coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo,
-                                       changes, seen)
-
-        coded = code(None if seen else prepared.changes, seen)
-        if seen is not None:
+        coded = None
+        if tune:
             # At once, not for the next attempt: with exact costs the quantiser keeps more, and sizes would jump.
+            seen = Seen(prepared.groups.size)
+            coded = self._coded(prepared, step, contexts, None, seen)
             found = tuned(contexts, seen) if len(coded.data) > TUNED_FROM else None
-            prepared = replace(prepared, tuned_at=quality, tunings=prepared.tunings + 1, changes=None if found is None else found[0])
+            prepared = replace(prepared, tuned_at=quality, tunings=prepared.tunings + 1, changes=found and found[0])
             if found is not None:
-                coded = code(prepared.changes, None)
+                coded = None
+        if coded is None:
+            coded = self._coded(prepared, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
         encoded = Encoded((section,), part_size((section,)), np.full(layout.channels, math.nan),
                           Attempt(prepared, head, coded.values))
@@ -172,6 +171,11 @@ class FieldMethod:
         if bitstream_version != cls.bitstream_version or len(sections) != 1:
             raise FormatError("these are not the sections of a part of field.")
         return FieldDecoder(layout, sections[0])
+
+    def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
+               ) -> coefficients.EncodedCoefficients:
+        return coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo,
+                                   changes, seen)
 
     # -- decisions ------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ LIMIT = 511
 SUM = WEIGHT * 32
 """Sums are multiples of one over this."""
 HALF_LOGIT = SUM // 2
+MOST_CHANGE = 1 << 17
+"""No bias of the last layer is changed by more for one image."""
 WIDEST = 120
 """So many inputs at 255 times `LIMIT` stay below 2**24."""
 
@@ -64,7 +66,17 @@ class ContextNet:
         shapes = {"planes": (hidden[1], PLANES), "constants": (hidden[1], CONSTANTS), "third": (3, hidden[0])}
         if any(a[k].shape != shape for k, shape in shapes.items()) or max(hidden) > WIDEST:
             raise FormatError(f"the context network {key.hex()} does not have the shape this version computes with.")
-        return cls(key, a["planes"], a["constants"], a["second"], a["third"], (a["bias1"], a["bias2"], a["bias3"]))
+        net = cls(key, a["planes"], a["constants"], a["second"], a["third"], (a["bias1"], a["bias2"], a["bias3"]))
+        if max(net.largest_sums()) >= 1 << 24:
+            raise FormatError(f"the context network {key.hex()} has sums that float32 does not hold exactly.")
+        return net
+
+    def largest_sums(self) -> tuple[float, float, float]:
+        """What no sum of a layer exceeds, whatever the inputs, nor a part of it; the last layer as files may change it."""
+        first = 255 * (np.abs(self.planes).sum(axis=1) + np.abs(self.constants).sum(axis=1)) + np.abs(self.biases[0])
+        second = 255 * np.abs(self.second).sum(axis=1) + np.abs(self.biases[1])
+        third = 255 * LIMIT * self.third.shape[1] + np.abs(self.biases[2]) + MOST_CHANGE
+        return float(first.max()), float(second.max()), float(third.max())
 
     def hidden(self, planes: Floats, constants: Floats) -> Floats:
         """Activations of the second layer: float32 whole numbers of shape (hidden, coefficients)."""
@@ -81,7 +93,7 @@ class ContextNet:
         sums *= np.float32(1 / HALF_LOGIT)
         np.floor(sums, out=sums)
         sums += BUCKETS // 2
-        return np.clip(sums, 0, BUCKETS - 1, out=sums).astype(np.uint8)
+        return np.asarray(np.clip(sums, 0, BUCKETS - 1, out=sums), np.uint8)
 
 
 def _rectify(sums: Floats) -> Floats:

@@ -83,7 +83,8 @@ class Phases:
             self.put(phase, magnitudes[steps(phase)])
 
     def sums(self, phase: int, rows: slice) -> Iterator[tuple[Bytes, int]]:
-        """For every group with members: sum over the members that come before ``phase``, and how many those are; else (None, 0).
+        """For every group with members: sum over the members that come before ``phase``, and how many those are (an empty
+        array and 0 where there are none).
 
         Parameters
         ----------
@@ -113,16 +114,16 @@ def steps(phase: int) -> tuple[slice, ...]:
 @lru_cache
 def _members(phase: int) -> tuple[tuple[tuple[int, Offset], ...], ...]:
     """Per group the (source phase, shift in it) of the members that come before a phase."""
-    groups = []
+    groups: list[tuple[tuple[int, Offset], ...]] = []
     for offsets in GROUPS:
-        members = []
+        members: list[tuple[int, Offset]] = []
         for offset in offsets:
             reached = [p + d for p, d in zip(ORDER[phase], offset, strict=True)]
-            source = ORDER.index(tuple(r % 2 for r in reached))  # type: ignore[arg-type]
+            source = ORDER.index((reached[0] % 2, reached[1] % 2, reached[2] % 2))
             if source < phase:
-                members.append((source, tuple((r - r % 2) // 2 for r in reached)))
+                members.append((source, (reached[0] // 2, reached[1] // 2, reached[2] // 2)))
         groups.append(tuple(members))
-    return tuple(groups)  # type: ignore[return-value]
+    return tuple(groups)
 
 
 def _mirror(plane: Bytes, n: int, parity: int) -> None:

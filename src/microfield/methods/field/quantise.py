@@ -28,7 +28,7 @@ def choose(scaled: Floats, zero: Buckets, one: Buckets, tail: Buckets, rdo: floa
         quantization of exponential and Laplacian random variables", IEEE Trans. Inf. Theory 42, 1996).
     """
     nearest = np.floor(scaled + np.float32(0.5)).astype(np.int32)
-    found = np.zeros_like(nearest)
+    found: npt.NDArray[np.int32] = np.zeros(nearest.shape, np.int32)
     least = scaled**2 + np.float32(rdo) * COSTS[zero, 0]
     for candidate in (nearest - 1, nearest):
         values = np.where(candidate < 4, TYPICAL[np.clip(candidate, 0, 3)], candidate.astype(np.float32))
@@ -37,11 +37,11 @@ def choose(scaled: Floats, zero: Buckets, one: Buckets, tail: Buckets, rdo: floa
         cost = (scaled - values) ** 2 + np.float32(rdo) * bits
         better = (cost < least) & (candidate > 0)
         found[better], least[better] = candidate[better], cost[better]
-    return found
+    return np.asarray(found, np.int32)
 
 
 def measure_centroids(quantised: Sequence[Ints], coefficients: Sequence[Floats], step: float) -> npt.NDArray[np.uint8]:
-    """Mean magnitude of what became 1, 2 and 3, in steps, as three bytes of 1/128 below or above: see `centroids`."""
+    """Mean magnitude of what became 1, 2 and 3, in steps, as three bytes: see `centroids`."""
     codes = np.full(3, 128, np.uint8)
     for magnitude in (1, 2, 3):
         total, count = 0.0, 0

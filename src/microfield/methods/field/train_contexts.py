@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.decisions import DecisionWriter
-from microfield.methods.field.coefficients import Writer
+from microfield.methods.field.coders import Writer
 from microfield.methods.field.features import CONSTANTS, ONE, PLANES
 from microfield.methods.field.network import LIMIT, SUM, WEIGHT, ContextNet, whole_numbers
 from microfield.methods.field.phases import steps
 from microfield.methods.field.schedules import NAMES, schedule
 from microfield.methods.field.training_images import images, volumes
-from microfield.methods.field.walk import Band, Ints, Known, walk
+from microfield.methods.field.walk import Band, Ints, Known, Walk, walk
 from microfield.models import save
 from microfield.threads import single_threaded_blas
 from microfield.transforms.lifting import Floats, forward
@@ -110,7 +110,9 @@ def collect(data: Path, name: str, contexts: ContextNet | None, rng: np.random.G
             writer = Writer(coefficients, step, plan, net, 0.1, DecisionWriter(3), [])
             collector = _Collector(writer, contexts is not None, rng)
             with single_threaded_blas():
-                references[i] = walk(plan, writer.quantised, collector, references[i])
+                one = Walk(plan, writer.quantised, collector, references[i])
+                walk([one])
+            references[i] = one.known
             if collector.kept:
                 samples = Samples.join(collector.kept)
                 samples.weights /= max(int((samples.magnitudes > 0).sum()), 100)
@@ -128,7 +130,7 @@ def begin(seed: int) -> Params:
     rng = np.random.default_rng(seed)
 
     def normal(n: int, m: int, factor: float) -> Floats:
-        return (rng.normal(size=(n, m)) * factor * (2 / n) ** 0.5).astype(np.float32)
+        return np.asarray(rng.normal(size=(n, m)) * factor * (2 / n) ** 0.5, np.float32)
 
     h, g = HIDDEN
     return {"planes": normal(PLANES, h, 0.7), "constants": normal(CONSTANTS, h, 0.3), "bias1": np.full(h, 0.2, np.float32),

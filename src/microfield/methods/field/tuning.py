@@ -1,8 +1,8 @@
 """The last layer of the context network, fitted to one image: a few dozen bytes that pay from some kilobytes on.
 
 Its three logits are linear in the activations of the layer before, so this is three logistic regressions that start from the
-shipped weights (adaptation to one image: Zhang et al., "Overfitting for fun and profit", ICLR 2021). The changes are
-whole numbers and cost their Rice code.
+shipped weights (adaptation to one image: van Rozendaal, Huijben and Cohen, "Overfitting for fun and profit", ICLR 2021).
+The changes are whole numbers and cost their Rice code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.errors import FormatError
-from microfield.methods.field.network import HALF_LOGIT, LIMIT, SUM, WEIGHT, ContextNet
+from microfield.methods.field.network import HALF_LOGIT, LIMIT, MOST_CHANGE, SUM, WEIGHT, ContextNet
 from microfield.threads import single_threaded_blas
 from microfield.transforms.lifting import Floats
 
@@ -65,15 +65,15 @@ def tuned(net: ContextNet, seen: Seen) -> tuple[Changes, float] | None:
     """
     if not seen.hidden:
         return None
-    hidden = np.concatenate(seen.hidden, axis=1).T / np.float32(32)
-    hidden = np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], axis=1)
+    seen_hidden = np.concatenate(seen.hidden, axis=1).T / np.float32(32)
+    hidden: Floats = np.concatenate([seen_hidden, np.ones((len(seen_hidden), 1), np.float32)], axis=1, dtype=np.float32)
     magnitudes, weights = np.concatenate(seen.magnitudes), np.concatenate(seen.weights)
-    shipped = np.concatenate([net.third / WEIGHT, net.biases[2][:, None] / SUM], axis=1).astype(np.float32)
+    shipped: Floats = np.concatenate([net.third / WEIGHT, net.biases[2][:, None] / SUM], axis=1, dtype=np.float32)
     with single_threaded_blas():
         found = _descend(shipped, hidden, magnitudes, weights)
     changes: Changes = np.rint((found - shipped) * (WEIGHT / UNIT)).astype(np.int32)
-    before = _bits(hidden @ shipped.T, magnitudes, weights)
-    after = _bits(hidden @ (shipped + changes * np.float32(UNIT / WEIGHT)).T, magnitudes, weights)
+    kept = shipped + (changes * (UNIT / WEIGHT)).astype(np.float32)
+    before, after = (_bits(np.asarray(hidden @ last.T, np.float32), magnitudes, weights) for last in (shipped, kept))
     writer = BitWriter()
     write(writer, changes)
     saved = before - after - 8 * len(writer.finish())
@@ -96,7 +96,7 @@ def _descend(found: Floats, hidden: Floats, magnitudes: npt.NDArray[np.int32], w
 def changed(net: ContextNet, changes: Changes) -> ContextNet:
     """The network with its last layer changed, in whole numbers."""
     third = np.clip(net.third + UNIT * changes[:, :-1], -LIMIT, LIMIT).astype(np.float32)
-    bias = (net.biases[2] + UNIT * (SUM // WEIGHT) * changes[:, -1]).astype(np.float32)
+    bias = (net.biases[2] + np.clip(UNIT * (SUM // WEIGHT) * changes[:, -1], -MOST_CHANGE, MOST_CHANGE)).astype(np.float32)
     return replace(net, third=third, biases=(*net.biases[:2], bias))
 
 

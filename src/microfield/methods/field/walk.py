@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from microfield.methods.field import features
 from microfield.methods.field.features import REFERENCE, SIBLINGS, Static
-from microfield.methods.field.phases import LARGEST, Bytes, Phases, Shape
+from microfield.methods.field.phases import LARGEST, Bytes, Phases, Shape, steps
 from microfield.transforms.lifting import Floats, Schedule, gain, inverse
 
 BANDS: tuple[tuple[int, ...], ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
@@ -76,27 +76,45 @@ def mean_code(magnitudes: npt.NDArray[np.number]) -> int:
     return min(50, max(1, round(2 * math.log2(mean)) + 34)) if mean else 0
 
 
-def walk(schedule: Schedule, quantised: Ints, visitor: Visitor, reference: Known | None = None, last: int = 0) -> Known:
-    """Visit every phase of every band of levels ``last`` and coarser, and fill in what the visitor finds.
+class Walk:
+    """A group on its way from the coarsest level to the finest.
 
     Parameters
     ----------
     schedule : of an array (batch, z, y, x); the batch axis is never split
     quantised : int32 array of the schedule's shape; the coarsest approximation is in place, bands are filled in
-    reference : bands of the group before, of the same shapes
+    reference : bands of the group before, of the same shapes; each level of it must be known first
     """
-    known = Known({})
-    order = bands(schedule)
-    coarsest = tuple(slice(0, n) for n in schedule.extents[-1])
-    approximation = quantised[coarsest].astype(np.float32)
-    for level in reversed(range(last, len(schedule.levels))):
-        here = [b for b in order if b.level == level]
+
+    def __init__(self, schedule: Schedule, quantised: Ints, visitor: Visitor, reference: Known | None = None) -> None:
+        self.schedule, self.quantised, self.visitor, self.reference = schedule, quantised, visitor, reference
+        self.known = Known({})
+        self.order = bands(schedule)
+        coarsest = tuple(slice(0, n) for n in schedule.extents[-1])
+        self.approximation = quantised[coarsest].astype(np.float32)
+        self.before: int | None = None
+
+    def advance(self, level: int) -> None:
+        """Visit the bands of a level, the next finer one each time."""
+        here = [b for b in self.order if b.level == level]
         if not here:
-            continue
-        _level(schedule, level, here, quantised, approximation, visitor, known, reference)
-        if level > last:
-            approximation = _finer(schedule, level, here, quantised, approximation)
-    return known
+            return
+        if self.before is not None:
+            coarser = [b for b in self.order if b.level == self.before]
+            self.approximation = _finer(self.schedule, self.before, coarser, self.quantised, self.approximation)
+        self.before = level
+        _level(self.schedule, level, here, self.quantised, self.approximation, self.visitor, self.known, self.reference)
+
+
+def walk(walks: Sequence[Walk], last: int = 0) -> None:
+    """Visit every phase of every band of levels ``last`` and coarser: level by level, in each group by group.
+
+    So that what is coarse in all groups comes before what is fine in any.
+    """
+    deepest = max((len(w.schedule.levels) for w in walks), default=0)
+    for level in reversed(range(last, deepest)):
+        for one in walks:
+            one.advance(level)
 
 
 def _level(schedule: Schedule, level: int, here: Sequence[Band], quantised: Ints, approximation: Floats, visitor: Visitor,
@@ -131,8 +149,8 @@ def _phases(band: Band, whole: Bytes, quantised: Ints, static: Static, visitor: 
         found = visitor.phase(band, phase, matrix, features.rows_of(extents), constants)
         magnitudes = np.minimum(np.abs(found), LARGEST).astype(np.uint8)
         coded.put(phase, magnitudes)
-        whole[features.steps(phase)] = magnitudes
-        values[features.steps(phase)] = found
+        whole[steps(phase)] = magnitudes
+        values[steps(phase)] = found
 
 
 def reconstruct(quantised: Ints, centroids: Floats) -> Floats:
