@@ -29,7 +29,8 @@ def main() -> int:
     line = ProgressLine("compress")
     report = mf.compress(source, packed, ratio=128, progress=line)
     line.close()
-    print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s, by {report.method}")
+    print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s, "
+          f"method {report.method}")
 
     begin = time.perf_counter()
     small = mf.open(packed).preview(8, average=True)

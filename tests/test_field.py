@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import microfield as mf
 from microfield.budget import Budget
 from microfield.container import Container, write
 from microfield.errors import FormatError, UsageError
 from microfield.header import Header
 from microfield.image import SUPPORTED_DTYPES, Image, Layout
 from microfield.methods.base import Context, parse_options
-from microfield.methods.field import choose
+from microfield.methods.field import choose, coefficients
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
-from microfield.methods.field.decoder import _pooled
+from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
-from microfield.methods.field.head import CONSTANT, Head, step_of, with_alpha
+from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
 from microfield.methods.field.method import FieldMethod
 from microfield.methods.field.rotation import HALF, Rotation, count, rotation_of
 from microfield.methods.field.schedules import NAMES
@@ -340,15 +343,78 @@ def test_transforms_are_tried_from_some_effort_on() -> None:
     assert auto > max(reached.values()) - 0.3
 
 
-def test_a_missing_network_is_named(packed: Callable[[str, str], Packed]) -> None:
+def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_path: Path) -> None:
     data = packed("field", "uint8")[0]
     opened = Container.open(BytesSource(data))
     (section,) = opened.part(0)
     head, rest = Head.unpack(section, opened.header.layout)
-    for nets in ((b"\xde\xad\xbe\xef", b"\0\0\0\1"),):
-        named = replace(head, nets=nets).pack(opened.header.layout)
-        with pytest.raises(FormatError, match="deadbeef"):
-            open_file(write(opened.header, [(named + rest,)])).asarray()
+    missing = b"\xde\xad\xbe\xef"
+    for kind, nets in (("contexts", (missing, b"\0\0\0\1")), ("refinement", (PINNED[0], missing))):
+        named = replace(head, nets=nets, alpha=9).pack(opened.header.layout)
+        path = tmp_path / f"{kind}.mfield"
+        path.write_bytes(write(opened.header, [(named + rest,)]))
+        with pytest.raises(FormatError, match=f"needs the {kind} network deadbeef, which this version"):
+            mf.open(path)[:]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
+def test_absurd_coefficients_decode_to_grey_levels_in_range(dtype: str) -> None:
+    layout = Layout((2, 3, 16, 16), "CZYX", np.dtype(dtype))
+    known = Channels(np.array([-0.0, 7.0]), np.array([90.0, 99.0]), np.array([32767, -32768], np.int16),
+                     np.array([32767, -32768], np.int16), Rotation(np.array([100], np.int8), 3))
+    head = Head(known, step=0, alpha=255)
+    groups = head.groups(layout)
+    rng = np.random.default_rng(0)
+    wild = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in groups.plan.schedules]
+    for group in wild:
+        group[..., 0, 0] = 1e30
+    coded = coefficients.encode(wild, groups.plan, step_of(0), contexts_of(PINNED[0]))
+    values = decoded(layout, (head.pack(layout) + coded.data,))
+    for channel, low, high in zip(values, known.low, known.high, strict=True):
+        assert np.isfinite(channel.astype(float)).all()
+        assert low <= channel.min()
+        assert channel.max() <= high
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 1), (1, 1, 1), (2, 1, 1)])
+def test_parts_of_a_voxel_or_two(shape: tuple[int, ...], tmp_path: Path) -> None:
+    layout = Layout(shape, "ZYX"[-len(shape) :], np.dtype("uint16"))
+    head = Head(Channels(np.array([3.0]), np.array([99.0]), np.zeros(1, np.int16), np.zeros(1, np.int16)), step=20000)
+    groups = head.groups(layout)
+    one = coefficients.encode([np.full(s.shape, 0.5, np.float32) for s in groups.plan.schedules], groups.plan,
+                              step_of(20000), contexts_of(PINNED[0]))
+    values = decoded(layout, (head.pack(layout) + one.data,))
+    assert values.shape == shape
+    tiled = tmp_path / "tiles.mfield"
+    block = np.arange(25, dtype=np.uint16).reshape(5, 5) * 100
+    mf.compress(Image(block, "YX"), tiled, max_bytes=4000, method="field", tile={"y": 2, "x": 4}, effort=0)
+    assert np.abs(mf.open(tiled)[:].astype(int) - block).max() <= 1
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((480, 480), "YX"), ((16, 120, 120), "ZYX"), ((2, 2, 4, 112, 112), "TCZYX")])
+def test_coding_takes_bounded_memory(shape: tuple[int, ...], axes: str) -> None:
+    block = scaled(blobs(shape, 2, 30) + np.random.default_rng(0).normal(0, 0.05, shape), 0, 5000, np.uint16)
+    layout = Layout(shape, axes, block.dtype)
+    context = context_for(block, layout, effort=5)
+    FieldMethod().encode(block, layout, 300, context)
+    tracemalloc.start()
+    encoded = FieldMethod().encode(block, layout, 360, context)
+    FieldMethod().encode(block, layout, 380, context, encoded.state)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # What does not grow with the part: slabs of features, a sample for the context network.
+    assert peak <= 12 * 4 * block.size + (24 << 20)
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX"])
+def test_large_images_are_not_cut_at_the_finest_setting(axes: str) -> None:
+    """The coarsest approximation of seven levels reaches 2**23 steps."""
+    y, x = np.mgrid[:530, :1030]
+    block = (30000 + 20000 * np.sin(y / 40) * np.cos(x / 60)).astype(np.uint16)
+    block = block[None] if axes == "ZYX" else block
+    layout = Layout(block.shape, axes, block.dtype)
+    encoded = FieldMethod().encode(block, layout, 1000, context_for(block, layout, effort=0))
+    assert encoded.square_error[0] < 0.1
 
 
 def test_the_slope_of_tiles_is_the_same(packed: Callable[[str, str], Packed]) -> None:
@@ -404,8 +470,6 @@ def plain_means(array: Array, steps: list[int]) -> Array:
 
 
 def test_a_quick_preview_decodes_coarse_levels_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from microfield.methods.field import coefficients
-
     data, _ = compressed(Image(scaled(blobs((64, 60), 3, 10), 300, 20000, np.uint16), "YX"), "field", Budget("ratio", 20))
     levels: list[int] = []
     decode = coefficients.decode

@@ -110,7 +110,7 @@ def test_groups_roll_planes_and_roll_them_back(extents: tuple[int, int, int, int
 @pytest.mark.parametrize("axes", ["ZYX", "TYX"])
 def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = (np.arange(12)[:, None] * np.array([0, 4])).astype(np.int32)
-    block = scaled(align.roll(stack(), path), 100, 4000, np.uint16)
+    block = scaled(align.roll(stack(), path).astype(np.float64), 100, 4000, np.uint16)
     layout = Layout(block.shape, axes, block.dtype)
     context = Context(np.array([float(np.ptp(block))]), np.ones(1), effort=5)
     rolled = FieldMethod().encode(block, layout, 400, context)

