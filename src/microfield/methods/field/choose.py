@@ -24,7 +24,7 @@ MOST_CHANNELS = 2
 """Of the piece."""
 ROLLED = 0.995
 """Planes are rolled where the cost falls below this share."""
-BITS_EACH = 4.4
+BITS_EACH = 4.0
 """About so many bits are spent for every coefficient that is not zero."""
 WORTH = 0.02
 """The least share of the bits that a rotation must save."""
@@ -82,9 +82,10 @@ def with_darks(known: Channels, channels: npt.NDArray[np.generic]) -> Channels:
 def quality_for(values: Floats, bits: float) -> float:
     """The quality 0..1000 at which values of shape (channels, frames, Y, X) take about so many bits each."""
     plan = schedule("STD", (1, *values.shape[1:]))
-    magnitudes = np.sort(np.concatenate([np.abs(forward(v[None], plan)).reshape(-1) for v in values]))[::-1]
+    every = max(1, values.size >> 20) | 1
+    magnitudes = np.abs(np.concatenate([forward(v[None], plan).reshape(-1)[::every] for v in values]))
     count = min(len(magnitudes) - 1, max(1, round(len(magnitudes) * bits / BITS_EACH)))
-    step = max(float(magnitudes[count]) / 0.62, 2.0**-16)
+    step = max(float(np.partition(magnitudes, -count - 1)[-count - 1]) / 0.62, 2.0**-16)
     return float(np.clip((1 - math.log2(step)) * 1000 / OCTAVES, 0, 1000))
 
 

@@ -36,6 +36,8 @@ TUNINGS = 3
 """How often that happens at most."""
 TUNED_FROM = 2500
 """Bytes from which that may pay."""
+GUESSED = 1 << 24
+"""The first quality is guessed from all of a part of at most so many voxels, else from a piece."""
 NOTICED = 0.001
 """The least share of the squared error that a refinement must take away to be worth its time."""
 
@@ -145,12 +147,13 @@ class FieldMethod:
         return self.finish(encoded, block, layout) if context.measure else encoded
 
     def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
-        """About the quality at which the block takes so many bytes, from the coefficients of a piece of it."""
+        """About the quality at which the block takes so many bytes, from its coefficients."""
         channels = gathered(block, layout)
         known = measured(channels, context.channel_range, context.channel_weights)
         if not known.coded.any():
             return self.quality_first
-        return choose.quality_for(known.forward(choose.piece(channels)), 8 * nbytes / layout.size)
+        some = channels if channels.size <= GUESSED else choose.piece(channels)
+        return choose.quality_for(known.forward(some), 8 * nbytes / layout.size)
 
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
