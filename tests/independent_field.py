@@ -253,6 +253,7 @@ class Decisions:
         length = 0
         while not self.take(kind, bucket):
             length += 1
+            assert bucket >= 16 or self.left[kind][bucket], "a run without end"
         return length
 
     def end(self) -> None:

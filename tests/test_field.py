@@ -493,3 +493,12 @@ def test_previews_of_tiles_that_cut_blocks_are_exact() -> None:
     quick, means = f.preview(8, average=True), plain_means(f.asarray(), [8, 8])
     assert quick.shape == means.shape
     np.testing.assert_allclose(quick, means, atol=0.5)  # 30 and 60 are no multiples of 8: no part holds whole blocks only
+
+
+@pytest.mark.parametrize("nets", ["all", "b"])
+def test_constant_images_and_channels_come_back_whichever_networks_are_named(nets: str) -> None:
+    plane = np.full((20, 30), 7, np.uint16)
+    for values, axes in ((plane, "YX"), (np.stack([plane, np.arange(600, dtype=np.uint16).reshape(20, 30)]), "CYX")):
+        data, _ = compressed(Image(values, axes), "field", Budget("max_bytes", 600), options={"nets": nets})
+        constant = np.asarray(open_file(data)[...]).reshape(-1, 20, 30)[0]
+        np.testing.assert_array_equal(constant, plane)
