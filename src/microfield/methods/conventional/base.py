@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ import numpy.typing as npt
 from microfield.container import part_size
 from microfield.errors import FormatError, InputError, MicrofieldError, MissingExtraError
 from microfield.image import Layout
-from microfield.methods.base import Box, Context, Cost, Encoded, Sections, measure_error, option
+from microfield.methods.base import Context, Encoded, Sections, measure_error, option
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.sheets import ORDERS, Floats, Sheets, from_opponent, is_colour, orders, to_opponent
+from microfield.methods.whole import WholeDecoder
 
 PLANES, COLOUR = 0, 1
 """Packings: every sheet as grey planes; the three sheets of a colour image as one colour picture a frame."""
@@ -201,11 +201,12 @@ def _line(points: list[tuple[float, float]], x: float) -> float:
     return y0 if abs(x1 - x0) < 1e-3 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-class ConventionalDecoder:
-    """Decodes a part whole when first read, and keeps it: these codecs have no random access worth the name."""
+class ConventionalDecoder(WholeDecoder):
+    """Reads one part: these codecs have no random access worth the name."""
 
     def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes) -> None:
-        self.method, self.layout, self.nbytes = method, layout, len(section)
+        super().__init__(layout, len(section))
+        self.method = method
         self.intensities, rest = Intensities.unpack(section, layout)
         self.arrangement, self.data = Arrangement(), b""
         if self.intensities.coded.any():
@@ -215,30 +216,6 @@ class ConventionalDecoder:
             self.data = rest[1:]
         elif rest:
             raise FormatError("a constant part is followed by a stream.")
-        self._values: npt.NDArray[Any] | None = None
-        self._lock = threading.Lock()
-
-    def cost(self, box: Box) -> Cost:
-        """The whole part and all of its bytes, whatever is asked."""
-        del box
-        return Cost(self.layout.size, self.nbytes)
-
-    def read(self, box: Box) -> npt.NDArray[Any]:
-        """Values of the outer product of ``box``, in the part's dtype."""
-        values: npt.NDArray[Any] = self.values()[np.ix_(*box)]
-        return values
-
-    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Values at integer points of shape (n, ndim)."""
-        values: npt.NDArray[Any] = self.values()[tuple(points.T)]
-        return values
-
-    def values(self) -> npt.NDArray[Any]:
-        """The whole part."""
-        with self._lock:
-            if self._values is None:
-                self._values = self._decode()
-            return self._values
 
     def _decode(self) -> npt.NDArray[Any]:
         arranged = Sheets(self.layout, self.arrangement.order)

@@ -6,7 +6,6 @@ of the first round; a sample is one coefficient with its features. Needs the ext
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from microfield.methods.field.features import CONSTANTS, ONE, PLANES
 from microfield.methods.field.network import LIMIT, SUM, WEIGHT, ContextNet, whole_numbers
 from microfield.methods.field.phases import steps
 from microfield.methods.field.schedules import NAMES, schedule
-from microfield.methods.field.training_images import images, volumes
+from microfield.methods.field.training_images import arguments, images, volumes
 from microfield.methods.field.walk import Band, Ints, Known, Walk, walk
 from microfield.models import save
 from microfield.threads import single_threaded_blas
@@ -183,13 +182,8 @@ def train(samples: Samples, params: Params, count: int, rate: float, seed: int, 
 
 def main() -> None:
     """Train and save one network per fold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the training images")
-    parser.add_argument("--folds", default="all,a,b", help="which networks: all, a, b")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    for fold in args.folds.split(","):
+    args = arguments(__doc__, steps=3000)
+    for fold in args.folds:
         started = time.time()
         params, contexts = begin(args.seed), None
         for round_, (count, rate) in enumerate(((args.steps // 2, 6e-3), (args.steps, 4e-3))):

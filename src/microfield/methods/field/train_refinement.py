@@ -7,7 +7,6 @@ what the reconstruction lacks there. Every image is quantised with the context n
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from microfield.methods.field.coefficients import Plan, encode
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import COLUMNS, FEATURES, MEANS, RING, WINDOW, Cells, slabs
 from microfield.methods.field.schedules import NAMES, schedule
-from microfield.methods.field.training_images import images, volumes
+from microfield.methods.field.training_images import arguments, images, volumes
 from microfield.models import Arrays, save
 from microfield.transforms.lifting import Floats, forward, inverse
 
@@ -218,12 +217,7 @@ def gains(params: Params, samples: Sequence[Samples]) -> dict[str, float]:
 
 def main() -> None:
     """Train and save one network per fold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the training images")
-    parser.add_argument("--fold", default="all,a,b", help="which networks: all, a, b")
-    parser.add_argument("--steps", type=int, default=14000)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, steps=20000)
     rng = np.random.default_rng(args.seed)
     whole: dict[str, list[Samples]] = {}
     halves: dict[str, list[Samples]] = {}
@@ -231,7 +225,7 @@ def main() -> None:
     for half, other in (("a", "b"), ("b", "a")):
         whole[half] = [s for name in images(half) for s in collect(args.data, name, nets[other], rng)]
         halves[half] = [s for name in images(half) for s in collect(args.data, name, nets[other], rng, halved=True)]
-    run(whole, halves, args.fold.split(","), args.steps, args.seed, {half: net.name.hex() for half, net in nets.items()})
+    run(whole, halves, args.folds, args.steps, args.seed, {half: net.name.hex() for half, net in nets.items()})
 
 
 def run(whole: Mapping[str, list[Samples]], halves: Mapping[str, list[Samples]], folds: Sequence[str], steps: int, seed: int,

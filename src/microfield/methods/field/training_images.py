@@ -7,6 +7,7 @@ on both. Pairs of pictures of the same field are in the same half.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,17 @@ LICENCES = {
     },
 }
 """Licence of every image's source, by half."""
+
+
+def arguments(description: str | None, steps: int) -> argparse.Namespace:
+    """What a training program is asked for: ``data``, ``folds`` (a list), ``steps`` and ``seed``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the training images")
+    parser.add_argument("--folds", type=lambda text: text.split(","), default=["all", "a", "b"],
+                        help="which networks, such as all,a,b")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 def images(fold: str) -> list[str]:
