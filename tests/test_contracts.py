@@ -46,7 +46,7 @@ NETWORKS = ("siren", "inif")
 CODECS = ("hevc", "av1", "sperr", "jpeg2000", "htj2k", "jpegxl", "jpegxr", "avif", "webp", "lerc", "sz3", "zfp")
 """Methods whose streams are made and read by other people's libraries."""
 OWN = tuple(name for name in METHODS if name not in CODECS)
-FRAGILE = ("sperr", "sz3", "zfp", "htj2k")
+FRAGILE = ("sperr", "sz3", "zfp", "htj2k", "jpegxr")
 """Codecs whose native decoders do not survive streams made to harm them: checksums are what guards their files."""
 WEAK = ("lerc", "zfp", "sz3", "downsample")
 """Methods that reach less at the same size."""

@@ -495,6 +495,20 @@ def test_previews_of_tiles_that_cut_blocks_are_exact() -> None:
     np.testing.assert_allclose(quick, means, atol=0.5)  # 30 and 60 are no multiples of 8: no part holds whole blocks only
 
 
+def test_extremes_that_are_no_numbers_are_refused_quietly() -> None:
+    layout = Layout((4, 5), "YX", np.dtype("float32"))
+    for pattern in (0x7FA00000, 0x7F800000, 0xFF800000):  # a signalling NaN, both infinities
+        with pytest.raises(FormatError, match="not a range"):
+            Head.unpack(bytes([0, 0, 0, 0]) + 2 * pattern.to_bytes(4, "little") + bytes(8), layout)
+
+
+def test_the_smallest_range_there_is_comes_back() -> None:
+    values = np.zeros((1, 1, 4, 5))
+    values[..., 2:] = 5e-324
+    known = measured(values, np.full(1, 5e-324), np.ones(1))
+    np.testing.assert_array_equal(known.inverse(known.forward(values), np.dtype("float64")), values)
+
+
 @pytest.mark.parametrize("nets", ["all", "b"])
 def test_constant_images_and_channels_come_back_whichever_networks_are_named(nets: str) -> None:
     plane = np.full((20, 30), 7, np.uint16)

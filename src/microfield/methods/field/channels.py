@@ -84,11 +84,12 @@ class Channels:
 
     def forward(self, channels: npt.NDArray[np.generic]) -> Floats:
         """Grey levels of shape (channels, frames, Y, X) to float32 of shape (coded, frames, Y, X)."""
-        scale = self.gain / (self.high - self.low)[self.coded]
-        out = np.empty((len(scale), *channels.shape[1:]), np.float32)
+        gain, span = self.gain, (self.high - self.low)[self.coded]
+        out = np.empty((len(gain), *channels.shape[1:]), np.float32)
         for rows in slabs(channels.shape):
             for k, c in enumerate(np.flatnonzero(self.coded)):
-                out[k, rows] = (channels[c, rows].astype(np.float64) - self.low[c]) * scale[k]
+                # Divided first: one over the smallest ranges there are would be infinite.
+                out[k, rows] = (channels[c, rows].astype(np.float64) - self.low[c]) / span[k] * gain[k]
             if self.rotation is not None:
                 self.rotation.forward(out[:, rows])
             for k, dark in enumerate(self.dark):

@@ -122,10 +122,12 @@ class Head:
         if constant.all() and flags != CONSTANT:
             raise FormatError("a part of constant channels only holds more than that.")
         step, alpha = (0, 0) if constant.all() else (int.from_bytes(take.next(2), "little"), take.next(1)[0])
-        low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
-        high, coded = low.copy(), int((~constant).sum())
-        high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
-        with np.errstate(over="ignore"):
+        coded = int((~constant).sum())
+        # What is no number, or the difference of infinities, is refused below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
+            high = low.copy()
+            high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
             if not (np.isfinite(high - low).all() and np.isfinite(low).all() and (high[~constant] > low[~constant]).all()):
                 raise FormatError("the grey levels of a part are not a range.")
         gains = np.zeros(coded, np.int16)
