@@ -54,7 +54,7 @@ class Intensities:
         """Channels that are coded, shape (coded, values), on the scale 0..1."""
         which = self.coded
         span = (self.high - self.low)[which, None]
-        scaled = (channels[which].astype(np.float64) - self.low[which, None]) * (self.gain[which, None] / span)
+        scaled = (channels[which].astype(np.float64) - self.low[which, None]) / span * self.gain[which, None]
         return scaled.astype(np.float32)
 
     def restore(self, coded: Floats, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
