@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.markdown import table, text
-from microfield.study.rows import Row
-from microfield.study.summary import reached, unique
+from microfield.bench.rows import Row
+from microfield.bench.summary import reached, unique
 
 LEVEL = 0.1
 """Decibels below which two methods are called level."""

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from microfield.bench.rows import Row
 from microfield.io.atomic import atomic_path
-from microfield.study.rows import Row
 
 ABOUT = ("kind", "axes", "shape", "dtype", "raw_bytes", "labels")
 SETUP = ("effort", "seed", "time_limit", "measures", "versions", "machine")

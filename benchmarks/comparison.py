@@ -13,10 +13,11 @@ from typing import Any
 
 from benchmarks.compact import RowKey, Store
 from benchmarks.images import Listed, listed
-from microfield.budget import Budget
+from microfield.bench import plan as bench
+from microfield.bench import rows
+from microfield.bench.plan import BenchImage, Plan
 from microfield.methods import names
-from microfield.study import bench, rows
-from microfield.study.bench import BenchImage, Plan
+from microfield.writing.budget import Budget
 
 METHODS = (
     "field", "inif", "hevc", "av1", "sperr", "jpeg2000", "jpegxl", "jpegxr", "htj2k", "lerc", "zfp", "sz3",
@@ -112,7 +113,7 @@ def _done(comparison: Comparison, store: Store, image: Listed, method: str, rati
 
 def _unseen(image: str) -> dict[str, str]:
     """Networks that were not trained on the image."""
-    from microfield.methods.field.training_images import images
+    from microfield.training.images import images
 
     return {"nets": "b" if image in images("a") else "a" if image in images("b") else "all"}
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from benchmarks.advice import deficits
 from benchmarks.markdown import table, text
+from microfield.bench import summary, summary_text
+from microfield.bench.bjontegaard import MAX_GAP
+from microfield.bench.rows import Row
+from microfield.bench.summary import unique
 from microfield.errors import MicrofieldError
-from microfield.study import summary, summary_text
-from microfield.study.bd import MAX_GAP
-from microfield.study.rows import Row
-from microfield.study.summary import unique
 
 
 def sections(rows: Sequence[Row]) -> list[str]:

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks.markdown import table, text
-from microfield.study.rows import Row
-from microfield.study.summary import unique
+from microfield.bench.rows import Row
+from microfield.bench.summary import unique
 
 PEERS = ("hevc", "av1", "sperr", "jpegxl")
 CHOICES = ("field", "av1", "hevc")

@@ -8,10 +8,10 @@ from pathlib import Path
 from benchmarks.comparison import MEASURES
 from benchmarks.images import listed
 from benchmarks.markdown import table
-from microfield.study.bench_page import drawing
-from microfield.study.command import command
-from microfield.study.rows import Row
-from microfield.study.summary import show, unique
+from microfield.bench.page import drawing
+from microfield.bench.repeat_command import command
+from microfield.bench.rows import Row
+from microfield.bench.summary import show, unique
 
 
 def section(rows: Sequence[Row]) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.images import listed
-from microfield.budget import Budget
 from microfield.metrics import compare
-from microfield.reader import open_file
-from microfield.writer import Settings, compress_to_bytes
+from microfield.reading.file import open_file
+from microfield.writing.budget import Budget
+from microfield.writing.compress import Settings, compress_to_bytes
 
 KINDS = {
     "fluo3d_nuclei_confocal": "3-D nuclei",

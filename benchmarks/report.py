@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import advice, comparison_report, field_report, image_tables, networks_report
-from microfield.study.rows import Row
+from microfield.bench.rows import Row
 
 HEAD = """# Measured results
 

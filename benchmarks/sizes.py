@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.images import listed
-from microfield.budget import Budget
 from microfield.errors import BudgetError
-from microfield.writer import Settings, compress_to_bytes
+from microfield.writing.budget import Budget
+from microfield.writing.compress import Settings, compress_to_bytes
 
 RATIOS = (16, 64, 128, 512, 2000)
 IMAGES = (

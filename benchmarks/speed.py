@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.images import listed
-from microfield.budget import Budget
 from microfield.nn import evaluate as numpy_network
 from microfield.nn.fit import loss_and_gradient
 from microfield.nn.network import Params, init_folded
 from microfield.nn.sampling import Batch
-from microfield.reader import open_file
-from microfield.writer import Settings, compress_to_bytes
+from microfield.reading.file import open_file
+from microfield.writing.budget import Budget
+from microfield.writing.compress import Settings, compress_to_bytes
 
 POINTS = 65536
 WIDTHS = (32, 64, 96, 128)

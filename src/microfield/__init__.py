@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from microfield.image import Image
     from microfield.io import open_image, save_image
     from microfield.metrics import compare
-    from microfield.reader import MicrofieldFile
-    from microfield.reader import open_file as open  # noqa: A004
-    from microfield.writer import Report, compress
+    from microfield.reading.file import MicrofieldFile
+    from microfield.reading.file import open_file as open  # noqa: A004
+    from microfield.writing.compress import Report, compress
 
 __version__ = _version("microfield")
 
 _LAZY = {
     "Image": ("microfield.image", "Image"),
-    "MicrofieldFile": ("microfield.reader", "MicrofieldFile"),
-    "Report": ("microfield.writer", "Report"),
+    "MicrofieldFile": ("microfield.reading.file", "MicrofieldFile"),
+    "Report": ("microfield.writing.compress", "Report"),
     "compare": ("microfield.metrics", "compare"),
-    "compress": ("microfield.writer", "compress"),
-    "open": ("microfield.reader", "open_file"),
+    "compress": ("microfield.writing.compress", "compress"),
+    "open": ("microfield.reading.file", "open_file"),
     "open_image": ("microfield.io", "open_image"),
     "save_image": ("microfield.io", "save_image"),
 }

@@ -13,9 +13,9 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import MicrofieldError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.budget import Budget
-    from microfield.study.bench import BenchImage, Plan
-    from microfield.study.rows import Row
+    from microfield.bench.plan import BenchImage, Plan
+    from microfield.bench.rows import Row
+    from microfield.writing.budget import Budget
 
 RATIOS = "64,128,256,512"
 LABEL_ENDINGS = ("_labels", "_mask")
@@ -52,15 +52,16 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the bench and print its summary."""
-    from microfield.study import bench, summary, summary_text
-    from microfield.study.bench_files import write_all
+    from microfield.bench import summary, summary_text
+    from microfield.bench.files import write_all
+    from microfield.bench.plan import run as run_plan
 
     plan = _plan(arguments)
     if arguments.anchor and arguments.anchor not in plan.methods:
         raise UsageError(f"--anchor {arguments.anchor} is not one of the methods {', '.join(plan.methods)}.")
     show = _Shown()
     try:
-        rows = bench.run(plan, show.row, show.progress)
+        rows = run_plan(plan, show.row, show.progress)
     except KeyboardInterrupt:
         how = "the same command without --again" if plan.again else "the same command again"
         raise MicrofieldError(f"interrupted; finished runs are kept, and {how} goes on with the rest.") from None
@@ -94,7 +95,7 @@ class _Shown:
         self.line(fraction, message)
 
     def row(self, row: Row, done: int, total: int) -> None:
-        from microfield.study.rows import one_line
+        from microfield.bench.rows import one_line
 
         self.close()
         if row["status"] != "ok" and self.line.active:
@@ -116,8 +117,8 @@ def _sentence(row: Row) -> tuple[str, str, str]:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    from microfield.study.bench import Plan
-    from microfield.study.measures import without_repeats
+    from microfield.bench.measures import without_repeats
+    from microfield.bench.plan import Plan
 
     methods = _words(arguments.methods, "--methods")
     _check_patterns(arguments.paths)
@@ -145,7 +146,7 @@ def _words(text: str, flag: str) -> list[str]:
 
 
 def _budgets(ratios: str | None, psnr: str | None) -> tuple[Budget, ...]:
-    from microfield.budget import Budget
+    from microfield.writing.budget import Budget
 
     if ratios is None and psnr is None:
         ratios = RATIOS
@@ -170,7 +171,7 @@ def _options(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
 
 def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
     """The images with their names and labels; with ``--labels auto`` the label files among them are no images."""
-    from microfield.study.bench import BenchImage
+    from microfield.bench.plan import BenchImage
 
     given = _given_labels([item for item in labels if item != "auto"])
     found = {path: given.get(path) for path in dict.fromkeys(paths)}

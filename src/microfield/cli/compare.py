@@ -12,9 +12,9 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from microfield.analysis.result import Downstream
     from microfield.image import Image
     from microfield.metrics.comparison import Comparison
-    from microfield.study.outcome import Downstream
 
 
 def add_to(commands: Any) -> None:
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
     if arguments.report:
-        from microfield.study.report.page import check_destination
+        from microfield.report.page import check_destination
 
         check_destination(arguments.report)
     original, reconstruction, file = _images(arguments)
@@ -64,7 +64,7 @@ def _measure(
     progress: Callable[[float, str], None],
 ) -> tuple[Comparison, Downstream | None]:
     if arguments.report:
-        from microfield.study.report import write_report
+        from microfield.report import write_report
 
         evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
                                 not_labels=arguments.not_labels, progress=progress)
@@ -79,8 +79,8 @@ def _measure(
     progress(0.0, "metrics")
     if not (arguments.full or labels is not None):
         return compare(original, reconstruction, ssim=not arguments.no_ssim, file_bytes=size), None
-    from microfield.study.downstream import judge
-    from microfield.study.report.pair import make_pair
+    from microfield.analysis.judge import judge
+    from microfield.report.pair import make_pair
 
     pair = make_pair(original, reconstruction, file)  # both passes read the same arrays, decoded once
     comparison = compare(pair.original, pair.reconstruction, ssim=not arguments.no_ssim, full=arguments.full,
@@ -94,8 +94,8 @@ def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
     """Original, reconstruction, and the microfield file behind it, where it is one."""
     from microfield.image import filled
     from microfield.io import open_image
-    from microfield.reader import open_file
-    from microfield.study.report.pair import check_match
+    from microfield.reading.file import open_file
+    from microfield.report.pair import check_match
 
     original = open_image(arguments.original, axes=arguments.axes and arguments.axes.upper(), scene=arguments.scene,
                           channel=arguments.channel)

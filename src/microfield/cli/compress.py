@@ -16,7 +16,7 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, MicrofieldError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.writer import Report
+    from microfield.writing.compress import Report
 
 BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
 
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report and source == "-":
         return _wrong("--report reads the image again and so cannot be given with standard input.")
     if arguments.report:
-        from microfield.study.report.page import check_destination
+        from microfield.report.page import check_destination
 
         check_destination(arguments.report)  # Before the work: a fit can take minutes.
     report = _one(arguments, budget, source, Path(destination))
@@ -93,7 +93,7 @@ def _wrong(message: str) -> int:
 
 
 def _one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> Report:
-    from microfield.writer import compress
+    from microfield.writing.compress import compress
 
     line = ProgressLine(Path(source).name)
     try:
@@ -105,9 +105,9 @@ def _one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, des
 def _page(arguments: argparse.Namespace, source: str, destination: str) -> None:
     """The comparison of the image with what was written."""
     from microfield.image import filled
-    from microfield.reader import open_file
-    from microfield.study.report import write_report
-    from microfield.writer import load
+    from microfield.reading.file import open_file
+    from microfield.report import write_report
+    from microfield.writing.compress import load
 
     line = ProgressLine(Path(arguments.report).name)
     try:
@@ -203,7 +203,7 @@ def describe(name: str | Path, report: Report) -> str:
 
 def _predict(arguments: argparse.Namespace) -> int:
     """Without a budget: what sizes and qualities to expect."""
-    from microfield.writer import Settings, load, predictions
+    from microfield.writing.compress import Settings, load, predictions
 
     image = load(_input(arguments.paths[0]), **_reading(arguments))
     print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
@@ -247,7 +247,7 @@ def _many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
 
 def _what_it_is(path: Path) -> str:
     """Method and ratio of a file that is there."""
-    from microfield.reader import open_file
+    from microfield.reading.file import open_file
 
     try:
         with open_file(path) as f:

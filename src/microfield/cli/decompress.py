@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from microfield.methods.base import Box
-    from microfield.reader import MicrofieldFile
+    from microfield.reading.file import MicrofieldFile
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Decode and write."""
     from microfield.image import Layout
     from microfield.io import save_image
-    from microfield.reader import open_file
+    from microfield.reading.file import open_file
 
     line = ProgressLine(Path(arguments.output).name)
     with open_file(arguments.input) as f:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _box(f: MicrofieldFile, text: str | None) -> tuple[Box, str]:
     """The selected ranges and the axes that stay: Y, X and S always, others unless one position was chosen."""
-    from microfield.selection import Selection
+    from microfield.reading.selection import Selection
 
     selection = Selection.parse(text, f.axes, f.shape) if text is not None else Selection.from_index((), f.shape)
     if any(len(r) == 0 for r in selection.box):

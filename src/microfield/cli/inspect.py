@@ -13,7 +13,7 @@ CHECKED_BYTES = 1 << 26
 """``info`` checks files up to this size, which takes no noticeable time."""
 
 if TYPE_CHECKING:
-    from microfield.reader import MicrofieldFile
+    from microfield.reading.file import MicrofieldFile
 
 
 def add_to(commands: Any) -> None:
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what files hold."""
-    from microfield.reader import open_file
+    from microfield.reading.file import open_file
 
     for path in arguments.paths:
         with open_file(path) as f:
@@ -84,8 +84,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 def _fault(path: str) -> str:
     """What is wrong with a file, one sentence; nothing for an intact one."""
-    from microfield.container import Container
-    from microfield.source import open_source
+    from microfield.format.container import Container
+    from microfield.format.source import open_source
 
     try:
         Container.open(open_source(path)).verify()
@@ -98,9 +98,9 @@ def run_methods(arguments: argparse.Namespace) -> int:
     """Print methods and the options generated from their dataclasses."""
     from dataclasses import fields
 
-    from microfield.choice import SUMMARY
     from microfield.methods import AUTO, get_method, names
-    from microfield.report import DEFAULT_METHOD
+    from microfield.writing.auto import SUMMARY
+    from microfield.writing.settings import DEFAULT_METHOD
 
     table: dict[str, Any] = {}
     for name in names():

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _METHODS: dict[str, str | type[Method]] = {
     "field": "microfield.methods.field.method:FieldMethod",
-    "inif": "microfield.methods.inif:Inif",
-    "siren": "microfield.methods.siren:Siren",
+    "inif": "microfield.methods.coordinate.inif:Inif",
+    "siren": "microfield.methods.coordinate.siren:Siren",
     "hevc": "microfield.methods.conventional.video:Hevc",
     "av1": "microfield.methods.conventional.video:Av1",
     "sperr": "microfield.methods.conventional.volumes:Sperr",
@@ -30,7 +30,7 @@ _METHODS: dict[str, str | type[Method]] = {
 }
 
 AUTO = "auto"
-"""What users write to have the method chosen (`microfield.choice`); no method itself."""
+"""What users write to have the method chosen (`microfield.writing.auto`); no method itself."""
 
 
 def names() -> tuple[str, ...]:

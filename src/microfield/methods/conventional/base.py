@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from microfield.container import part_size
 from microfield.errors import FormatError, InputError, MicrofieldError, MissingExtraError
+from microfield.format.container import part_size
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Sections, measure_error, option
 from microfield.methods.conventional.intensities import Intensities

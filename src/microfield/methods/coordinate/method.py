@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from microfield.container import part_size
 from microfield.errors import BudgetError, MissingExtraError
+from microfield.format.container import part_size
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Sections, measure_error, option
 from microfield.methods.coordinate.decoder import CoordinateDecoder

@@ -96,7 +96,7 @@ def import_file(source: str, destination: str) -> None:
     """Write a published network (an ``.npz`` of the authors' arrays) as a microfield file."""
     from pathlib import Path
 
-    from microfield.container import Header, write
+    from microfield.format.container import Header, write
     from microfield.io.atomic import atomic_path
 
     with np.load(source, allow_pickle=False) as arrays:

@@ -13,10 +13,10 @@ from microfield.methods.field import coefficients
 from microfield.methods.field.align import estimate
 from microfield.methods.field.channels import Channels, dark_codes
 from microfield.methods.field.groups import Groups, times_of
+from microfield.methods.field.lifting import Floats, forward
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.rotation import MOST, rotation_of, upright
 from microfield.methods.field.schedules import NAMES, OCTAVES, schedule
-from microfield.transforms.lifting import Floats, forward
 
 PIECE = (32, 160, 160)
 """Depth, height and width of the piece."""

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
+from microfield.methods.field.lifting import Schedule
 from microfield.methods.field.walk import Ints
-from microfield.transforms.lifting import Schedule
 
 LARGEST = 1 << 28
 """Values beyond this are not coded. At the finest step an approximation of n levels along y and x reaches 2**(16 + n)."""

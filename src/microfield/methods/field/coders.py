@@ -16,13 +16,13 @@ from microfield.coding.bits import BitReader
 from microfield.coding.decisions import DecisionReader, DecisionWriter
 from microfield.errors import FormatError
 from microfield.methods.field import coarsest
+from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.phases import steps
 from microfield.methods.field.quantise import choose
 from microfield.methods.field.tuning import Seen
 from microfield.methods.field.walk import Band, Ints, bands, mean_code
 from microfield.threads import in_order
-from microfield.transforms.lifting import Floats, Schedule
 
 ZERO, ONE, TAIL = range(3)
 """Kinds of decisions: not zero; larger than one; where the tail ends."""

@@ -23,12 +23,12 @@ from microfield.errors import FormatError
 from microfield.methods.field import tuning
 from microfield.methods.field.coarsest import coarsest_box, from_residuals, residuals
 from microfield.methods.field.coders import Reader, Signs, Writer
+from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import centroids, measure_centroids
 from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Ints, Visitor, Walk, reconstruct, walk
 from microfield.threads import default_threads, single_threaded_blas
-from microfield.transforms.lifting import Floats, Schedule
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from microfield.image import Layout
 from microfield.methods.field import coefficients
 from microfield.methods.field.groups import Groups, scattered
 from microfield.methods.field.head import ALPHA, PINNED, Head, step_of
+from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import Refinement
 from microfield.methods.whole import WholeDecoder
-from microfield.transforms.lifting import Floats, Schedule, gain, inverse
 
 
 @lru_cache(maxsize=8)

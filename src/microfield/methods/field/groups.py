@@ -20,8 +20,8 @@ from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field.align import Shifts, roll
 from microfield.methods.field.coefficients import Plan
+from microfield.methods.field.lifting import Floats, Schedule, forward, gain, inverse
 from microfield.methods.field.schedules import schedule
-from microfield.transforms.lifting import Floats, Schedule, forward, gain, inverse
 
 MOST_TIMES = 3
 """T is split at most so often."""

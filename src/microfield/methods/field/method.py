@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from microfield.container import part_size
 from microfield.errors import FormatError, InputError
+from microfield.format.container import part_size
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Sections, option
 from microfield.methods.field import choose, coefficients
@@ -18,11 +18,11 @@ from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, STEPS, Head, step_of, with_alpha
+from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.schedules import NAMES
 from microfield.methods.field.tuning import Changes, Seen, tuned
 from microfield.models import named
-from microfield.transforms.lifting import Floats
 
 TRIALS_FROM = 3
 """The effort from which transforms are tried."""

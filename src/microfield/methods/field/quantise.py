@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.decisions import COSTS
+from microfield.methods.field.lifting import Floats
 from microfield.methods.field.walk import TYPICAL, Ints
-from microfield.transforms.lifting import Floats
 
 Buckets = npt.NDArray[np.uint8]
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from microfield.errors import FormatError
+from microfield.methods.field.lifting import Floats
 from microfield.models import load
 from microfield.threads import default_threads, single_threaded_blas
-from microfield.transforms.lifting import Floats
 
 WINDOW = 108
 """Features of the window: phases of a cell (y, x) x planes z-1..z+1 x 3 x 3 cells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microfield.transforms.lifting import Schedule, parse
+from microfield.methods.field.lifting import Schedule, parse
 
 TEXTS = {
     "STD": "yx zyx zyx zyx yx",

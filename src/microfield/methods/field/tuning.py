@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.errors import FormatError
+from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import HALF_LOGIT, LIMIT, MOST_CHANGE, SUM, WEIGHT, ContextNet
 from microfield.threads import single_threaded_blas
-from microfield.transforms.lifting import Floats
 
 UNIT = 3
 """Changes are multiples of so many 1 / `WEIGHT`; of biases 32 times that, in 1 / `SUM`."""

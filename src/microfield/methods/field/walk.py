@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from microfield.methods.field import features
 from microfield.methods.field.features import REFERENCE, SIBLINGS, Static
+from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
 from microfield.methods.field.phases import LARGEST, Bytes, Phases, Shape, steps
-from microfield.transforms.lifting import Floats, Schedule, gain, inverse
 
 BANDS: tuple[tuple[int, ...], ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
 """Bands of a level in their order, by the axes of details (1, 2, 3 are z, y, x)."""

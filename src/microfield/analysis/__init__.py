@@ -1,0 +1,1 @@
+"""The analysis that follows an experiment, done on the original and on its reconstruction."""

@@ -1,0 +1,27 @@
+"""What a bench leaves for people and other programs: CSV, Parquet and the page, written from its recorded rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from microfield.bench import rows
+from microfield.bench.page import page
+
+
+def write_all(out: Path, anchor: str | None = None) -> list[str]:
+    """Write ``rows.csv``, ``rows.parquet`` and ``index.html`` from all rows recorded in a bench's folder.
+
+    Returns
+    -------
+    list of str
+        One sentence for everything that was left out.
+    """
+    recorded = rows.load(out / "rows.jsonl")
+    if not recorded:
+        return []
+    rows.write_csv(out / "rows.csv", recorded)
+    notes = []
+    if not rows.write_parquet(out / "rows.parquet", recorded):
+        notes.append("no Parquet was written: that needs an optional part, pip install 'microfield[bench]'.")
+    rows.replace_text(out / "index.html", page(recorded, anchor))
+    return notes

@@ -1,0 +1,216 @@
+"""A bench: images x methods x budgets, resumable, one row a run.
+
+In the folder of a bench: ``rows.jsonl`` (one line per finished run), ``files/`` (what was written, kept so that further
+measures need no second encode), ``rows.csv``, ``rows.parquet``, ``index.html`` and ``log.txt`` (what codecs printed).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from microfield.bench import measures, rows
+from microfield.bench.repeat_command import command
+from microfield.bench.rows import Row
+from microfield.bench.supervisor import OnProgress, OnRow, Workers
+from microfield.bench.worker import Task, Todo
+from microfield.errors import InputError, MicrofieldError, UsageError
+from microfield.writing.budget import Budget
+from microfield.writing.settings import Settings
+
+
+@dataclass(frozen=True)
+class BenchImage:
+    """One image of a bench: where it is, what rows call it, of what kind it is, and its ground-truth labels."""
+
+    path: Path
+    name: str
+    kind: str = ""
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a bench does.
+
+    Attributes
+    ----------
+    images : the images
+    methods : method name to its options
+    budgets : what to ask of every method
+    out : folder for rows and files; made where it is missing
+    effort, seed, time_limit, axes, nan_fill, not_labels : as in `microfield.compress`
+    measures : names of measures
+    jobs : how many worker processes at once; times are only comparable with one
+    again : run anew what is done already
+    """
+
+    images: tuple[BenchImage, ...]
+    methods: Mapping[str, Mapping[str, str]]
+    budgets: tuple[Budget, ...]
+    out: Path
+    effort: int = 5
+    seed: int = 0
+    time_limit: float | None = None
+    axes: str | None = None
+    measures: tuple[str, ...] = ("quality",)
+    jobs: int = 1
+    again: bool = False
+    nan_fill: float | None = None
+    not_labels: bool = False
+
+    @property
+    def log(self) -> Path:
+        """Where the rows are recorded."""
+        return self.out / "rows.jsonl"
+
+    def settings(self, method: str) -> Settings:
+        """How a method is run."""
+        return Settings(method=method, options=dict(self.methods[method]), effort=self.effort, seed=self.seed,
+                        time_limit=self.time_limit, nan_fill=self.nan_fill, not_labels=self.not_labels)
+
+
+def check(plan: Plan) -> None:
+    """Refuse what cannot work whatever the images: unknown methods, options, measures, missing labels, a file as folder.
+
+    Raises
+    ------
+    UsageError
+        With one sentence that says what is wrong.
+    """
+    from microfield.errors import MissingExtraError
+    from microfield.methods import AUTO, get_method
+    from microfield.methods.base import parse_options
+    from microfield.writing.auto import check_options
+
+    if not plan.images or not plan.methods or not plan.budgets:
+        raise UsageError("a bench needs at least one image, one method and one budget.")
+    if plan.jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, not {plan.jobs}.")
+    if plan.nan_fill is not None and not math.isfinite(plan.nan_fill):
+        raise UsageError(f"--nan-fill must be a finite number, not {plan.nan_fill}.")
+    for name in plan.measures:
+        measures.get(name)
+    _check_paths(plan)
+    for method, options in plan.methods.items():
+        settings = plan.settings(method)
+        if method == AUTO:
+            check_options(settings)
+            continue
+        try:
+            parse_options(get_method(method), options)
+        except MissingExtraError:
+            continue  # its rows will say so, and the other methods go on
+
+
+def _check_paths(plan: Plan) -> None:
+    """The folder can be one, and every file of labels is there: without them all rows of an image would say the same."""
+    for path in (plan.out, *plan.out.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--out {plan.out} cannot be a folder, because {path} is a file.")
+    for image in plan.images:
+        if image.labels is not None and not image.labels.exists():
+            raise UsageError(f"there is no file {image.labels}, which --labels names for {image.path}.")
+
+
+def run(plan: Plan, on_row: OnRow | None = None, on_progress: OnProgress | None = None) -> list[Row]:
+    """Run what is not done yet and return the rows of all runs of the plan, in its order.
+
+    Done is what ended well and what cannot be reached; what was refused or failed is tried again, since a file or a
+    package may be there now. One failing run does not stop the rest: its row says why. Every row is on disk as soon as
+    it is finished, so that a stopped bench goes on where it stopped.
+    """
+    check(plan)
+    (plan.out / "files").mkdir(parents=True, exist_ok=True)
+    done = {} if plan.again else {rows.key(row): row for row in rows.load(plan.log)}
+    wanted = list(_wanted(plan))
+    tasks = list(_tasks(plan, wanted, done))
+    total = sum(len(task.todo) for task in tasks)
+    workers = Workers(plan.log, plan.jobs, total, on_row or (lambda *_: None), on_progress or (lambda *_: None))
+    workers.run(tasks)
+    done |= {rows.key(row): row for row in workers.finished}
+    return [done[key] for key, _, _ in wanted if key in done]
+
+
+# -- what is left to do ---------------------------------------------------------------------------------------------------------
+
+
+def _wanted(plan: Plan) -> Iterator[tuple[str, Row, Budget]]:
+    """Key, first fields and budget of every run of the plan; images outermost, so that an image's rows come together."""
+    for image in plan.images:
+        mark = _mark(image.path)
+        for method, options in plan.methods.items():
+            for budget in plan.budgets:
+                row: Row = {
+                    "image": image.name, "kind": image.kind, "fingerprint": mark, "method": method, "options": dict(options),
+                    "budget": budget.kind, "asked": budget.value, "effort": plan.effort, "seed": plan.seed,
+                    "time_limit": plan.time_limit, "axes_given": plan.axes,
+                    "labels": None if image.labels is None else image.labels.name,
+                }
+                if plan.nan_fill is not None:
+                    row["nan_fill"] = plan.nan_fill
+                if plan.not_labels:
+                    row["not_labels"] = True
+                key = rows.key(row)
+                row["file"] = f"files/{_plain(image.name)}.{method}.{budget.kind}-{budget.value:g}.{key[:6]}.mfield"
+                row["command"] = command(row, str(image.path), str(image.labels or ""), plan.measures, str(plan.out))
+                yield key, row, budget
+
+
+def _mark(path: Path) -> str:
+    """The image's fingerprint; what cannot be read has its path instead, and its worker will say why."""
+    try:
+        return rows.fingerprint(path)
+    except InputError:
+        return f"none: {path}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)[:80]
+
+
+def _tasks(plan: Plan, wanted: Sequence[tuple[str, Row, Budget]], done: Mapping[str, Row]) -> Iterator[Task]:
+    """One task per image and method with something left to do."""
+    for image in plan.images:
+        for method in plan.methods:
+            todo = tuple(
+                one for key, row, budget in wanted
+                if row["method"] == method and row["image"] == image.name
+                and (one := _todo(plan, key, row, budget, done.get(key))) is not None
+            )
+            if todo:
+                yield Task(
+                    path=str(image.path), axes=plan.axes, labels=None if image.labels is None else str(image.labels),
+                    settings=plan.settings(method), todo=todo, modules=_modules(method),
+                    measures={name: measures.source(name) for name in plan.measures}, out=plan.out,
+                    log=plan.out / "log.txt",
+                )
+
+
+def _todo(plan: Plan, key: str, row: Row, budget: Budget, before: Row | None) -> Todo | None:
+    """What is left of one run; None where nothing is."""
+    everything = Todo(key, budget, row, measures.without_repeats(plan.measures))
+    if before is None:
+        return everything
+    if before["status"] == "unreachable":
+        return None
+    missing = measures.missing(plan.measures, before.get("measures", ()))
+    if before["status"] == "ok" and not missing:
+        return None
+    if before.get("encode_seconds") is None or not (plan.out / before["file"]).exists():
+        have = before.get("measures", ())
+        return replace(everything, measures=measures.without_repeats((*have, *plan.measures)))
+    return Todo(key, budget, before | {name: row[name] for name in ("labels", "command")}, missing, encoded=True)
+
+
+def _modules(method: str) -> tuple[str, ...]:
+    """The module that registers a method, for the worker to import."""
+    from microfield.methods import get_method
+
+    try:
+        return (get_method(method).__module__,)
+    except MicrofieldError:
+        return ()

@@ -1,0 +1,321 @@
+"""The open path: MicrofieldFile, a lazy array over a container."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import InputError, MissingExtraError
+from microfield.format.container import Container
+from microfield.format.grid import block_counts, block_sums
+from microfield.format.source import Source, open_source
+from microfield.image import SPATIAL, Layout
+from microfield.reading.parts import Parts
+from microfield.reading.selection import Selection, check_mask, check_points
+
+if TYPE_CHECKING:
+    from microfield.format.container import Header
+    from microfield.methods.base import Cost
+
+SLAB_VOXELS = 1 << 22
+"""Voxels that an averaging preview decodes at once."""
+
+
+def open_file(source: Any, *, max_read_bytes: int = 2**32, cache_parts: int = 16,
+              host: Layout | None = None) -> MicrofieldFile:
+    """Open a microfield file for reading; nothing but its header and index is read yet.
+
+    Parameters
+    ----------
+    source : path, bytes, binary file object, URL or Source
+        Where the file is; a file object stays the caller's to close.
+    max_read_bytes : int
+        Most bytes one read may allocate; what would take more is refused before anything is decoded.
+    cache_parts : int
+        How many decoders of parts are kept between reads.
+    host : Layout, optional
+        Shape, axes and dtype of a file in the embedded profile, which leaves them out.
+
+    Raises
+    ------
+    FormatError
+        The bytes are not a readable microfield file.
+    MissingExtraError
+        The source or the method needs an optional part that is not installed.
+    """
+    options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host}
+    opened = open_source(source)
+    return MicrofieldFile(Container.open(opened, host), opened, options)
+
+
+class MicrofieldFile:
+    """A lazy array over a microfield file; made by `open_file`.
+
+    ``file[key]`` takes integers, slices of any step, ``...`` and one boolean mask of the full shape, and decodes only
+    what is asked. Reads from several threads are safe. A pickle holds the path or URL and the options
+    (the compressed bytes where the file came from memory), not the values.
+    """
+
+    def __init__(self, container: Container, source: Source, options: dict[str, Any]) -> None:
+        self._container = container
+        self._source = source
+        self._options = options
+        self.name = os.path.basename(source.name) or source.name
+        self.layout: Layout = container.header.layout
+        self._parts = Parts(container, options["cache_parts"], self.name, options["max_read_bytes"])
+
+    @property
+    def header(self) -> Header:
+        """Everything the file says about itself."""
+        return self._container.header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every axis."""
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
+        return self.layout.dtype
+
+    @property
+    def axes(self) -> str:
+        """One letter of ``TCZYXS`` per axis."""
+        return self.layout.axes
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of array elements."""
+        return self.layout.size
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Axis letter to extent."""
+        return dict(zip(self.axes, self.shape, strict=True))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the raw array."""
+        return self.layout.nbytes
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the whole file."""
+        return self._container.nbytes
+
+    @property
+    def ratio(self) -> float:
+        """Compression ratio: bytes of the raw array / bytes of the whole file."""
+        return self.nbytes / self.file_bytes
+
+    @property
+    def method(self) -> str:
+        """Name of the method the file was written with."""
+        return self.header.method
+
+    @property
+    def voxel_size(self) -> dict[str, float]:
+        """Axis letter to physical step, where known."""
+        return dict(self.header.voxel_size)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Axis letter to unit of `voxel_size`, where known."""
+        return dict(self.header.units)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """One name per channel, or nothing."""
+        return tuple(self.header.channel_names)
+
+    @property
+    def metadata(self) -> str | None:
+        """Vendor metadata (OME-XML) where the file keeps it."""
+        return self.header.metadata
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return (f"<MicrofieldFile {self.name}: {self.axes} {self.shape} {self.dtype.name}, method {self.method}, "
+                f"{self.file_bytes:,} bytes, {self.ratio:.1f}x>")
+
+    def __enter__(self) -> MicrofieldFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the cached decoders and the memory they hold; a later read opens what it needs again."""
+        self._parts.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._source, self._options)
+
+    def __getitem__(self, key: Any) -> Any:
+        selection = Selection.from_index(key, self.shape)
+        if selection.mask is not None:
+            return self._masked(selection.mask)
+        self._check_bytes(selection.size * self.dtype.itemsize)
+        return selection.squeeze(self._parts.read(selection.box))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError(f"{self.name} is decoded when read, so there is no array to share; drop copy=False.")
+        return self.asarray().astype(dtype or self.dtype, copy=False)
+
+    def at(self, points: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Values at integer ``points`` of shape (n, ndim), as an array of shape (n,).
+
+        Raises
+        ------
+        TypeError
+            The points are not integers.
+        InputError
+            The points have another shape, or the values need more than ``max_read_bytes``.
+        IndexError
+            A point is negative or out of bounds.
+        """
+        checked = check_points(points, self.shape)
+        self._check_bytes(len(checked) * self.dtype.itemsize)
+        return self._parts.at(checked)
+
+    def asarray(self, mask: npt.ArrayLike | None = None, fill: float = 0) -> npt.NDArray[Any]:
+        """The whole array, or with ``mask`` only its voxels where the mask is true, all others being ``fill``.
+
+        Raises
+        ------
+        InputError
+            The array needs more than ``max_read_bytes``, or ``fill`` is no value of its dtype.
+        TypeError, IndexError
+            The mask is not boolean or not of the file's shape.
+        """
+        if mask is None:
+            values: npt.NDArray[Any] = self[...]
+            return values
+        checked = check_mask(mask, self.shape)
+        if self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype)
+            if not (limits.min <= fill <= limits.max and fill == int(fill)):
+                raise InputError(f"fill={fill} is no {self.dtype.name} value; "
+                                 f"give an integer from {limits.min} to {limits.max}.")
+        self._check_bytes(self.nbytes)
+        out = np.full(self.shape, fill, self.dtype)
+        for index, values in self._parts.where(checked):
+            out[index] = values
+        return out
+
+    def preview(self, n: int, average: bool = False) -> npt.NDArray[Any]:
+        """The image n times smaller along Z, Y and X; all other axes are kept.
+
+        Parameters
+        ----------
+        n : int
+            Every n-th voxel is taken: ``preview(4)`` of axes CYX equals ``file[:, ::4, ::4]``.
+        average : bool
+            Instead of one voxel, the mean of the n voxels along every spatial axis (of those that exist at the far
+            edges). Integer images are rounded to the nearest integer, halves to the even one. All voxels are decoded,
+            slab by slab, so that memory holds little more than the result, but for methods that have coarse levels:
+            `field` averages what its coarse levels alone make of the image, without the refinement. That is close (the
+            tests hold it within 1 % of the range, root mean square), not equal.
+        """
+        if n < 1:
+            raise InputError(f"preview({n}) is not possible: n counts voxels and is at least 1.")
+        steps = tuple(n if axis in SPATIAL else 1 for axis in self.axes)
+        if not average or n == 1:
+            return np.asarray(self[tuple(slice(None, None, step) for step in steps)])
+        shape = tuple(-(-extent // step) for extent, step in zip(self.shape, steps, strict=True))
+        self._check_bytes(math.prod(shape) * (16 + self.dtype.itemsize))  # Sums and counts are 8 bytes each.
+        sums = np.zeros(shape)
+        for part in range(self._parts.grid.n):
+            box = self._parts.grid.box(part)
+            if _whole_blocks(box, steps, self.shape) and (quick := self._parts.averaged(part, steps)) is not None:
+                extents = tuple(s.stop - s.start for s in box)
+                where = tuple(slice(s.start // step, -(-s.stop // step)) for s, step in zip(box, steps, strict=True))
+                sums[where] += quick * block_counts(extents, steps)
+                continue
+            for slab in self._parts.grid.slabs(part, SLAB_VOXELS):
+                values = self._parts.read(tuple(range(s.start, s.stop) for s in slab))
+                where, added = block_sums(values, slab, steps)
+                sums[where] += added
+        sums /= block_counts(self.shape, steps)
+        return (np.rint(sums) if self.dtype.kind in "iu" else sums).astype(self.dtype)
+
+    def cost(self, key: Any) -> Cost:
+        """What reading ``file[key]`` must touch; for a mask an upper bound."""
+        selection = Selection.from_index(key, self.shape)
+        if selection.mask is not None:
+            return self._parts.cost_where(selection.mask)
+        return self._parts.cost(selection.box)
+
+    def to_dask(self, chunks: Any = None) -> Any:
+        """A lazy dask array; one YX plane (with its colour samples) per chunk unless ``chunks`` says otherwise."""
+        try:
+            import dask.array
+        except ImportError:
+            raise MissingExtraError("a dask array", "xarray") from None
+        if chunks is None:
+            chunks = tuple(extent if axis in "YXS" else 1 for axis, extent in self.sizes.items())
+        return dask.array.from_array(self, chunks=chunks, name=False, fancy=False,
+                                     meta=np.empty((0,) * self.ndim, self.dtype))
+
+    def to_xarray(self) -> Any:
+        """A lazy `xarray.DataArray`: dimensions are the axes, coordinates physical positions and channel names.
+
+        A coordinate's unit is its attribute ``units``; the array's attributes hold the method and the ratio.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise MissingExtraError("an xarray.DataArray", "xarray") from None
+        units = self.units
+        coords: dict[str, Any] = {
+            axis: (axis, np.arange(self.sizes[axis]) * step, {"units": units[axis]} if axis in units else {})
+            for axis, step in self.voxel_size.items() if axis in self.axes
+        }
+        if "C" in self.axes and len(self.channel_names) == self.sizes["C"]:
+            coords["C"] = list(self.channel_names)
+        attributes = {"microfield_method": self.method, "compression_ratio": self.ratio}
+        return xarray.DataArray(self.to_dask(), coords, tuple(self.axes), name=self.name, attrs=attributes)
+
+    def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Voxels where ``mask`` is true, in C order; their flat indices are needed to put the parts in order."""
+        self._check_bytes(int(np.count_nonzero(mask)) * (self.dtype.itemsize + 8))
+        wanted = np.flatnonzero(mask)
+        out = np.empty(len(wanted), self.dtype)
+        for index, values in self._parts.where(mask):
+            out[np.searchsorted(wanted, np.ravel_multi_index(index, self.shape))] = values
+        return out
+
+    def _check_bytes(self, needed: int) -> None:
+        limit = self._options["max_read_bytes"]
+        if needed > limit:
+            raise InputError(f"this read of {self.name} needs {needed:,} bytes, more than max_read_bytes={limit:,}; "
+                             f"select less or open the file with max_read_bytes={needed}.")
+
+
+def _whole_blocks(box: tuple[slice, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether no block of ``steps`` voxels of the image lies in two parts, one of them at ``box``."""
+    return all(s.start % step == 0 and (s.stop % step == 0 or s.stop == n)
+               for s, step, n in zip(box, steps, shape, strict=True))
+
+
+def _reopen(source: Source, options: dict[str, Any]) -> MicrofieldFile:
+    return open_file(source, **options)

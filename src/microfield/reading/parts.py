@@ -1,0 +1,214 @@
+"""Parts: the voxels of an image, decoded from the parts of a container that hold them."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import FormatError, InputError, MicrofieldError
+from microfield.format.grid import Grid
+from microfield.methods import get_method, names
+from microfield.methods.base import Box, Cost, Decoder
+
+if TYPE_CHECKING:
+    from microfield.format.container import Container
+
+POINTS = 1 << 18
+"""Most points given to a decoder at once."""
+
+MASK_VOXELS = 1 << 22
+"""Voxels of a mask that are turned into indices at once (8 bytes each)."""
+
+
+class Parts:
+    """Decodes boxes, points and masks of the image in a container; safe to call from several threads.
+
+    Parameters
+    ----------
+    container : Container
+        The open file.
+    cache_parts : int
+        How many decoders are kept, the most recently used ones; 0 opens a part anew for every read.
+    name : str
+        What messages call the file.
+    max_read_bytes : int
+        Largest part, in decoded bytes, that a decoder without random access may unpack to read a voxel of it.
+    """
+
+    def __init__(self, container: Container, cache_parts: int, name: str, max_read_bytes: int) -> None:
+        header = container.header
+        self._container = container
+        self._name = name
+        self._max_read_bytes = max_read_bytes
+        if header.method not in names():
+            raise FormatError(f"{name} was written with method {header.method!r}, which this microfield does not know; "
+                              "a newer version may.")
+        self._method = get_method(header.method)
+        self.layout = header.layout
+        self.grid = Grid(header.layout.shape, header.tile or header.layout.shape)
+        self._decoders = Recent(self._open, cache_parts)
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Values of the outer product of ``box`` in a new array of its extents."""
+        out = np.empty([len(r) for r in box], self.layout.dtype)
+        for part, local, where in self.grid.touching(box):
+            decoder = self._decoders.get(part)
+            with self._blame(part):
+                out[where] = self._checked(decoder.read(local), tuple(len(r) for r in local), part)
+        return out
+
+    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values at ``points`` of shape (n, ndim), all inside the image, in a new array of shape (n,)."""
+        out = np.empty(len(points), self.layout.dtype)
+        part_of, local = self.grid.locate(points)
+        # All points of a part together, so that a part is opened once however the points are ordered.
+        order = np.argsort(part_of, kind="stable")
+        parts, starts, counts = np.unique(part_of[order], return_index=True, return_counts=True)
+        for part, start, count in zip(parts, starts, counts, strict=True):
+            for chunk in _chunks(order[start:start + count]):
+                out[chunk] = self._values(int(part), local[chunk])
+        return out
+
+    def averaged(self, part: int, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+        """About the means of blocks of ``steps`` voxels of a part, where its decoder has a quick way to them; else None."""
+        decoder = self._decoders.get(part)
+        quick = getattr(decoder, "averaged", None)
+        if quick is None:
+            return None
+        with self._blame(part):
+            means: npt.NDArray[np.float64] | None = quick(steps)
+            return means
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[npt.NDArray[np.int64], ...],
+                                                                   npt.NDArray[Any]]]:
+        """Values where ``mask`` (of the image's shape) is true, part by part.
+
+        Yields
+        ------
+        index : tuple of int64 arrays of shape (k,)
+            Image coordinates, one array per axis; k is at most `POINTS`.
+        values : array of shape (k,)
+            The voxels there.
+        """
+        for part in range(self.grid.n):
+            box = self.grid.box(part)
+            origin = np.array([s.start for s in box], dtype=np.int64)
+            inside = mask[box]
+            flat = inside.reshape(-1)
+            for start in range(0, flat.size, MASK_VOXELS):
+                for chunk in _chunks(np.flatnonzero(flat[start:start + MASK_VOXELS]) + start):
+                    local = np.stack(np.unravel_index(chunk, inside.shape), axis=1).astype(np.int64, copy=False)
+                    yield tuple((local + origin).T), self._values(part, local)
+
+    def cost(self, box: Box) -> Cost:
+        """What `read` of the same box must touch, added over the parts."""
+        costs = [self._decoders.get(part).cost(local) for part, local, _ in self.grid.touching(box)]
+        return Cost(sum(c.voxels for c in costs), sum(c.nbytes for c in costs))
+
+    def cost_where(self, mask: npt.NDArray[np.bool_]) -> Cost:
+        """Upper bound of what `where` must touch: in every part the box around the voxels asked for."""
+        costs = [Cost(0, 0)]
+        for part in range(self.grid.n):
+            inside = mask[self.grid.box(part)]
+            if inside.any():
+                costs.append(self._decoders.get(part).cost(_bounds(inside)))
+        return Cost(sum(c.voxels for c in costs), sum(c.nbytes for c in costs))
+
+    def clear(self) -> None:
+        """Forget all decoders."""
+        self._decoders.clear()
+
+    def _open(self, part: int) -> Decoder:
+        header = self._container.header
+        if header.references is not None and header.references[part] is not None:
+            raise FormatError(f"part {part} of {self._name} builds on another part, which method {header.method!r} "
+                              "cannot decode; a newer microfield may.")
+        sections = (*self._container.shared, *self._container.part(part))
+        layout = self._container.part_layout(part)
+        with self._blame(part):
+            decoder = self._method.decoder(layout, header.bitstream_version, sections)
+        needed = decoder.cost((range(1),) * len(layout.shape)).voxels * layout.dtype.itemsize
+        if needed > self._max_read_bytes:
+            raise InputError(f"method {header.method} decodes parts of {self._name} whole, which needs {needed:,} bytes, more "
+                             f"than max_read_bytes={self._max_read_bytes:,}; open the file with max_read_bytes={needed}.")
+        return decoder
+
+    def _values(self, part: int, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        decoder = self._decoders.get(part)
+        with self._blame(part):
+            return self._checked(decoder.at(points), (len(points),), part)
+
+    def _checked(self, values: npt.NDArray[Any], shape: tuple[int, ...], part: int) -> npt.NDArray[Any]:
+        if values.shape != shape or values.dtype != self.layout.dtype:
+            raise FormatError(f"part {part} of {self._name} decodes to {values.dtype} values of shape {values.shape} "
+                              f"where {self.layout.dtype} values of shape {shape} belong.")
+        return values
+
+    @contextmanager
+    def _blame(self, part: int) -> Iterator[None]:
+        """Turn what a decoder stumbles over in hostile bytes into a FormatError that names the part."""
+        try:
+            yield
+        except MicrofieldError:
+            raise
+        except (ValueError, LookupError, ArithmeticError, EOFError, struct.error) as error:
+            raise FormatError(f"part {part} of {self._name} cannot be decoded ({type(error).__name__}: {error}); "
+                              "the file is damaged or was not written by microfield.") from error
+
+
+class Recent:
+    """The most recently used decoders; each is opened by one thread while others that want it wait for it."""
+
+    def __init__(self, create: Callable[[int], Decoder], capacity: int) -> None:
+        self._create = create
+        self._capacity = capacity
+        self._entries: OrderedDict[int, Future[Decoder]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, part: int) -> Decoder:
+        """The decoder of a part, from the cache or opened now; what opening raises is raised and not cached."""
+        with self._lock:
+            entry = self._entries.pop(part, None)
+            mine = entry is None
+            if entry is None:
+                entry = Future()
+            self._entries[part] = entry
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+        if mine:
+            try:
+                entry.set_result(self._create(part))
+            except BaseException as error:
+                with self._lock:
+                    if self._entries.get(part) is entry:
+                        del self._entries[part]
+                entry.set_exception(error)
+        return entry.result()
+
+    def clear(self) -> None:
+        """Forget everything; decoders in use live on until their reads end."""
+        with self._lock:
+            self._entries.clear()
+
+
+def _chunks(indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    for start in range(0, len(indices), POINTS):
+        yield indices[start:start + POINTS]
+
+
+def _bounds(mask: npt.NDArray[np.bool_]) -> Box:
+    """The smallest box that holds every true voxel of a mask that has some."""
+    box: list[range] = []
+    for axis in range(mask.ndim):
+        others = tuple(i for i in range(mask.ndim) if i != axis)
+        used = np.flatnonzero(mask.any(axis=others))
+        box.append(range(int(used[0]), int(used[-1]) + 1))
+    return tuple(box)

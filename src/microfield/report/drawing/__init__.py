@@ -1,0 +1,1 @@
+"""What the sections are drawn with: HTML as strings, charts, pictures."""

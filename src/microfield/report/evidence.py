@@ -1,0 +1,121 @@
+"""Everything the page shows, measured once: metrics, downstream analysis, survey, detail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from microfield.analysis.judge import Downstream, judge
+from microfield.errors import InputError
+from microfield.metrics import compare
+from microfield.report.crop_choice import Crop, choose_crops
+from microfield.report.detail import Detail, measure_detail
+from microfield.report.pair import SHOWN, Pair, View, make_pair
+from microfield.report.tile_errors import Survey, survey
+from microfield.statistics import looks_like_labels
+
+if TYPE_CHECKING:
+    from microfield.image import Image
+    from microfield.metrics.comparison import Comparison
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured about a pair.
+
+    Attributes
+    ----------
+    pair : the images
+    comparison : all metrics
+    downstream : segmentation, objects, traces, colocalisation
+    survey : errors and structure, tile by tile
+    details : ring correlation of every view, None where there is none
+    shown : the views that get pictures, with their crops
+    """
+
+    pair: Pair
+    comparison: Comparison
+    downstream: Downstream
+    survey: Survey
+    details: tuple[Detail | None, ...]
+    shown: tuple[tuple[View, tuple[Crop, ...]], ...]
+
+    def is_exact(self, view: View | None = None) -> bool:
+        """Whether every value of a view, or of the whole image, is that of the original."""
+        if view is None:
+            return self.comparison.max_error == 0
+        return all(self.comparison.channels[c].max_error == 0 for c in view.channels)
+
+
+def gather(
+    original: Image,
+    reconstruction: Any,
+    *,
+    labels: Any = None,
+    file: Any = None,
+    not_labels: bool = False,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Measure all that the report needs.
+
+    Parameters
+    ----------
+    original : Image
+    reconstruction : array-like of the original's shape, Image or MicrofieldFile
+        Decoded once where the array is at most `microfield.report.pair.KEEP_BYTES`.
+    labels : array-like or Image, optional
+        Ground truth for the downstream analysis (`microfield.analysis.judge.judge`).
+    file : MicrofieldFile, optional
+        The file the reconstruction came from, where that is not the reconstruction itself.
+    not_labels : bool
+        Compare even what looks like object labels.
+    progress : callable (fraction in 0..1, message), optional
+
+    Raises
+    ------
+    InputError
+        The shapes or axes differ, either image holds NaN or infinity, the original holds object labels, or the labels none.
+    """
+    tell = progress or (lambda fraction, message: None)
+    tell(0.0, "reading")
+    pair = make_pair(original, reconstruction, file)
+    if not not_labels and looks_like_labels(pair.original):
+        refuse_labels(original)
+    tell(0.15, "metrics")
+    comparison = compare(pair.original, pair.reconstruction, full=True, statistics=pair.statistics,
+                         file_bytes=getattr(pair.file, "file_bytes", None))
+    tell(0.5, "downstream analysis")
+    downstream = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True)
+    tell(0.8, "crops")
+    found = survey(pair)
+    details = tuple(measure_detail(pair, view) for view in pair.views)
+    shown = tuple((view, choose_crops(pair, found, view)) for view in select_views(pair, comparison))
+    return Evidence(pair, comparison, downstream, found, details, shown)
+
+
+def refuse_labels(original: Image) -> None:
+    """Say that labels are no image.
+
+    Raises
+    ------
+    InputError
+        Always.
+    """
+    raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; give the "
+                     "image itself (labels go to --labels), or --not-labels if it is one.")
+
+
+def select_views(pair: Pair, comparison: Comparison) -> tuple[View, ...]:
+    """The views with pictures: all where they are few, else the first, the best and the worst ones by NRMSE, in file order."""
+    if len(pair.views) <= SHOWN:
+        return pair.views
+    errors = [max(comparison.channels[c].nrmse for c in view.channels) for view in pair.views]
+    ranked = sorted(range(len(errors)), key=errors.__getitem__)
+    chosen = [0]
+    for index in (ranked[-1], ranked[0], *ranked[::-1]):
+        if index not in chosen and len(chosen) < SHOWN:
+            chosen.append(index)
+    return tuple(pair.views[i] for i in sorted(chosen))

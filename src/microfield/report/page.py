@@ -1,0 +1,150 @@
+"""The page: its parts in order, and writing it as one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microfield.errors import InputError, MissingExtraError, UsageError
+from microfield.io.atomic import atomic_path
+from microfield.report.drawing.markup import escape, side_by_side
+
+if TYPE_CHECKING:
+    from microfield.image import Image
+    from microfield.report.evidence import Evidence
+
+CONTENTS = {
+    "verdict": "Verdict", "crops": "Close up", "views": "Whole planes", "profiles": "Profiles", "noise": "Noise",
+    "detail": "Detail", "histograms": "Grey values", "segmentation": "Objects", "time": "Time",
+    "colocalisation": "Colocalisation", "metrics": "Metrics", "thresholds": "Limits",
+}
+"""Sections that may be there, in order, and how the table of contents calls them."""
+
+
+def write_report(
+    original: Image,
+    reconstruction: Any,
+    destination: str | os.PathLike[str],
+    *,
+    labels: Any = None,
+    title: str | None = None,
+    file: Any = None,
+    not_labels: bool = False,
+    progress: Callable[[float, str], None] | None = None,
+) -> Evidence:
+    """Compare two images and write the report as one HTML file that needs nothing else.
+
+    Parameters
+    ----------
+    original : Image
+    reconstruction : MicrofieldFile, Image or array-like of the original's shape
+    destination : path
+        Ending in ``.html`` or ``.htm``; replaced whole or not at all.
+    labels : array-like or Image, optional
+        Ground-truth labels for the analysis of objects and traces.
+    title : str, optional
+        Heading of the page; the original's name by default.
+    file : MicrofieldFile, optional
+        The file behind the reconstruction, for method and size, where the reconstruction is an array.
+    not_labels : bool
+        Report even on what looks like object labels.
+    progress : callable (fraction in 0..1, message), optional
+
+    Returns
+    -------
+    Evidence
+        All that was measured, for those who want the numbers, too.
+
+    Raises
+    ------
+    InputError
+        The images cannot be compared, the labels do not fit or are none, or the folder of the destination does not exist.
+    UsageError
+        The destination does not end in .html.
+    MissingExtraError
+        Pillow, SciPy or scikit-image is missing.
+    """
+    target = check_destination(destination)
+    evidence = measure(original, reconstruction, labels=labels, file=file, not_labels=not_labels, progress=progress)
+    if progress is not None:
+        progress(0.9, "page")
+    text = render(evidence, title or original.name)
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    if progress is not None:
+        progress(1.0, "done")
+    return evidence
+
+
+def check_destination(destination: str | os.PathLike[str]) -> Path:
+    """The path of the page, refused before any work is done where it could not be written.
+
+    Raises
+    ------
+    UsageError
+        The name does not end in .html.
+    InputError
+        The folder is not there.
+    """
+    target = Path(os.fspath(destination))
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"a report is an HTML page: {target.name} must end in .html.")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"the folder {target.absolute().parent} does not exist; make it first.")
+    return target
+
+
+def measure(original: Image, reconstruction: Any, **options: Any) -> Evidence:
+    """`microfield.report.evidence.gather`, imported where the optional libraries are there."""
+    try:
+        import PIL
+        import scipy
+        import skimage
+    except ImportError:
+        raise MissingExtraError("the report", "report") from None
+    del PIL, scipy, skimage
+    from microfield.report.evidence import gather
+
+    return gather(original, reconstruction, **options)
+
+
+def render(evidence: Evidence, title: str) -> str:
+    """The whole page as HTML."""
+    from microfield.report.sections.analysis import colocalisation_section, objects_section, time_section
+    from microfield.report.sections.crops import crops_section, profiles_section
+    from microfield.report.sections.distributions import detail_section, grey_section, noise_section
+    from microfield.report.sections.metrics_table import metrics_section
+    from microfield.report.sections.planes import overview_section
+    from microfield.report.sections.summary import header, thresholds_section, verdict_section
+    from microfield.report.verdict import judge_uses
+
+    verdicts = judge_uses(evidence)
+    curves = (profiles_section, noise_section, detail_section, grey_section)
+    sections = [
+        verdict_section(evidence, verdicts), crops_section(evidence), overview_section(evidence),
+        side_by_side((make(evidence) for make in curves), narrow=len(evidence.shown) == 1), objects_section(evidence),
+        time_section(evidence), colocalisation_section(evidence), metrics_section(evidence), thresholds_section(verdicts),
+    ]
+    body = "".join(sections)
+    links = "".join(f'<a href="#{key}">{name}</a>' for key, name in CONTENTS.items() if f'<section id="{key}"' in body)
+    style = files("microfield.report").joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)} – compression report</title><style>{style}</style></head>"
+        f'<body><nav aria-label="Contents"><div>{links}</div></nav><main>{header(evidence, title)}{body}{_foot(evidence)}</main>'
+        "</body></html>\n"
+    )
+
+
+def _foot(evidence: Evidence) -> str:
+    from microfield import __version__
+
+    seen, total = len(evidence.survey.planes), evidence.survey.total
+    sampled = f" Crops, histograms and the verdicts on looking and intensities come from {seen} of {total} planes."
+    sampled = sampled if seen < total else ""
+    return (f"<footer><p>Written by microfield {__version__}.{sampled} This page is complete in itself and loads nothing "
+            "from elsewhere.</p></footer>")

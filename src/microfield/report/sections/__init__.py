@@ -1,0 +1,1 @@
+"""The sections of the comparison page, one module each."""

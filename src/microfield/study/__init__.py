@@ -1,1 +1,0 @@
-"""Studies: benchmarks, the analysis that follows an experiment, and reports."""

@@ -1,0 +1,1 @@
+"""The programs that made the networks that ship with the package."""

@@ -1,1 +1,0 @@
-"""Invertible transforms that gather an image's energy in few numbers."""

@@ -1,0 +1,111 @@
+"""The compress path, from a path or an array to a .mfield file and a report."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from microfield.errors import InputError, UsageError
+from microfield.image import Image, as_image
+from microfield.methods import AUTO
+from microfield.methods.base import Deadline
+from microfield.writing.auto import compress_auto, first
+from microfield.writing.budget import Budget
+from microfield.writing.job import Job, Progress
+from microfield.writing.prediction import predicted_psnr
+from microfield.writing.settings import Report, Settings
+
+__all__ = ["Report", "Settings", "compress", "compress_to_bytes", "load", "predictions"]
+
+
+def compress(
+    source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
+    bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
+    noise_factor: float | None = None, axes: str | None = None, scene: str | int | None = None,
+    channel: str | int | None = None, progress: Progress | None = None, **settings: Any,
+) -> Report:
+    """Compress an image into a microfield file.
+
+    Parameters
+    ----------
+    source : path, Image, array, xarray.DataArray or dask array
+        A 2-D to 5-D image.
+    destination : path
+        The ``.mfield`` file; it appears complete or not at all.
+    ratio, bits_per_voxel, max_bytes, psnr, noise_factor : exactly one
+        Raw bytes over file bytes; bits per array element; bytes of the file (number or text such as ``"300kB"``); least
+        PSNR in dB; largest root mean square error in units of the estimated noise sigma.
+    axes, scene, channel : optional
+        How to read the source: its axes, which series of a file, one channel only.
+    progress : callable (fraction, message), optional
+        Called during long steps.
+    **settings
+        Fields of `Settings`: ``method``, ``options``, ``effort``, ``time_limit``, ``seed``, ``tile``, ...
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        If the image or a setting cannot be used.
+    BudgetError
+        If the budget cannot be met; the message says what can.
+    """
+    budget = Budget.of(ratio=ratio, bits_per_voxel=bits_per_voxel, max_bytes=max_bytes, psnr=psnr,
+                       noise_factor=noise_factor)
+    try:
+        chosen = Settings(**settings)
+    except TypeError as wrong:
+        raise UsageError(f"unknown setting: {wrong}.") from None
+    if destination is None:
+        raise UsageError("give the path of the file to write.")
+    path = Path(destination)
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist.")
+    data, report = compress_to_bytes(load(source, axes, scene, channel), budget, chosen, progress)
+    from microfield.io.atomic import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return report
+
+
+def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None) -> Image:
+    """An Image from a path or from anything array-like."""
+    if isinstance(source, (str, os.PathLike)):
+        from microfield.io import open_image
+
+        return open_image(source, axes=axes, scene=scene, channel=channel)
+    if scene is not None or channel is not None:
+        raise InputError("scene and channel choose within a file; index the array instead.")
+    return as_image(source, axes)
+
+
+def compress_to_bytes(
+    image: Image, budget: Budget, settings: Settings, progress: Progress | None = None
+) -> tuple[bytes, Report]:
+    """The bytes of a microfield file and the report (see `compress`)."""
+    deadline = Deadline.after(settings.time_limit)
+    say = progress or (lambda _done, _what: None)
+    if settings.method != AUTO:
+        return Job(image, settings, deadline, say).pack(budget)
+    begin = time.monotonic()
+    data, report = compress_auto(image, budget, settings, deadline, say)
+    return data, replace(report, seconds=time.monotonic() - begin)
+
+
+def predictions(image: Image, settings: Settings) -> list[tuple[float, int, float]]:
+    """Ratio, bytes and PSNR that a good transform codec would reach: what the command line shows without a budget."""
+    if settings.method == AUTO:
+        settings = replace(settings, method=first(settings))
+    job = Job(image, settings, Deadline(), lambda _done, _what: None)
+    rows = []
+    for ratio in (16, 32, 64, 128, 256, 512, 1024, 2048):
+        size = image.nbytes / ratio
+        rows.append((float(ratio), int(size), predicted_psnr(job.spectra, image.layout.size, size)))
+    return rows

@@ -1,0 +1,349 @@
+"""The command line, in process: what it writes, prints and returns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import microfield as mf
+from helpers.images import image
+from microfield.cli import main
+from microfield.cli.compress import stem
+
+QUICK = ["--effort", "0"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.npy"
+    np.save(path, image("uint8").read())
+    return path
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """An image that is coded without a fit."""
+    path = tmp_path / "flat.npy"
+    np.save(path, np.full((2, 6, 5), 300, np.uint16))
+    return path
+
+
+@pytest.fixture
+def packed_flat(flat: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    out = flat.with_suffix(".mfield")
+    assert main(["compress", str(flat), str(out), "--axes", "CYX", "--max-bytes", "200"]) == 0
+    capsys.readouterr()
+    return out
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What went to standard error: one sentence from microfield, never a traceback."""
+    text = capsys.readouterr().err
+    assert text.startswith("microfield: ")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    return text
+
+
+# -- compress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("flag", "value"), [
+    ("--ratio", "6.4"), ("--bits-per-voxel", "1.25"), ("--max-bytes", "0.3kB"), ("--psnr", "24"), ("--noise-factor", "3"),
+])
+def test_every_budget(picture: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str) -> None:
+    out = picture.with_suffix(".mfield")
+    assert main(["compress", str(picture), str(out), flag, value, "--json", *QUICK]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["output"] == str(out)
+    assert told["file_bytes"] == out.stat().st_size
+    f = mf.open(out)
+    assert f.method == "field"
+    if flag == "--psnr":
+        assert told["psnr"] >= 24
+    elif flag == "--noise-factor":
+        assert told["noise_factor"] <= 3
+    else:
+        assert out.stat().st_size <= 300
+    assert mf.compare(image("uint8"), f, ssim=False)["psnr"] == pytest.approx(told["psnr"])
+
+
+def test_the_report_reads_well(packed_flat: Path, flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compress", str(flat), str(packed_flat), "--axes", "cyx", "--ratio", "1.1", "--method", "siren"]) == 0
+    printed = capsys.readouterr()
+    assert f"{packed_flat.stat().st_size} bytes" in printed.out
+    assert "method siren" in printed.out
+    assert printed.err == ""
+
+
+def test_settings_reach_the_file(picture: Path) -> None:
+    out = picture.with_suffix(".mfield")
+    assert main(["compress", str(picture), str(out), "--max-bytes", "800", "--tile", "y=24,x=20", "--seed", "3", *QUICK]) == 0
+    assert mf.open(out).header.n_parts == 4
+
+
+def test_without_a_budget_a_table_is_printed_and_nothing_written(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = picture.with_suffix(".mfield")
+    assert main(["compress", str(picture), str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "128" in printed.err
+    assert "dB" in printed.err
+    assert printed.err.rstrip().splitlines()[-1].startswith("microfield: give a budget")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--ratio", "10", "--psnr", "30"], ["--ratio", "-1"], ["--max-bytes", "lots"], ["--ratio", "9", "--option", "wings=2"],
+    ["--ratio", "9", "--option", "nonsense"], ["--ratio", "9", "--method", "magic"], ["--ratio", "9", "--tile", "y=big"],
+    ["--ratio", "9", "--time-limit", "soon"], ["--ratio", "9", "--effort", "12"], ["--ratio", "9", "--threads", "0"],
+])
+def test_wrong_calls_are_one_sentence_and_status_2(picture: Path, capsys: pytest.CaptureFixture[str], arguments: list[str],
+                                                   ) -> None:
+    out = picture.with_suffix(".mfield")
+    assert main(["compress", str(picture), str(out), *arguments]) == 2
+    one_line(capsys)
+    assert not out.exists()
+
+
+def test_outputs_must_be_named_mfield(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compress", str(picture), str(picture.with_suffix(".tif")), "--ratio", "9"]) == 2
+    assert ".mfield" in one_line(capsys)
+    assert main(["compress", str(picture), "--ratio", "9"]) == 2
+    one_line(capsys)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--max-bytes", "20"], "at least"), (["--ratio", "9", "--axes", "QX"], "axes"),
+])
+def test_work_that_fails_is_one_sentence_and_status_1(picture: Path, capsys: pytest.CaptureFixture[str],
+                                                      arguments: list[str], message: str) -> None:
+    assert main(["compress", str(picture), str(picture.with_suffix(".mfield")), *arguments]) == 1
+    assert message in one_line(capsys)
+
+
+def test_missing_and_broken_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compress", str(tmp_path / "no.tif"), str(tmp_path / "no.mfield"), "--ratio", "9"]) == 1
+    assert "no.tif" in one_line(capsys)
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"\x93NUMPY garbage")
+    assert main(["compress", str(broken), str(tmp_path / "no.mfield"), "--ratio", "9"]) == 1
+    assert "broken.npy" in one_line(capsys)
+
+
+def test_unknown_commands_and_flags_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for call in (["fly"], ["compress", "--wings"], ["decompress"]):
+        with pytest.raises(SystemExit) as left:
+            main(call)
+        assert left.value.code == 2
+    assert main([]) == 2
+    assert "compress" in capsys.readouterr().err
+
+
+def test_many_inputs_skip_go_on_and_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("a", 3), ("c", 200)):
+        np.save(tmp_path / f"{name}.npy", np.full((20, 20), value, np.uint8))
+    (tmp_path / "b.npy").write_bytes(b"not an image")
+    out = tmp_path / "packed"
+    call = ["compress", *(str(tmp_path / f"{n}.npy") for n in "abc"), "--out-dir", str(out), "--max-bytes", "200"]
+    assert main(call) == 1
+    assert "2 done, 0 skipped, 1 failed" in capsys.readouterr().out
+    assert sorted(p.name for p in out.iterdir()) == ["a.mfield", "c.mfield", "microfield-summary.csv"]
+    with (out / "microfield-summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["status"].split(":")[0] for r in rows] == ["done", "failed", "done"]
+    assert int(rows[0]["file_bytes"]) == (out / "a.mfield").stat().st_size
+    before = (out / "a.mfield").stat().st_mtime_ns
+    assert main(["compress", str(tmp_path / "[ac].npy"), "--out-dir", str(out), "--max-bytes", "200"]) == 0
+    assert "0 done, 2 skipped, 0 failed" in capsys.readouterr().out
+    assert (out / "a.mfield").stat().st_mtime_ns == before
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", np.full((20, 20), 3, np.uint8))
+    out = tmp_path / "packed"
+    call = ["compress", str(tmp_path / "one" / "a.npy"), str(tmp_path / "two" / "a.npy"), "--out-dir", str(out)]
+    assert main([*call, "--max-bytes", "200", "--json"]) == 2
+    assert "different folders" in one_line(capsys)
+    assert not out.exists()
+
+
+def test_a_skipped_file_is_described_and_keeps_its_line_until_it_is_overwritten(
+    flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "packed"
+    call = ["compress", str(flat), "--out-dir", str(out), "--max-bytes"]
+    assert main([*call, "200"]) == 0
+    summary = (out / "microfield-summary.csv").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*call, "150", "--method", "av1"]) == 0
+    told = capsys.readouterr().out
+    assert "field" in told
+    assert "--overwrite" in told
+    assert (out / "microfield-summary.csv").read_text(encoding="utf-8") == summary
+    assert main([*call, "150", "--method", "av1", "--overwrite"]) == 0
+    assert mf.open(out / "flat.mfield").method == "av1"
+    with (out / "microfield-summary.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["av1"]
+
+
+@pytest.mark.parametrize(("path", "name"), [
+    ("a/b/cells.ome.tif", "cells"), ("cells.OME.ZARR", "cells"), ("x.y.czi", "x.y"), ("plain", "plain"), ("s.npz", "s"),
+])
+def test_names_lose_their_double_suffix(path: str, name: str) -> None:
+    assert stem(path) == name
+
+
+# -- decompress -------------------------------------------------------------------------------------------------------
+
+
+def test_decompress_all_and_a_selection(packed_flat: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.npy", tmp_path / "part.npy"
+    assert main(["decompress", str(packed_flat), str(whole)]) == 0
+    np.testing.assert_array_equal(np.load(whole), np.full((2, 6, 5), 300, np.uint16))
+    assert main(["decompress", str(packed_flat), str(part), "--select", "c=1,y=1:5,x=::2"]) == 0
+    assert np.load(part).shape == (4, 3)
+
+
+def test_decompress_to_ome_tiff_keeps_meaning(tmp_path: Path) -> None:
+    source = mf.Image(np.full((2, 6, 5), 300, np.uint16), "CYX", {"Y": 0.5, "X": 0.25}, {"Y": "micrometer", "X": "micrometer"},
+                      ("DAPI", "GFP"))
+    mf.compress(source, tmp_path / "f.mfield", max_bytes=300)
+    assert main(["decompress", str(tmp_path / "f.mfield"), str(tmp_path / "f.ome.tif"), "--select", "x=::2"]) == 0
+    opened = mf.open_image(tmp_path / "f.ome.tif")
+    assert opened.shape == (2, 6, 3)
+    assert opened.axes == "CYX"
+    assert opened.voxel_size["X"] == pytest.approx(0.5)
+    assert opened.voxel_size["Y"] == pytest.approx(0.5)
+    assert opened.channel_names == ("DAPI", "GFP")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "f.ome.tif"), np.full((2, 6, 3), 300))
+
+
+def test_decompress_with_a_mask(packed_flat: Path, tmp_path: Path) -> None:
+    mask = np.zeros((6, 5), np.uint8)
+    mask[2, 3] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    assert main(["decompress", str(packed_flat), str(tmp_path / "o.npy"), "--mask", str(tmp_path / "mask.npy")]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), np.broadcast_to(mask.astype(np.uint16) * 300, (2, 6, 5)))
+
+
+@pytest.mark.parametrize("select", ["q=1", "y=9", "c=5:", "y=a:b", "x"])
+def test_selections_without_sense_are_one_sentence(packed_flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                   select: str) -> None:
+    assert main(["decompress", str(packed_flat), str(tmp_path / "o.npy"), "--select", select]) in (1, 2)
+    one_line(capsys)
+    assert not (tmp_path / "o.npy").exists()
+
+
+def test_unknown_outputs_are_refused(packed_flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["decompress", str(packed_flat), str(tmp_path / "o.gif")]) in (1, 2)
+    assert "o.gif" in one_line(capsys)
+
+
+# -- info, verify, methods, compare -----------------------------------------------------------------------------------
+
+
+def test_info(packed_flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(packed_flat), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["shape"] == [2, 6, 5]
+    assert facts["axes"] == "CYX"
+    assert facts["dtype"] == "uint16"
+    assert facts["file_bytes"] == packed_flat.stat().st_size
+    assert main(["info", str(packed_flat)]) == 0
+    assert "2 x 6 x 5" in capsys.readouterr().out
+
+
+def test_verify_tells_good_from_damaged(packed_flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(packed_flat)]) == 0
+    assert "intact" in capsys.readouterr().out
+    data = bytearray(packed_flat.read_bytes())
+    data[-6] ^= 1
+    packed_flat.write_bytes(bytes(data))
+    assert main(["verify", str(packed_flat)]) == 1
+    assert "damaged" in one_line(capsys)
+    whole = packed_flat.with_name("whole.mfield")
+    data[-6] ^= 1
+    whole.write_bytes(bytes(data))
+    assert main(["verify", str(packed_flat), str(whole)]) == 1  # goes on after the damaged one
+    told = capsys.readouterr()
+    assert "whole.mfield: intact" in told.out
+    assert "flat.mfield" in told.err
+    packed_flat.write_bytes(bytes(data[:-3]))
+    assert main(["info", str(packed_flat)]) == 0
+    assert "damaged" in capsys.readouterr().out
+    packed_flat.write_bytes(bytes(data[:30]))
+    for command in ("info", "verify"):
+        assert main([command, str(packed_flat)]) == 1
+        one_line(capsys)
+
+
+def test_methods_lists_every_method_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    table: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert {"siren", "inif", "hevc", "av1"} <= set(table)
+    assert next(iter(table)) == "field"
+    assert [name for name in table if table[name]["default"]] == ["field"]
+    assert [name for name in ("field", "inif", "hevc", "av1", "sperr") if table[name]["experimental"]] == ["sperr"]
+    assert all(o["help"] for name in ("field", "siren", "inif") for o in table[name]["options"].values())
+    assert main(["methods"]) == 0
+    assert "bits_per_weight=" in capsys.readouterr().out
+
+
+def test_compare(packed_flat: Path, flat: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["compare", str(flat), str(packed_flat), "--axes", "CYX", "--json", "--no-ssim"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["psnr"] is None  # an exact copy
+    assert told["file_bytes"] == packed_flat.stat().st_size
+    np.save(tmp_path / "other.npy", np.full((2, 6, 5), 301, np.uint16))
+    assert main(["compare", str(flat), str(tmp_path / "other.npy"), "--axes", "CYX"]) == 0
+    assert "PSNR" in capsys.readouterr().out
+    np.save(tmp_path / "smaller.npy", np.full((6, 5), 301, np.uint16))
+    assert main(["compare", str(flat), str(tmp_path / "smaller.npy"), "--axes", "CYX"]) == 1
+    one_line(capsys)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert mf.__version__ in capsys.readouterr().out
+
+
+# -- what is imported -------------------------------------------------------------------------------------------------
+
+
+def run(program: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program, *arguments], capture_output=True, text=True,
+                          timeout=120, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HEAVY = "[m for m in ('jax', 'optax', 'scipy', 'skimage', 'zarr', 'dask', 'xarray') if m in sys.modules]"
+
+
+def test_importing_opening_and_info_load_nothing_heavy(packed_flat: Path) -> None:
+    assert run(f"import sys, microfield; print('numpy' in sys.modules, {HEAVY})").strip() == "False []"
+    program = f"import sys; from microfield.cli import main; main(['info', sys.argv[1]]); print({HEAVY})"
+    assert run(program, str(packed_flat)).splitlines()[-1] == "[]"
+    program = f"import sys, microfield as mf; mf.open(sys.argv[1])[...]; print({HEAVY})"
+    assert run(program, str(packed_flat)).strip() == "[]"
+
+
+def test_the_module_runs_as_a_program(packed_flat: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "microfield", "verify", str(packed_flat)], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0
+    assert "intact" in done.stdout

@@ -1,0 +1,1 @@
+"""What tests share: small images, files, and methods that exist for tests only."""

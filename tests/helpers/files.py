@@ -1,0 +1,64 @@
+"""Files compressed as cheaply as it goes, and files of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from microfield.format.container import Header, write
+from microfield.format.grid import Grid
+from microfield.image import Image, Layout
+from microfield.writing.budget import Budget
+from microfield.writing.settings import Report, Settings
+
+QUICK: Mapping[str, dict[str, Any]] = {
+    name: {"frequency": 0.16, "optimiser": "adam"} for name in ("siren", "inif")
+}
+"""Options that leave out the trials and compile fast; a method without an entry runs with its defaults."""
+
+
+def settings(method: str, **changed: Any) -> Settings:
+    """The cheapest settings of a method."""
+    return Settings(**{"method": method, "effort": 0, "options": QUICK.get(method), **changed})
+
+
+Packed = tuple[bytes, Report]
+
+
+def compressed(source: Image, method: str, budget: Budget, **changed: Any) -> Packed:
+    """File and report, from the cheapest settings."""
+    from microfield.writing.compress import compress_to_bytes
+
+    return compress_to_bytes(source, budget, settings(method, **changed))
+
+
+# -- files of random weights ------------------------------------------------------------------------------------------
+
+
+def random_part(layout: Layout, rng: np.random.Generator, output_axes: str = "", width: int = 6, depth: int = 2) -> bytes:
+    """A part of siren or inif with random weights, as a fit could have made it."""
+    from microfield.coding.weights import step_code
+    from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_quantised
+    from microfield.methods.coordinate.mapping import Mapping
+    from microfield.nn.coordinates import CoordinateMap
+
+    coordinates = CoordinateMap(layout, output_axes)
+    shape = Shape(len(coordinates.inputs), width if depth else 0, depth, coordinates.n_outputs)
+    groups = tuple(np.rint(rng.normal(0, 20, n)).astype(np.int64) for n in shape.group_sizes)
+    n = layout.channels
+    low, high = rng.integers(0, 50, n).astype(float), rng.integers(60, 120, n).astype(float)
+    mapping = Mapping(low, high, rng.integers(0, 256, n), rng.integers(8, 24, n))
+    steps = (step_code(0.05),) * len(groups)
+    return pack_quantised(Quantised(shape, groups, steps), output_axes, mapping, layout)
+
+
+def random_file(layout: Layout, method: str = "inif", seed: int = 0, tile: tuple[int, ...] | None = None, **network: Any,
+                ) -> bytes:
+    """A file of siren or inif whose parts have random weights: decoding can be tested without a fit."""
+    rng = np.random.default_rng(seed)
+    header = Header(method=method, bitstream_version=1, layout=layout, checksum=bytes(8), tile=tile)
+    grid = Grid(layout.shape, tile or layout.shape)
+    parts = [(random_part(header.part_layout(i), rng, **network),) for i in range(grid.n)]
+    return write(header, parts)

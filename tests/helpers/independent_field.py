@@ -1,0 +1,819 @@
+"""A second decoder of the ``field`` bitstream, written from `docs/format.md` alone: nothing of microfield decodes here.
+
+One coefficient at a time, in whole numbers of Python where the format says *exact*; NumPy serves as arrays and for
+elementwise float32. It is slow, for arrays of a few thousand voxels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import microfield
+
+__all__ = ["GapTable", "decode_section", "gap_rows", "gap_table"]
+
+FORMAT = Path(__file__).parent.parent.parent / "docs" / "format.md"
+MODELS = Path(microfield.__file__).parent / "models"
+
+Array = npt.NDArray[Any]
+Index = tuple[int, ...]
+F = np.float32
+
+SCHEDULES = ("yx zyx zyx zyx yx", "zyx zyx zyx zyx yx", "yx zyx zyx yx yx", "yx yx zyx zyx zyx", "z z z yx yx yx yx yx",
+             "yx yx yx yx yx")
+PHASES = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
+BANDS: tuple[Index, ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
+"""Axes of (batch, z, y, x) with details, in the order of coding."""
+
+SIBLINGS: tuple[Index, ...] = ((1,), (2,), (1, 2), (3,), (1, 3), (2, 3), (1, 2, 3))
+"""Bands of a level in the order of features 10 to 16."""
+
+LIFTING = ((-0.443506852043971, "a"), (-0.882911075530934, "d"), (0.052980118572961, "a"), (1.586134342059924, "d"))
+LIFTING_SCALE = 1.149604398860241
+
+
+# -- Bits, tables and the range coder ---------------------------------------------------------------------------------
+
+
+def unzigzag(v: int) -> int:
+    """Signed number of a zigzag code."""
+    return -(v + 1 >> 1) if v & 1 else v >> 1
+
+
+class Bits:
+    """A string of bits, most significant first."""
+
+    def __init__(self, data: bytes) -> None:
+        self.text = "".join(f"{byte:08b}" for byte in data)
+        self.at = 0
+
+    def number(self, n: int) -> int:
+        """An unsigned number of n bits."""
+        self.at += n
+        assert self.at <= len(self.text)
+        return int("0" + self.text[self.at - n : self.at], 2)
+
+    def unary(self) -> int:
+        """Zeros before a one."""
+        zeros = self.text.index("1", self.at) - self.at
+        self.at += zeros + 1
+        return zeros
+
+    def signed(self) -> int:
+        """A zigzag code in unary."""
+        return unzigzag(self.unary())
+
+    def rice(self, count: int) -> list[int]:
+        """A list of so many numbers."""
+        k = self.number(5)
+        return [unzigzag(self.unary() << k | self.number(k)) for _ in range(count)]
+
+    def end(self) -> None:
+        """Check that only filling zeros are left."""
+        assert len(self.text) - self.at < 8
+        assert "1" not in self.text[self.at :]
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of 7 bits per byte, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+def frequencies(weights: list[int]) -> list[int]:
+    """Frequencies of the range coder, sum 32768."""
+    total = sum(weights)
+    shares = [32768 * w // total for w in weights]
+    freq = [0 if w == 0 else max(1, share) for w, share in zip(weights, shares, strict=True)]
+    missing = 32768 - sum(freq)
+    if missing > 0:
+        candidates = sorted((i for i, share in enumerate(shares) if share > 0), key=lambda i: (-(32768 * weights[i] % total), i))
+        for i in candidates[:missing]:
+            freq[i] += 1
+    elif missing < 0:
+        spare = [max(0, f - 1) for f in freq]
+        taken = [-missing * s // sum(spare) for s in spare]
+        for i in sorted(range(len(weights)), key=lambda i: (-spare[i], i))[: -missing - sum(taken)]:
+            taken[i] += 1
+        freq = [f - t for f, t in zip(freq, taken, strict=True)]
+    return freq
+
+
+class GapTable(NamedTuple):
+    """A row of the gap tables: raw bits, cumulative frequencies, last symbol."""
+
+    low: int
+    cumulative: list[int]
+    last: int
+
+
+def gap_rows() -> list[tuple[int, int]]:
+    """The pairs low / ratio as `docs/format.md` prints them."""
+    block = FORMAT.read_text(encoding="utf-8").split("`low / ratio` for t = 0 ... 41:")[1].split("```")[1]
+    pairs = [pair.split("/") for pair in block.split()]
+    return [(int(low), int(ratio)) for low, ratio in pairs]
+
+
+def gap_table(low: int, ratio: int) -> GapTable:
+    """The frequencies of a row."""
+    w, weights = 1 << 30, list[int]()
+    for j in range(64):
+        if j == 63 or w <= 1 << 18:
+            weights.append((w << 24) // ((1 << 24) - ratio))
+            break
+        weights.append(w)
+        w = w * ratio >> 24
+    return GapTable(low, [0, *itertools.accumulate(frequencies(weights))], len(weights) - 1)
+
+
+class RangeDecoder:
+    """The range coder with lanes; positions count from 0 in every batch."""
+
+    def __init__(self, data: bytes, lanes: int) -> None:
+        self.data, self.lanes = data, lanes
+        if lanes > 1:
+            self.at = 4 * lanes
+            self.states = [int.from_bytes(data[4 * i : 4 * i + 4], "little") for i in range(lanes)]
+        else:
+            self.at = len(data) if len(data) <= 2 else 4 - len(data) % 2
+            self.states = [int.from_bytes(data[: self.at], "little")]
+
+    def _step(self, position: int, start: int, freq: int) -> None:
+        lane = position % self.lanes
+        x = self.states[lane]
+        x = freq * (x >> 15) + (x & 32767) - start
+        if x < 65536:
+            if self.at < len(self.data):
+                x = x << 16 | self.data[self.at] | self.data[self.at + 1] << 8
+                self.at += 2
+            else:
+                assert self.lanes == 1
+        self.states[lane] = x
+
+    def symbol(self, position: int, cumulative: list[int]) -> int:
+        """A symbol of a table."""
+        slot = self.states[position % self.lanes] & 32767
+        s = 0
+        while cumulative[s + 1] <= slot:
+            s += 1
+        self._step(position, cumulative[s], cumulative[s + 1] - cumulative[s])
+        return s
+
+    def raw(self, position: int, k: int) -> int:
+        """A raw value of k bits."""
+        freq = 1 << 15 - k
+        value = (self.states[position % self.lanes] & 32767) // freq
+        self._step(position, value * freq, freq)
+        return value
+
+    def end(self) -> None:
+        """Check that the stream is used up."""
+        assert self.at == len(self.data)
+        assert all(state == (0 if self.lanes == 1 else 65536) for state in self.states)
+
+
+class Decisions:
+    """Binary decisions of three kinds and 32 buckets."""
+
+    def __init__(self, data: bytes) -> None:
+        bits = Bits(data)
+        lanes = 1 << bits.unary()
+        kinds = [self._head(bits) for _ in range(3)]
+        while bits.at % 8:
+            assert bits.number(1) == 0
+        tables = [gap_table(*row) for row in gap_rows()]
+        chosen = [tables[row] for counts, rows in kinds for row, n in zip(rows, counts, strict=True) for _ in range(n)]
+        gaps = iter(self._gaps(RangeDecoder(data[bits.at // 8 :], lanes), chosen))
+        self.left = [[list(itertools.islice(gaps, n))[::-1] for n in counts] for counts, _ in kinds]
+        self.met = [[0] * 32 for _ in range(3)]
+
+    @staticmethod
+    def _head(bits: Bits) -> tuple[list[int], list[int]]:
+        """Gaps and table row of every bucket of a kind."""
+        counts, shifts = [0] * 32, [0] * 32
+        if bits.number(1):
+            first, last = bits.number(5), bits.number(5)
+            length = shift = 0
+            for b in range(first, last + 1):
+                length += bits.signed()
+                counts[b] = 0 if length == 0 else (1 << length - 1) + bits.number(length - 1)
+            assert counts[first]
+            assert counts[last]
+            if bits.number(1):
+                for b in range(first, last + 1):
+                    if counts[b]:
+                        shift += bits.signed()
+                        shifts[b] = shift
+        return counts, [min(41, max(0, 39 - abs(2 * b - 31) + shifts[b])) for b in range(32)]
+
+    @staticmethod
+    def _gaps(coder: RangeDecoder, tables: list[GapTable]) -> list[int]:
+        """All gaps, in the order of their batches."""
+        gaps, left = [0] * len(tables), list(range(len(tables)))
+        for _ in range(3):
+            more = []
+            for position, i in enumerate(left):
+                symbol = coder.symbol(position, tables[i].cumulative)
+                gaps[i] += symbol
+                if symbol == tables[i].last:
+                    more.append(i)
+            left = more
+        for half in (1, 1 << 15):
+            for position, i in enumerate(left):
+                gaps[i] += coder.raw(position, 15) * half
+        for k in range(1, 12):
+            for position, i in enumerate([i for i, table in enumerate(tables) if table.low == k]):
+                gaps[i] = (gaps[i] << k) + coder.raw(position, k)
+        coder.end()
+        return gaps
+
+    def take(self, kind: int, bucket: int) -> int:
+        """One decision."""
+        gaps, met = self.left[kind][bucket], self.met[kind]
+        if gaps and met[bucket] == gaps[-1]:
+            gaps.pop()
+            met[bucket] = 0
+            return int(bucket < 16)
+        met[bucket] += 1
+        return int(bucket >= 16)
+
+    def run(self, kind: int, bucket: int) -> int:
+        """Decisions 0 before a decision 1."""
+        length = 0
+        while not self.take(kind, bucket):
+            length += 1
+            assert bucket >= 16 or self.left[kind][bucket], "a run without end"
+        return length
+
+    def end(self) -> None:
+        """Check that no gap is left."""
+        assert not any(gaps for kind in self.left for gaps in kind)
+
+
+# -- Transform --------------------------------------------------------------------------------------------------------
+
+
+def levels_of(code: int, shape: Index) -> tuple[list[Index], list[Index]]:
+    """Axes split at every level, finest first, and the extents E."""
+    levels: list[Index] = [tuple("bzyx".index(letter) for letter in word) for word in SCHEDULES[code].split()]
+    extents = [shape]
+    while True:
+        for axes in levels[len(extents) - 1 :]:
+            extents.append(tuple(-(-n // 2) if i in axes else n for i, n in enumerate(extents[-1])))
+        if max(extents[-1][2:]) <= 8:
+            break
+        levels.append((2, 3))
+    return [tuple(a for a in axes if extents[k][a] > 1) for k, axes in enumerate(levels)], extents
+
+
+def corner(extents: Index) -> tuple[slice, ...]:
+    """The first so many along every axis."""
+    return tuple(slice(0, n) for n in extents)
+
+
+def join(values: Array, axis: int) -> Array:
+    """Inverse lifting along one axis, in float32."""
+    v = np.moveaxis(values, axis, 0)
+    m1 = -(-len(v) // 2)
+    m2 = len(v) - m1
+    a, d = v[:m1] * F(1 / LIFTING_SCALE), v[m1:] * F(LIFTING_SCALE)
+    for step, target in LIFTING:
+        c = F(step)
+        if target == "a":
+            a[0] = a[0] + F(2) * c * d[0]
+            for i in range(1, m2):
+                a[i] = a[i] + c * (d[i - 1] + d[i])
+            if m1 > m2:
+                a[m2] = a[m2] + F(2) * c * d[m2 - 1]
+        else:
+            for i in range(m1 - 1):
+                d[i] = d[i] + c * (a[i] + a[i + 1])
+            if m1 == m2:
+                d[m2 - 1] = d[m2 - 1] + F(2) * c * a[m1 - 1]
+    out = np.empty_like(v)
+    out[0::2], out[1::2] = a, d
+    return np.moveaxis(out, 0, axis)
+
+
+# -- Features ---------------------------------------------------------------------------------------------------------
+
+
+def log_code(numerator: int, denominator: int = 1, bits: int = 5) -> int:
+    """log5 (or log4) of a fraction that is at least 1."""
+    e = 0
+    while denominator << e + 1 <= numerator:
+        e += 1
+    base = denominator << e
+    return min(255, (e << bits) + (((numerator - base) << bits) // base))
+
+
+def elementwise(function: Callable[[int], int], values: Array) -> Array:
+    """A function of whole numbers, for every element."""
+    out = np.zeros(values.shape, np.int64)
+    for i in np.ndindex(values.shape):
+        out[i] = function(int(values[i]))
+    return out
+
+
+def log_same(magnitudes: Array) -> Array:
+    """Features 7 and 24: the same place."""
+    return elementwise(lambda m: log_code(1 + 2 * m), magnitudes)
+
+
+def log_box(magnitudes: Array) -> Array:
+    """Features 8 and 9: the 3 x 3 x 3 around a place, edges repeated."""
+    padded = np.pad(magnitudes, [(0, 0), (1, 1), (1, 1), (1, 1)], mode="edge")
+    _, nz, ny, nx = magnitudes.shape
+    total = np.zeros(magnitudes.shape, np.int64)
+    for z, y, x in itertools.product(range(3), repeat=3):
+        total += padded[:, z : z + nz, y : y + ny, x : x + nx]
+    return elementwise(lambda s: log_code(9 + 2 * s, 9), total)
+
+
+def log_faces(magnitudes: Array) -> Array:
+    """Features 10 to 16 and 25: the place twice and its six faces."""
+    padded = np.pad(magnitudes, [(0, 0), (1, 1), (1, 1), (1, 1)])
+    _, nz, ny, nx = magnitudes.shape
+    total = 2 * magnitudes
+    for z, y, x in ((0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 0), (1, 1, 2)):
+        total = total + padded[:, z : z + nz, y : y + ny, x : x + nx]
+    return elementwise(lambda f: log_code(2 + f, 2), total)
+
+
+def picture_features(picture: Array, splits: int) -> list[Array]:
+    """Features 17 to 23 of the approximation, in steps, after so many splits."""
+    bright = np.minimum(1 << 22, np.maximum(0, np.rint(picture * F(2.0 ** (-splits / 2)))))
+    planes = [elementwise(lambda v: log_code(1 + v, 1, 4), bright)]
+    v = np.clip(np.rint(picture), -(1 << 21), 1 << 21).astype(np.int64)
+    for axis in (1, 2, 3):
+        n = v.shape[axis]
+        after = np.take(v, [min(i + 1, n - 1) for i in range(n)], axis)
+        before = np.take(v, [max(i - 1, 0) for i in range(n)], axis)
+        for change in (after - before, after + before - 2 * v):
+            planes.append(elementwise(lambda c: log_code(1 + abs(c), 1, 4), change))
+    return planes
+
+
+def with_signs(*offset: int) -> list[Index]:
+    """An offset with all signs of what is not 0."""
+    return [*itertools.product(*[((v, -v) if v else (0,)) for v in offset])]
+
+
+NEIGHBOURS: list[list[Index]] = [
+    with_signs(0, 0, 1), with_signs(0, 1, 0), with_signs(1, 0, 0), with_signs(0, 1, 1),
+    with_signs(1, 0, 1) + with_signs(1, 1, 0), with_signs(1, 1, 1), with_signs(0, 1, 2) + with_signs(0, 2, 1)]
+
+
+def neighbour_sum(magnitudes: Array, batch: int, place: Index, members: list[Index]) -> int:
+    """Sum over the members of a set, mirrored past the ends, 0 where that lies outside, too."""
+    total, extents = 0, magnitudes.shape[1:]
+    for offset in members:
+        at = [a + b for a, b in zip(place, offset, strict=True)]
+        at = [-a if a < 0 else 2 * (n - 1) - a if a > n - 1 else a for a, n in zip(at, extents, strict=True)]
+        if all(0 <= a < n for a, n in zip(at, extents, strict=True)):
+            total += int(magnitudes[(batch, *at)])
+    return total
+
+
+class Plane(NamedTuple):
+    """A plane of features, and the axes along which it is of the coarser level."""
+
+    values: Array
+    halved: Index
+
+    def at(self, batch: int, index: Index, parities: Index) -> int:
+        """The feature of the coefficient with this index in its phase."""
+        place = [batch]
+        for axis, (i, p) in enumerate(zip(index, parities, strict=True), 1):
+            n = self.values.shape[axis]
+            if axis in self.halved:
+                place.append(min(i, n - 1))
+            elif p >= n:
+                return 0
+            else:
+                place.append(min(2 * i + p, n - 1 - (n - 1 - p) % 2))
+        return int(self.values[tuple(place)])
+
+
+# -- Coefficients -----------------------------------------------------------------------------------------------------
+
+
+class Contexts:
+    """The context network of a part, after its changes."""
+
+    def __init__(self, name: bytes, numbers: Bits) -> None:
+        with np.load(MODELS / f"contexts-{name.hex()}.npz") as stored:
+            self.arrays = {key: stored[key].astype(np.int64) for key in stored.files}
+        if numbers.number(1):
+            third, bias = self.arrays["third"], self.arrays["bias3"]
+            inputs = third.shape[1]
+            for logit in range(3):
+                u = np.array(numbers.rice(inputs + 1))
+                third[logit] = np.clip(third[logit] + 3 * u[:inputs], -511, 511)
+                bias[logit] += 96 * u[inputs]
+
+    def buckets(self, features: Array, phase_features: list[int]) -> Array:
+        """Buckets (3, n) of coefficients with features (26, n)."""
+        net = self.arrays
+        hidden = self._act(net["planes"] @ features + (net["constants"] @ np.array(phase_features) + net["bias1"])[:, None])
+        hidden = self._act(net["second"] @ hidden + net["bias2"][:, None])
+        logits = net["third"] @ hidden + net["bias3"][:, None]
+        buckets: Array = np.minimum(31, np.maximum(0, logits // 2048 + 16))
+        return buckets
+
+    @staticmethod
+    def _act(sums: Array) -> Array:
+        return np.minimum(255, np.maximum(0, np.rint(sums / 128))).astype(np.int64)
+
+
+class Streams(NamedTuple):
+    """What coefficients are decoded from."""
+
+    contexts: Contexts
+    decisions: Decisions
+    signs: Bits
+
+
+class Group:
+    """A group: its quantised coefficients, decoded level by level."""
+
+    def __init__(self, code: int, shape: Index, reference: Group | None) -> None:
+        self.levels, self.extents = levels_of(code, shape)
+        self.quantised: Array = np.zeros(shape, np.int64)
+        self.magnitudes: dict[tuple[int, Index], Array] = {}
+        self.mean_codes: dict[tuple[int, Index], int] = {}
+        self.reference = reference
+        self.bands = [(k, band) for k in reversed(range(len(self.levels))) for band in BANDS if set(band) <= set(self.levels[k])]
+        self.picture: Array = np.zeros(0, F)
+        self.picture_level = len(self.levels)
+
+    def read_numbers(self, numbers: Bits) -> None:
+        """The coarsest approximation and the mean codes."""
+        extents = self.extents[-1]
+        values = self.quantised[corner(extents)]
+        for residual, place in zip(numbers.rice(values.size), np.ndindex(extents), strict=True):
+            before = [tuple(i - (a == axis) for a, i in enumerate(place)) for axis in (1, 2, 3) if place[axis]]
+            values[place] = residual + sum(int(values[i]) for i in before) // max(1, len(before))
+        self.picture = values.astype(F)
+        mean = 0
+        for band, difference in zip(self.bands, numbers.rice(len(self.bands)), strict=True):
+            mean += difference
+            assert 0 <= mean <= 50
+            self.mean_codes[band] = mean
+
+    def box(self, level: int, band: Index) -> tuple[slice, ...]:
+        """Where a band lies."""
+        inner, outer = self.extents[level + 1], self.extents[level]
+        return tuple(slice(inner[i], outer[i]) if i in band else slice(0, inner[i]) for i in range(4))
+
+    def bands_of(self, level: int) -> list[Index]:
+        """The bands of a level in the order of coding."""
+        return [band for k, band in self.bands if k == level]
+
+    def _refine_picture(self, level: int) -> None:
+        """Join the picture up to the approximation that a level splits into."""
+        while self.picture_level > level + 1:
+            self.picture_level -= 1
+            k = self.picture_level
+            joined = np.empty(self.extents[k], F)
+            joined[corner(self.extents[k + 1])] = self.picture
+            for band in self.bands_of(k):
+                joined[self.box(k, band)] = reconstruct(self.quantised[self.box(k, band)], (0.92, 1.94, 2.97))
+            for axis in reversed(self.levels[k]):
+                joined = join(joined, axis)
+            self.picture = joined
+
+    def _coarser_planes(self, level: int) -> Iterator[tuple[Index, list[Plane | None]]]:
+        """Features 7 to 9 of every band of a level."""
+        coarser = next((k for k in range(level + 1, len(self.levels)) if self.levels[k]), None)
+        if coarser is None:
+            for band in self.bands_of(level):
+                yield band, [None, None, None]
+            return
+        axes = self.levels[coarser]
+        all_bands = [self.magnitudes[coarser, band] for band in self.bands_of(coarser)]
+        total = np.zeros([max(m.shape[i] for m in all_bands) for i in range(4)], np.int64)
+        for m in all_bands:
+            total[corner(m.shape)] += m
+        everything = Plane(log_box(total), axes)
+        for band in self.bands_of(level):
+            parent = tuple(a for a in band if a in axes)
+            if parent:
+                m = self.magnitudes[coarser, parent]
+                yield band, [Plane(log_same(m), axes), Plane(log_box(m), axes), everything]
+            else:
+                yield band, [None, None, everything]
+
+    def read_level(self, level: int, streams: Streams) -> None:
+        """Decode the bands of a level; the levels above are known, and this one of the reference."""
+        if not self.levels[level]:
+            return
+        self._refine_picture(level)
+        picture = [Plane(p, ()) for p in picture_features(self.picture, sum(map(len, self.levels[: level + 1])))]
+        siblings: list[Plane | None] = [None] * 7
+        for band, coarser in self._coarser_planes(level):
+            values = self.quantised[self.box(level, band)]
+            magnitudes: Array = np.zeros(values.shape, np.int64)
+            if self.mean_codes[level, band]:
+                reference: list[Plane | None] = [None, None]
+                if self.reference is not None:
+                    same = self.reference.magnitudes[level, band]
+                    reference = [Plane(log_same(same), ()), Plane(log_faces(same), ())]
+                self._read_band(level, band, values, magnitudes, [*coarser, *siblings, *picture, *reference], streams)
+                siblings[SIBLINGS.index(band)] = Plane(log_faces(magnitudes), ())
+            self.magnitudes[level, band] = magnitudes
+
+    def _read_band(self, level: int, band: Index, values: Array, magnitudes: Array, planes: list[Plane | None],
+                   streams: Streams) -> None:
+        """Decode a band, phase by phase and slab by slab."""
+        extents = values.shape[1:]
+        holds = [all(p < n for p, n in zip(phase, extents, strict=True)) for phase in PHASES]
+        for number, phase in enumerate(PHASES):
+            if not holds[number]:
+                continue
+            nz, ny, nx = (len(range(p, n, 2)) for p, n in zip(phase, extents, strict=True))
+            phase_features = [0] * 18
+            phase_features[min(level, 4)] = 32
+            for axis in band:
+                phase_features[4 + axis] = 32
+            phase_features[8] = 32 * (1 in self.levels[level])
+            phase_features[9] = 4 * self.mean_codes[level, band]
+            phase_features[10 + number] = 32
+            known = [[m for m in members if holds[other := phase_of(phase, m)] and other < number] for members in NEIGHBOURS]
+            rows = max(1, 16384 // (len(values) * nz * nx))
+            for top in range(0, ny, rows):
+                slab = [*itertools.product(range(len(values)), range(nz), range(top, min(top + rows, ny)), range(nx))]
+                features: Array = np.zeros((26, len(slab)), np.int64)
+                for n, (b, *index) in enumerate(slab):
+                    place = tuple(2 * i + p for i, p in zip(index, phase, strict=True))
+                    for t, members in enumerate(known):
+                        if members:
+                            features[t, n] = log_code(len(members) + 2 * neighbour_sum(magnitudes, b, place, members), len(members))
+                    for t, plane in enumerate(planes, 7):
+                        if plane is not None:
+                            features[t, n] = plane.at(b, tuple(index), phase)
+                buckets = streams.contexts.buckets(features, phase_features)
+                for n, value in read_slab(buckets, streams).items():
+                    b, *index = slab[n]
+                    at = (b, *(2 * i + p for i, p in zip(index, phase, strict=True)))
+                    values[at], magnitudes[at] = value, min(20, abs(value))
+
+    def values(self, centroids: tuple[float, ...], q: np.float32) -> Array:
+        """The joined values."""
+        v = reconstruct(self.quantised, centroids) * q
+        for k in reversed(range(len(self.levels))):
+            inside = corner(self.extents[k])
+            for axis in reversed(self.levels[k]):
+                v[inside] = join(v[inside], axis)
+        return v
+
+
+def phase_of(phase: Index, offset: Index) -> int:
+    """Number of the phase in which a neighbour lies."""
+    z, y, x = ((p + o) % 2 for p, o in zip(phase, offset, strict=True))
+    return PHASES.index((z, y, x))
+
+
+def read_slab(buckets: Array, streams: Streams) -> dict[int, int]:
+    """Values that are not zero, by their place in the slab."""
+    decisions = streams.decisions
+    nonzero = [n for n in range(buckets.shape[1]) if decisions.take(0, int(buckets[0, n]))]
+    larger = [n for n in nonzero if decisions.take(1, int(buckets[1, n]))]
+    values = dict.fromkeys(nonzero, 1)
+    for n in larger:
+        values[n] = 2 + decisions.run(2, int(buckets[2, n]))
+    return {n: -v if streams.signs.number(1) else v for n, v in values.items()}
+
+
+def reconstruct(quantised: Array, centroids: tuple[float, ...]) -> Array:
+    """Quantised values in steps, magnitudes 1, 2 and 3 at their centroids; float32."""
+    magnitudes = np.abs(quantised)
+    out: Array = magnitudes.astype(F)
+    for m, centroid in enumerate(centroids, 1):
+        out[magnitudes == m] = F(centroid)
+    return np.where(quantised < 0, -out, out)
+
+
+# -- Refinement -------------------------------------------------------------------------------------------------------
+
+
+def correction(values: Array, q: np.float32, layers: list[tuple[Array, Array]]) -> Array:
+    """What the refinement network says of a volume (z, y, x)."""
+    w = np.clip(np.nan_to_num(values / q), -(2**20), 2**20).astype(F)
+    nz, ny, nx = w.shape
+    out = np.zeros_like(values)
+
+    def voxel(z: int, y: int, x: int) -> Any:
+        return w[min(max(z, 0), nz - 1), min(max(y, 0), ny - 1), min(max(x, 0), nx - 1)]
+
+    def mean(z: int, y: int, x: int) -> Any:
+        y, x = 2 * y, 2 * x
+        return (voxel(z, y, x) + voxel(z, y, x + 1) + voxel(z, y + 1, x) + voxel(z, y + 1, x + 1)) * F(0.25)
+
+    near, five = (-1, 0, 1), range(-2, 3)
+    window = [*itertools.product((0, 1), (0, 1), near, near, near)]
+    ring = [(0, dy, dx) for dy in five for dx in five if max(abs(dy), abs(dx)) == 2] + [(-2, 0, 0), (2, 0, 0)]
+    for z, y, x in np.ndindex(nz, -(-ny // 2), -(-nx // 2)):
+        centre = mean(z, y, x)
+        voxels = np.array([voxel(z + dz, 2 * (y + dy) + py, 2 * (x + dx) + px) - centre for py, px, dz, dy, dx in window], F)
+        cells = np.array([mean(z + dz, y + dy, x + dx) - centre for dz, dy, dx in ring], F)
+        logs = np.array([np.log(1 + max(centre, F(0))), np.log(F(0.02) + np.abs(voxels).mean())], F)
+        h = np.concatenate([voxels / (1 + np.abs(voxels)), cells / (1 + np.abs(cells)), logs])
+        for i, (weight, bias) in enumerate(layers):
+            h = weight @ h + bias if i == 0 else weight @ np.maximum(h, F(0)) + bias
+        for output, (py, px) in zip(h, itertools.product((0, 1), repeat=2), strict=True):
+            if 2 * y + py < ny and 2 * x + px < nx:
+                out[z, 2 * y + py, 2 * x + px] = np.clip(output, F(-4), F(4)) * q
+    return out
+
+
+def refinement_layers(name: bytes) -> list[tuple[Array, Array]]:
+    """Weights and biases of a refinement network."""
+    with np.load(MODELS / f"refinement-{name.hex()}.npz") as stored:
+        count = sum(key.startswith("weight") for key in stored.files)
+        return [(stored[f"weight{i}"].astype(F), stored[f"bias{i}"].astype(F)) for i in range(count)]
+
+
+# -- Section ----------------------------------------------------------------------------------------------------------
+
+
+class Head(NamedTuple):
+    """What stands before the numbers of a section."""
+
+    transform: int
+    step: int
+    alpha: int
+    constant: list[bool]
+    minimum: Array
+    maximum: Array
+    gains: Array
+    darks: Array
+    angles: Array | None
+    sign_bits: int
+    networks: tuple[bytes, bytes]
+    time_splits: int
+    shifts: Array | None
+    centroids: tuple[float, ...]
+    end: int
+
+
+def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.dtype[Any],
+              pinned: tuple[bytes, bytes]) -> Head:
+    """The fields of a section up to the centroid codes."""
+    at = 0
+
+    def take(n: int) -> bytes:
+        nonlocal at
+        at += n
+        assert at <= len(section)
+        return section[at - n : at]
+
+    flags = take(1)[0]
+    constant = [False] * channels
+    if flags & 16:
+        bits = Bits(take(-(-channels // 8)))
+        constant = [bool(bits.number(1)) for _ in range(channels)]
+    n = channels - sum(constant)
+    step, alpha = (int.from_bytes(take(2), "little"), take(1)[0]) if n else (0, 0)
+    minimum = np.frombuffer(take(channels * dtype.itemsize), dtype).astype(np.float64)
+    empty: Array = np.zeros(0)
+    if not n:
+        assert flags == 16
+        return Head(0, 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, None, (), at)
+    maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
+    codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
+    gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
+    darks = np.frombuffer(take(2 * n), "<i2").astype(np.float64)
+    angles, sign_bits = None, 0
+    if flags & 64:
+        angles, sign_bits = np.frombuffer(take(n * (n - 1) // 2), np.int8).astype(np.float64), take(1)[0]
+    second = take(1)[0] if flags & 128 else 0
+    networks = (take(4), take(4)) if second & 1 else pinned
+    shifts = None
+    if second & 2:
+        bits = Bits(take(int.from_bytes(take(3), "little")))
+        planes = times if times > 1 else depth
+        running = np.cumsum([bits.rice(planes), bits.rice(planes)], 1).T
+        bits.end()
+        shifts = np.repeat(running, times * depth // planes, 0)
+    centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
+    return Head(flags & 15, step, alpha, constant, minimum, maximum, gains, darks, angles, sign_bits, networks,
+                second >> 2, shifts, centroids, at)
+
+
+def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes]) -> Array:
+    """The array of a part.
+
+    Parameters
+    ----------
+    section : bytes
+        The one section of the part.
+    axes : str
+        A letter of ``TCZYXS`` per array axis.
+    shape : tuple of int
+        Extents of the part.
+    dtype : dtype
+        Of the array.
+    pinned : tuple of bytes
+        Hashes of the context and refinement network of bitstream version 1.
+    """
+    size = dict(zip(axes, shape, strict=True))
+    times, depth, ny, nx = (size.get(axis, 1) for axis in "TZYX")
+    channels = size.get("C", 1) * size.get("S", 1)
+    head = read_head(section, channels, times, depth, dtype, pinned)
+    out: Array = np.empty((channels, times * depth, ny, nx), dtype)
+    if all(head.constant):
+        assert head.end == len(section)
+        out[:] = head.minimum.astype(dtype)[:, None, None, None]
+    else:
+        volumes = (times, depth, ny, nx) if times > 1 and depth > 1 else (1, times * depth, ny, nx)
+        values = unroll(read_values(section, head, volumes).reshape(-1, times * depth, ny, nx), head)
+        to_grey(unrotate(values, head), head, out)
+    first = [i for i, axis in enumerate(axes) if axis in "CS"]
+    order = [*first, *(axes.index(axis) for axis in "TZYX" if axis in axes)]
+    return out.reshape([shape[i] for i in order]).transpose(np.argsort(order))
+
+
+def read_values(section: bytes, head: Head, volumes: Index) -> Array:
+    """The values V of all coded channels, refined: (channel, batch, z, y, x)."""
+    n_numbers, at = varint(section, head.end)
+    n_decisions, at = varint(section, at)
+    numbers, signs = Bits(section[at : at + n_numbers]), Bits(section[at + n_numbers + n_decisions :])
+    decisions = Decisions(section[at + n_numbers : at + n_numbers + n_decisions])
+    streams = Streams(Contexts(head.networks[0], numbers), decisions, signs)
+    n = len(head.maximum)
+    halves = [volumes[0]]
+    for _ in range(head.time_splits):
+        halves.append(-(-halves[-1] // 2))
+    bands = [halves[-1], *(halves[i] - halves[i + 1] for i in reversed(range(head.time_splits)))]
+    groups: list[Group] = []
+    for extent in bands:
+        for channel in range(n):
+            groups.append(Group(head.transform, (extent, *volumes[1:]), groups[-1] if channel else None))
+    for group in groups:
+        group.read_numbers(numbers)
+    numbers.end()
+    for level in reversed(range(len(groups[0].levels))):
+        for group in groups:
+            group.read_level(level, streams)
+    decisions.end()
+    assert len(signs.text) - signs.at < 8
+    q = F(2.0 ** (1 - 17 * head.step / 65535))
+    joined = [group.values(head.centroids, q) for group in groups]
+    values = np.stack([np.concatenate(joined[channel::n]) for channel in range(n)])
+    for k in reversed(range(head.time_splits)):
+        values[:, : halves[k]] = join(values[:, : halves[k]], 1)
+    if head.alpha:
+        layers = refinement_layers(head.networks[1])
+        for channel, batch in np.ndindex(values.shape[:2]):
+            values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], q, layers)
+    return values
+
+
+def unroll(values: Array, head: Head) -> Array:
+    """Planes rolled back by their shifts: (channel, frame, y, x)."""
+    if head.shifts is None:
+        return values
+    out = np.empty_like(values)
+    ny, nx = values.shape[2:]
+    for frame, (y, x) in enumerate(head.shifts.tolist()):
+        for i, j in np.ndindex(ny, nx):
+            out[:, frame, i, j] = values[:, frame, (i + y) % ny, (j + x) % nx]
+    return out
+
+
+def unrotate(values: Array, head: Head) -> Array:
+    """Dark levels added, channels rotated back."""
+    reach = np.sqrt((head.gains**2).sum())
+    v = [plane + F(dark * (reach / 32768)) for plane, dark in zip(values, head.darks, strict=True)]
+    if head.angles is not None:
+        v = [-plane if head.sign_bits >> k & 1 else plane for k, plane in enumerate(v)]
+        pairs = zip(itertools.combinations(range(len(v)), 2), head.angles / 128, strict=True)
+        for (i, j), t in reversed([*pairs]):
+            c, s = F((1 - t * t) / (1 + t * t)), F(2 * t / (1 + t * t))
+            v[i], v[j] = v[i] * c - v[j] * s, v[j] * c + v[i] * s
+    return np.stack(v)
+
+
+def to_grey(values: Array, head: Head, out: Array) -> None:
+    """Grey levels of all channels, constant ones included, into an array of its type."""
+    coded = iter(zip(values.astype(np.float64), head.maximum, head.gains, strict=True))
+    for channel, (constant, minimum) in enumerate(zip(head.constant, head.minimum, strict=True)):
+        if constant:
+            out[channel] = minimum
+            continue
+        v, maximum, gain = next(coded)
+        grey = v * ((maximum - minimum) / gain) + minimum
+        grey = np.clip(np.where(np.isnan(grey), minimum, grey), minimum, maximum)
+        out[channel] = np.rint(grey) if out.dtype.kind in "iu" else grey
