@@ -15,6 +15,7 @@ from microfield import metrics
 from microfield.errors import InputError
 from microfield.image import Image
 from microfield.metrics import accumulate, channel_names, compare, psnr, square_errors, ssim, volume_similarity
+from microfield.metrics.decibel import decibel
 from microfield.statistics import channel_statistics
 
 SHAPES = {"YX": (40, 50), "ZYX": (3, 40, 50), "YXS": (40, 50, 3), "TCZYX": (2, 2, 2, 20, 30), "ZCYX": (2, 3, 20, 30)}
@@ -218,6 +219,14 @@ def test_a_bright_channel_does_not_hide_a_weak_one() -> None:
     mse = square_errors(image, lambda box: reconstruction[box])
     assert mse == pytest.approx([0.01, 100.0])
     assert found.psnr == psnr(mse, channel_statistics(image).range)
+
+
+def test_decibels_of_a_normalised_error() -> None:
+    assert [decibel(error) for error in (1.0, 0.1, 1e-4, 0.0)] == [0, 10, 40, math.inf]
+    for bad in (-1e-9, math.nan):
+        with pytest.raises(ValueError, match="0 or more"):
+            decibel(bad)
+    assert psnr([0.0, 0.0], [1e-200, 1.0]) == math.inf
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-3, 1e6))

@@ -16,6 +16,7 @@ from microfield.image import Image, as_image
 from microfield.metrics.accumulate import ChannelSums, Read, check_shapes, measure
 from microfield.metrics.blocking import blocking as blocking
 from microfield.metrics.comparison import MEANS, ChannelComparison, Comparison
+from microfield.metrics.decibel import decibel
 from microfield.metrics.distributions import histogram_distance as histogram_distance
 from microfield.metrics.distributions import pearson as pearson
 from microfield.metrics.multiscale import ms_ssim as ms_ssim
@@ -31,15 +32,24 @@ Floats = npt.NDArray[np.float64]
 
 
 def psnr(mse: npt.ArrayLike, value_range: npt.ArrayLike) -> float:
-    """Peak signal-to-noise ratio in dB: ``-10 log10(mean over channels of mse / range^2)``; infinite without error.
+    """Peak signal-to-noise ratio in dB of one channel or of several: `decibel` of the mean over channels of ``mse / range^2``.
 
     Parameters
     ----------
-    mse, value_range : float or array of shape ``(channels,)``
-        Mean square error and positive range of every channel, in grey levels (squared).
+    mse : float or array of shape ``(channels,)``
+        Mean square error of every channel, in grey levels squared, 0 or more.
+    value_range : float or array of shape ``(channels,)``
+        Range of every channel in grey levels, positive.
+
+    Returns
+    -------
+    float
+        Infinite where no channel has an error.
     """
-    normalised = np.mean(np.asarray(mse, np.float64) / np.asarray(value_range, np.float64) ** 2)
-    return math.inf if normalised == 0 else float(-10 * np.log10(normalised))
+    errors, squares = np.broadcast_arrays(np.asarray(mse, np.float64), np.asarray(value_range, np.float64) ** 2)
+    # No error stays none, also where the square of a tiny range is 0 in a double.
+    normalised = np.divide(errors, squares, out=np.zeros(errors.shape), where=errors != 0)
+    return decibel(float(normalised.mean()))
 
 
 def square_errors(original: Image, read_reconstruction: Read) -> Floats:
