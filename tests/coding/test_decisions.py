@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microfield.coding import decisions as dc
-from microfield.coding import gap_code
+from microfield.coding import gap_code, gap_tables
 from microfield.errors import FormatError
 
 
@@ -141,7 +141,7 @@ def test_small_streams(seed: int) -> None:
 def test_loss_of_the_tables(bucket: int) -> None:
     p = float(probability(bucket))
     gaps = np.random.default_rng(bucket).geometric(p, 200_000) - 1
-    rows = np.full(len(gaps), gap_code._NOMINAL[bucket])
+    rows = np.full(len(gaps), int(gap_tables.rows_of(np.zeros(32, np.int64))[bucket]))
     bits = sum(float((15 - np.log2(freq)).sum()) for _, freq in gap_code._intervals(gaps, rows))
     assert bits <= 1.001 * (float(dc.COSTS[bucket, 0]) * int(gaps.sum()) + float(dc.COSTS[bucket, 1]) * len(gaps))
 
@@ -163,15 +163,15 @@ def test_shifts_pay(n: int) -> None:
 
 
 def test_tables_are_the_same_everywhere() -> None:
-    code = gap_code._code()
+    code = gap_tables.gap_tables()
     p = 1 / (1 + np.exp((39 - np.arange(42)) / 4))
-    ratios = gap_code._ratios(p, code.low)
+    ratios = gap_tables.symbol_ratios(p, code.raw_bits)
     assert np.abs(ratios % 1 - 0.5).min() > 1e-3  # The rounding of a ratio is nowhere near a tie,
     steps = np.log2(0.15 / p)
     assert np.abs(steps - steps.round()).min() > 1e-3  # nor that of the raw bits.
-    assert code.low.tolist() == sorted(code.low.tolist(), reverse=True)
+    assert code.raw_bits.tolist() == sorted(code.raw_bits.tolist(), reverse=True)
     weighted = code.tables.start.astype(np.int64) @ np.arange(1, 42 * 64 + 1)
-    assert (int(code.low[0]), int(code.low[-1]), int(weighted)) == (11, 0, 105642063341)
+    assert (int(code.raw_bits[0]), int(code.raw_bits[-1]), int(weighted)) == (11, 0, 105642063341)
 
 
 def test_costs() -> None:

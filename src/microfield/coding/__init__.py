@@ -1,1 +1,1 @@
-"""Entropy coding: varints, integer tables, the range coder, quantised weights."""
+"""Entropy coding: whole numbers as bytes and bits, the range coder and its tables, binary decisions, quantised weights."""

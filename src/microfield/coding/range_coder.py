@@ -31,8 +31,22 @@ __all__ = ["MAX_LANES", "PRECISION", "Decoder", "Encoder", "Tables", "cumulate",
            "lanes_for"]
 
 MAX_LANES = 256
-_LOW = 1 << 16
-_MASK = (1 << PRECISION) - 1
+"""Lanes of a stream at most."""
+
+_WORD_BITS = 16
+_WORD_MASK = (1 << _WORD_BITS) - 1
+_LOW = 1 << _WORD_BITS
+"""States lie from this to below 2**32: a lower one takes a word."""
+
+_SPILL_SHIFT = 32 - PRECISION
+"""A state of ``freq << _SPILL_SHIFT`` and more would leave 32 bits with the next symbol, and spills a word first."""
+
+_SLOT_MASK = (1 << PRECISION) - 1
+"""The low bits of a state are the slot among 2**15 that names the next symbol."""
+
+_BYTES_A_LANE = 600
+"""A stream has another lane for so many bytes: its state then costs under half a per cent."""
+
 _SCALAR_LANES = 12
 """Below this many lanes plain Python integers are faster than NumPy calls."""
 
@@ -45,7 +59,7 @@ _Split = Callable[[_U32, int], tuple[_U32 | np.uint32, _U32]]
 def lanes_for(n_bytes: float) -> int:
     """Lanes for a stream of about ``n_bytes``: a power of two up to 256 whose overhead stays under half a per cent."""
     lanes = 1
-    while lanes < MAX_LANES and n_bytes >= 2 * lanes * 600:
+    while lanes < MAX_LANES and n_bytes >= 2 * lanes * _BYTES_A_LANE:
         lanes *= 2
     return lanes
 
@@ -96,6 +110,7 @@ class Encoder:
         return self._finish_few() if self._lanes < _SCALAR_LANES else self._finish_many()
 
     def _finish_few(self) -> bytes:
+        """`finish` for few lanes, with plain integers."""
         states = [_first_state(self._lanes)] * self._lanes
         words: list[int] = []
         for start, freq in reversed(self._batches):
@@ -103,23 +118,24 @@ class Encoder:
             for j in reversed(range(len(pairs))):
                 c, f = pairs[j]
                 state = states[j % self._lanes]
-                if state >> 17 >= f:
-                    words.append(state & 0xFFFF)
-                    state >>= 16
+                if state >> _SPILL_SHIFT >= f:
+                    words.append(state & _WORD_MASK)
+                    state >>= _WORD_BITS
                 states[j % self._lanes] = (state // f << PRECISION) + state % f + c
         size = 4 if self._lanes > 1 else (states[0].bit_length() + 7) // 8
         return b"".join(s.to_bytes(size, "little") for s in states) + np.array(words[::-1], "<u2").tobytes()
 
     def _finish_many(self) -> bytes:
+        """`finish` for many lanes, all of them at once."""
         state = np.full(self._lanes, _LOW, np.uint32)
         words: list[_U32] = []
         for start, freq in reversed(self._batches):
             for begin in reversed(range(0, len(start), self._lanes)):
                 c, f = start[begin : begin + self._lanes], freq[begin : begin + self._lanes]
                 x = state[: len(c)]
-                spill = x >> np.uint32(17) >= f
-                words.append(x[spill] & np.uint32(0xFFFF))
-                x[spill] >>= np.uint32(16)
+                spill = x >> np.uint32(_SPILL_SHIFT) >= f
+                words.append(x[spill] & np.uint32(_WORD_MASK))
+                x[spill] >>= np.uint32(_WORD_BITS)
                 whole, rest = np.divmod(x, f)
                 x[:] = (whole << np.uint32(PRECISION)) + rest + c
         stream = np.concatenate([*words[::-1], np.zeros(0, np.uint32)])
@@ -145,7 +161,7 @@ class Decoder:
     def __init__(self, data: bytes, lanes: int) -> None:
         _check_lanes(lanes)
         self._lanes = lanes
-        head = 4 * lanes if lanes > 1 else len(data) if len(data) <= 2 else 4 - len(data) % 2
+        head = _bytes_of_states(len(data), lanes)
         if len(data) < head or (len(data) - head) % 2:
             raise FormatError("A coded stream has an impossible length: the file is damaged or truncated.")
         self._words = np.frombuffer(data, "<u2", offset=head).astype(np.uint32)
@@ -241,7 +257,7 @@ class Decoder:
         """Move all lanes until ``n`` symbols are done; ``split`` finds the symbols."""
         for begin in range(0, n, self._lanes):
             state = self._state[: n - begin]
-            freq, rest = split(state & np.uint32(_MASK), begin)
+            freq, rest = split(state & np.uint32(_SLOT_MASK), begin)
             state >>= np.uint32(PRECISION)
             state *= freq
             state += rest
@@ -250,10 +266,11 @@ class Decoder:
                 words = self._words[self._taken : self._taken + hungry.size]
                 if words.size < hungry.size:
                     raise FormatError("A coded stream ends too early: the file is damaged or truncated.")
-                state[hungry] = (state[hungry] << np.uint32(16)) | words
+                state[hungry] = (state[hungry] << np.uint32(_WORD_BITS)) | words
                 self._taken += hungry.size
 
     def _get_scalar(self, tables: Tables, rows: list[int]) -> npt.NDArray[np.int32]:
+        """`get` for few lanes: symbols of these rows of the tables, one by one."""
         first, start, freq = tables.lists
         width, base = tables.n_symbols, 0
 
@@ -268,14 +285,14 @@ class Decoder:
         return np.array(symbols, np.int32)
 
     def _pull(self, split: Callable[[int], tuple[int, int, int]], j: int) -> int:
-        """Decode symbol ``j`` of a batch with plain integers."""
+        """Decode symbol ``j`` of a batch with plain integers; ``split`` gives (symbol, frequency, slot - start) of a slot."""
         lane = j % self._lanes
         state = self._states[lane]
-        symbol, freq, rest = split(state & _MASK)
+        symbol, freq, rest = split(state & _SLOT_MASK)
         state = freq * (state >> PRECISION) + rest
         if state < _LOW:
             if self._taken < len(self._word_list):
-                state = state << 16 | self._word_list[self._taken]
+                state = state << _WORD_BITS | self._word_list[self._taken]
                 self._taken += 1
             elif self._lanes > 1:
                 raise FormatError("A coded stream ends too early: the file is damaged or truncated.")
@@ -298,11 +315,19 @@ def decode(data: bytes, table: _Ints, cumulative: Tables | _Ints, lanes: int) ->
     return symbols
 
 
+def _bytes_of_states(n_bytes: int, lanes: int) -> int:
+    """Bytes that the states take at the beginning of a stream of ``n_bytes``."""
+    if lanes > 1:
+        return 4 * lanes
+    return n_bytes if n_bytes <= 2 else 4 - n_bytes % 2
+
+
 def _first_state(lanes: int) -> int:
-    """Where the encoder starts and the decoder must end."""
+    """The state that the encoder starts with, and that every lane of the decoder must end with."""
     return 0 if lanes == 1 else _LOW
 
 
 def _check_lanes(lanes: int) -> None:
+    """ValueError for a number of lanes that cannot be."""
     if not 1 <= lanes <= MAX_LANES:
         raise ValueError(f"lanes must lie between 1 and {MAX_LANES}, not {lanes}.")

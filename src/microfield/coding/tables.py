@@ -14,7 +14,13 @@ PRECISION = 15
 """Frequencies of every table sum to 2**PRECISION."""
 
 _TOTAL = 1 << PRECISION
+
 _MAX_ROWS = 1 << 16
+"""Tables in a set at most, so that ``row << 15 | slot`` fits into 32 bits."""
+
+_WEIGHT_LIMIT = 1 << 47
+"""Weights and their sums are below this: times 2**15 they still fit into 63 bits."""
+
 _LOOKUP_ROWS = 64
 """More tables than this are searched: their lookup would leave the processor's cache."""
 
@@ -99,13 +105,14 @@ class Tables:
 
     @cached_property
     def _lookup(self) -> Lookup:
+        """The lookup of all tables."""
         index = np.arange(len(self.freq)).repeat(self.freq)
         slots = np.tile(np.arange(_TOTAL, dtype=np.uint32), self.n_tables)
         return Lookup((index % self.n_symbols).astype(np.int32), self.freq[index], slots - self.start[index])
 
     @cached_property
     def lists(self) -> tuple[list[int], list[int], list[int]]:
-        """`first`, `start` and `freq` as plain integers."""
+        """The arrays ``first``, ``start`` and ``freq`` as lists of plain integers."""
         return self.first.tolist(), self.start.tolist(), self.freq.tolist()
 
 
@@ -137,7 +144,7 @@ def frequencies(weights: _Ints) -> _Int64s:
     if rows.ndim == 0 or rows.shape[-1] == 0 or rows.dtype.kind not in "iu":
         raise FormatError(f"Weights of shape {rows.shape} and type {rows.dtype} give no frequency table.")
     flat = rows.reshape(-1, rows.shape[-1])
-    if flat.size and (int(flat.min()) < 0 or int(flat.max()) >= 1 << 47):
+    if flat.size and (int(flat.min()) < 0 or int(flat.max()) >= _WEIGHT_LIMIT):
         raise FormatError("The weights of a frequency table must lie between 0 and 2**47.")
     return np.array([_frequencies(row.astype(np.int64)) for row in flat], np.int64).reshape(rows.shape)
 
@@ -149,9 +156,10 @@ def cumulate(freq: _Ints) -> _Int64s:
 
 
 def _frequencies(weights: _Int64s) -> _Int64s:
+    """`frequencies` of one row."""
     used = weights > 0
     # A float sum is enough to see an overflow, and the exact one is safe once there is none.
-    if not used.any() or int(used.sum()) > _TOTAL or float(weights.sum(dtype=np.float64)) >= 2.0**47:
+    if not used.any() or int(used.sum()) > _TOTAL or float(weights.sum(dtype=np.float64)) >= _WEIGHT_LIMIT:
         raise FormatError(f"A frequency table needs 1 to {_TOTAL} used symbols with weights that sum below 2**47.")
     scaled, total = weights << PRECISION, weights.sum()
     share = scaled // total

@@ -18,6 +18,7 @@ LIMIT = 2**53
 """Unsigned values are below this, zigzag-coded ones in -LIMIT/2 .. LIMIT/2 - 1."""
 
 _LONGEST = 8
+"""Bytes of a value at most."""
 _Int64s = npt.NDArray[np.int64]
 _Values = Sequence[int] | _Int64s
 

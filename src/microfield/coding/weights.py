@@ -20,10 +20,13 @@ from microfield.errors import FormatError
 Ints = npt.NDArray[np.int64]
 
 SHAPES = 3
-"""Gaussian, in between, Laplacian."""
+"""Shapes of a table: 0 is a Gaussian, 2 a Laplacian, 1 lies between them."""
 
 SPREADS = 64
-"""Spread codes: standard deviation 2^(code / 4 - 4) steps."""
+"""Widths of a table: spread s stands for a standard deviation of 2^(s / 4 - 4) quantiser steps."""
+
+STEP_CODES = 256
+"""Codes of quantiser steps, one byte: sixteen per octave."""
 
 _OCTAVE = tuple(
     np.float32(m) for m in (
@@ -31,7 +34,7 @@ _OCTAVE = tuple(
         1.4142135, 1.4768262, 1.5422108, 1.6104903, 1.6817929, 1.7562522, 1.8340081, 1.915206,
     )
 )
-STEP_CODES = 256
+"""The sixteen steps from 1 to 2, as float32 constants: 2^(k / 16)."""
 
 
 def step_size(code: int) -> np.float32:
@@ -45,6 +48,7 @@ def step_code(step: float) -> int:
 
 
 _ONE = 1 << 24
+"""The fixed-point number 1 of the integer arithmetic that builds tables."""
 
 
 @lru_cache(maxsize=512)
@@ -80,6 +84,7 @@ def bell(code: int) -> npt.NDArray[np.uint32]:
 
 @lru_cache(maxsize=512)
 def _code_lengths(code: int) -> npt.NDArray[np.float64]:
+    """Bits of the symbols -K..K of one table."""
     return PRECISION - np.log2(bell(code).astype(np.float64))
 
 
@@ -89,7 +94,7 @@ def raw_bits(code: int) -> int:
 
 
 def _split(values: Ints, k: int) -> tuple[Ints, Ints]:
-    """Weights to (what the table codes, ``k`` raw low bits)."""
+    """Weights split into what the table codes and their ``k`` raw low bits."""
     shifted = values + ((1 << k) >> 1)
     return shifted >> k, shifted & ((1 << k) - 1)
 
@@ -124,7 +129,7 @@ def best_table(values: Ints) -> tuple[int, float]:
 
 
 def _histogram(values: Ints) -> tuple[Ints, Ints]:
-    """Levels that occur, ascending, and how often."""
+    """The distinct values in ascending order, and how often each occurs."""
     lowest, highest = int(values.min()), int(values.max())
     if highest - lowest > 1 << 22:
         return np.unique(values, return_counts=True)
@@ -134,7 +139,7 @@ def _histogram(values: Ints) -> tuple[Ints, Ints]:
 
 
 def estimate_bits(groups: Sequence[Ints]) -> float:
-    """Bits `encode` needs for the groups, without the few bytes the coder itself adds."""
+    """Bits that `encode` needs for the groups, without the few bytes that the range coder itself adds."""
     return sum(8 + best_table(g)[1] for g in groups)
 
 
@@ -162,7 +167,7 @@ def encode(groups: Sequence[Ints]) -> bytes:
 
 
 def decode(data: bytes, sizes: Sequence[int]) -> list[Ints]:
-    """The groups back, given how many weights each holds.
+    """Inverse of `encode`: the groups, given how many weights each holds.
 
     Raises
     ------

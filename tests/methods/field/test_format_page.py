@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.independent_field import decode_section, gap_rows, gap_table
-from microfield.coding import gap_code
+from microfield.coding import gap_tables
 from microfield.format.container import Container
 from microfield.format.source import open_source
 from microfield.methods.field.head import PINNED
@@ -34,10 +34,10 @@ def test_independent_decoder_reads_the_vectors(path: Path) -> None:
 
 
 def test_gap_tables_of_the_page_are_those_of_the_code() -> None:
-    code, rows = gap_code._code(), gap_rows()
+    code, rows = gap_tables.gap_tables(), gap_rows()
     p = 1 / (1 + np.exp(-(np.arange(len(rows)) - 39) / 4))
-    ratios = gap_code._ratios(p, code.low).round().astype(int).tolist()
-    assert rows == list(zip(code.low.tolist(), ratios, strict=True))
+    ratios = gap_tables.symbol_ratios(p, code.raw_bits).round().astype(int).tolist()
+    assert rows == list(zip(code.raw_bits.tolist(), ratios, strict=True))
     tables = [gap_table(*row) for row in rows]
     assert [table.last for table in tables] == code.escape.tolist()
     for row, table in enumerate(tables):

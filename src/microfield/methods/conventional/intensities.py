@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
 from microfield.image import Layout
 
@@ -90,36 +91,20 @@ class Intensities:
     def unpack(cls, data: bytes, layout: Layout) -> tuple[Intensities, bytes]:
         """The mapping and what follows it. Raises FormatError where the bytes are no mapping."""
         n, kind = layout.channels, layout.dtype.newbyteorder("<")
-        take = _Taker(data)
-        flags = take.next(1)[0]
+        fields = ByteReader(data, "its intensity mapping")
+        flags = fields.next(1)[0]
         if flags > 3:
             raise FormatError("the intensity mapping of a part has unknown flags.")
         constant = np.zeros(n, bool)
         if flags & 1:
-            constant = np.unpackbits(np.frombuffer(take.next(-(-n // 8)), np.uint8), count=n).astype(bool)
-        low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
+            constant = np.unpackbits(np.frombuffer(fields.next(-(-n // 8)), np.uint8), count=n).astype(bool)
+        low = np.frombuffer(fields.next(n * kind.itemsize), kind).astype(np.float64)
         high, gain = low.copy(), np.ones(n)
         coded = int((~constant).sum())
-        high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
+        high[~constant] = np.frombuffer(fields.next(coded * kind.itemsize), kind).astype(np.float64)
         if flags & 2:
-            codes = np.frombuffer(take.next(coded), np.uint8).astype(np.float64)
+            codes = np.frombuffer(fields.next(coded), np.uint8).astype(np.float64)
             gain[~constant] = 2.0 ** (-codes / GAINS_PER_OCTAVE)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (high[~constant] > low[~constant]).all()):
             raise FormatError("the intensity mapping of a part is not a range.")
-        return cls(low, high, gain), take.rest()
-
-
-class _Taker:
-    """Takes bytes from the front and refuses to run out."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def next(self, n: int) -> bytes:
-        if self.at + n > len(self.data):
-            raise FormatError("a part ends within its intensity mapping.")
-        self.at += n
-        return self.data[self.at - n : self.at]
-
-    def rest(self) -> bytes:
-        return self.data[self.at :]
+        return cls(low, high, gain), fields.rest()
