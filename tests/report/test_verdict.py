@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from microfield.image import Image
+from microfield.report.criteria import CRITERIA, Grade, intensity_changed, structured_error
 from microfield.report.crop_choice import choose_crops
 from microfield.report.detail import best_possible, measure_detail, reach
 from microfield.report.evidence import gather
 from microfield.report.pair import Pair, make_pair
-from microfield.report.tile_errors import TILE, make_bins, survey, tile_sums
-from microfield.report.verdict import CRITERIA, Grade, intensity_changed, judge_uses, structured_error
+from microfield.report.tile_errors import TILE, make_bins, measure_tiles, tile_sums
+from microfield.report.verdict import judge_uses
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +49,7 @@ def test_reading_any_axes_gives_time_depth_rows_columns() -> None:
     assert pair.grey(1, 1.0) == low + span
 
 
-# -- survey -----------------------------------------------------------------------------------------------------------
+# -- tiles ------------------------------------------------------------------------------------------------------------
 
 
 def test_tile_sums_equal_sums_of_slices() -> None:
@@ -63,9 +64,9 @@ def test_tile_sums_equal_sums_of_slices() -> None:
 def test_noise_is_no_structured_error_and_structure_is() -> None:
     clean = texture((256, 256), seed=1) * 100 + 1000
     noisy = clean + RNG.normal(0, 30, clean.shape)
-    lost_noise = survey(pair_of(noisy, clean)).channels[0]
+    lost_noise = measure_tiles(pair_of(noisy, clean)).channels[0]
     assert lost_noise.structured.mean() < 0.01 * lost_noise.square.mean()
-    blurred = survey(pair_of(clean, gaussian_filter(clean, 3))).channels[0]
+    blurred = measure_tiles(pair_of(clean, gaussian_filter(clean, 3))).channels[0]
     assert blurred.structured.mean() > 0.8 * blurred.square.mean()
 
 
@@ -73,14 +74,14 @@ def test_noise_that_grows_with_brightness_is_no_structured_error() -> None:
     clean = gaussian_filter(RNG.random((256, 256)), 8)
     clean = 5 + 200 * (clean - clean.min()) / np.ptp(clean)
     shot = RNG.poisson(clean).astype(np.float64)
-    found = survey(pair_of(shot, clean)).channels[0]
+    found = measure_tiles(pair_of(shot, clean)).channels[0]
     assert found.structured.mean() < 0.02 * found.square.mean()
 
 
-def test_survey_means_and_squares_are_those_of_the_tiles() -> None:
+def test_tile_means_and_squares_are_those_of_the_tiles() -> None:
     a, b = RNG.random((2, 48, 40))
     pair = pair_of(a, b)
-    found = survey(pair).channels[0]
+    found = measure_tiles(pair).channels[0]
     levels = pair.levels(0)
     assert found.square[0, 1, 1] * levels**2 == pytest.approx(np.mean((b - a)[16:32, 16:32] ** 2), rel=1e-4)
     assert pair.grey(0, found.mean_original[0, 2, 2]) == pytest.approx(a[32:, 32:].mean(), rel=1e-5)
@@ -93,7 +94,7 @@ def test_the_histogram_of_errors_holds_nearly_all_of_them(size: float) -> None:
     noisy = np.rint(clean + RNG.normal(0, 10, clean.shape)).astype(np.uint16)
     other = np.rint(noisy + RNG.normal(0, 10 * size, clean.shape)).astype(np.uint16)
     pair = pair_of(noisy, other, "ZYX")
-    found = survey(pair).channels[0]
+    found = measure_tiles(pair).channels[0]
     assert found.errors is not None
     ends = int(found.error_counts[0] + found.error_counts[-1])
     assert found.error_counts.sum() == clean.size
@@ -154,13 +155,13 @@ def test_crops_find_the_error_and_the_structure() -> None:
     reconstruction = original.copy()
     reconstruction[3, 150:200, 20:70] += 5
     pair = pair_of(original, reconstruction, "ZYX")
-    crops = {c.reason: c for c in choose_crops(pair, survey(pair), pair.views[0])}
+    crops = {c.reason: c for c in choose_crops(pair, measure_tiles(pair), pair.views[0])}
     assert crops["largest error"].z == 3
     assert crops["largest error"].y.start <= 170 < crops["largest error"].y.stop
     assert crops["largest error"].x.start <= 50 < crops["largest error"].x.stop
     assert crops["richest structure"].z == 1
     assert crops["richest structure"].x.start <= 184 < crops["richest structure"].x.stop
-    again = choose_crops(pair, survey(pair), pair.views[0])
+    again = choose_crops(pair, measure_tiles(pair), pair.views[0])
     assert again == tuple(crops.values())
 
 
@@ -175,14 +176,14 @@ def test_intensity_changes_are_counted_in_the_foreground_only() -> None:
     reconstruction[:16, :32] *= 1.1  # 2 of 8 foreground tiles
     reconstruction[48:] = 14  # background
     pair = pair_of(original, reconstruction)
-    assert intensity_changed(survey(pair).channels[0], pair.contrast(0)) == pytest.approx(0.25)
+    assert intensity_changed(measure_tiles(pair).channels[0], pair.contrast(0)) == pytest.approx(0.25)
 
 
 def test_structured_error_is_in_units_of_the_displayed_range() -> None:
     original = np.tile(np.linspace(0, 1000, 256), (256, 1))
     wave = 20 * np.sin(np.arange(256) / 256 * 2 * np.pi * 4)
     pair = pair_of(original, original + wave[:, None])
-    found = structured_error(survey(pair).channels[0], float(np.diff(pair.contrast(0))[0]))
+    found = structured_error(measure_tiles(pair).channels[0], float(np.diff(pair.contrast(0))[0]))
     assert 0.013 < found < 0.02  # the amplitude is 2 % and the deviation 1.4 %
 
 

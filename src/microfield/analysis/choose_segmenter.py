@@ -1,4 +1,4 @@
-"""What a user sets once, looking at the original: the segmenter that suits, and how large its objects are."""
+"""The choice a user makes once, looking at the original: which segmenter suits it, and how large its objects are."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from microfield.analysis.segmentation import SMOOTHING, Mask, local_size, otsu_t
 from microfield.noise import noise_sigma
 
 WINDOW = 512
-"""The middle of one plane, at most so many pixels wide, is looked at."""
+"""Side of the square looked at, in the middle of one plane, in pixels."""
 DARK_TAIL = 0.75
-"""Objects are dark where the upper tail of the values is under this share of the lower."""
+"""Objects are dark where the upper tail of the grey values is shorter than this share of the lower one (`_tails`)."""
 UNEVEN = 0.135
-"""Scatter of the ground that calls for a local threshold, in units of the contrast."""
+"""A background that scatters by more than this, in units of the contrast (`_unevenness`), needs a local threshold."""
 NOISE_CONTRAST = 4.0
-"""Contrast below which the split is of noise, in standard deviations of the smoothed noise."""
+"""With less contrast, in standard deviations of the smoothed noise, a threshold only divides the noise."""
 SPOT_RADIUS, SPOT_ELONGATION = 4.0, 4.0
-"""Largest spots: radius of the inscribed circle in pixels, area over that of the circle."""
+"""Spots have an inscribed circle of at most this radius in pixels, and at most so many times its area."""
 LINE_ELONGATION, LINE_HALF_WIDTH = 7.0, 4.5
-"""Least elongation of lines, and the largest median distance of their pixels to the border."""
+"""Lines have at least so many times the area of their inscribed circle, and half of their pixels lie within this distance in
+pixels of the border."""
+LEAST_AREA = 9
+"""Objects of fewer pixels have no shape to judge by."""
 RADII = (2.0, 40.0)
-"""Radii of typical objects are kept within these, in pixels."""
+"""Smallest and largest radius taken for that of a typical object, in pixels."""
 
 
 def choose_segmenter(field: npt.ArrayLike) -> str:
     """The name of the segmenter that suits an image, decided on the original alone.
 
-    Looked at is the middle (at most 512 x 512 pixels) of the plane that varies most of 9, smoothed by 1 pixel and split
-    by Otsu's threshold. In this order:
+    The middle (at most 512 x 512 pixels) of the plane that varies most, of 9 spread over a volume, is smoothed by 1 pixel and
+    split by Otsu's threshold. The first of these rules that applies decides:
 
     1. *Dark* objects, where the darkest 0.5 % lie further from the median than the brightest 0.5 % (the upper tail is
-       under 0.75 of the lower) and the bright class varies less than the dark one: ground is the more even class.
-    2. Uneven ground, whose mean in 4 x 4 blocks scatters by more than 0.135 of the contrast between the classes:
+       under 0.75 of the lower) and the bright class varies less than the dark one: the background is the more even class.
+       The image is then inverted for what follows, and the name ends in ``-dark``.
+    2. Uneven background, whose mean in 4 x 4 blocks scatters by more than 0.135 of the contrast between the classes:
        ``local``. Polarity is then taken from the tails of the difference to the local mean.
     3. Classes less than 4 standard deviations of the smoothed noise apart (noise alone gives about 2): only what stands
        far above the noise can be found, ``spots``.
@@ -79,7 +83,7 @@ def _tails(values: Field) -> float:
 
 
 def _unevenness(smoothed: Field, mask: Mask) -> float:
-    """Standard deviation of the ground's mean over 4 x 4 blocks, in units of the contrast between object and ground."""
+    """Standard deviation of the background's mean over 4 x 4 blocks, in units of the contrast between object and background."""
     means = [
         float(values[~inside].mean())
         for rows, inside_rows in zip(np.array_split(smoothed, 4), np.array_split(mask, 4), strict=True)
@@ -91,15 +95,15 @@ def _unevenness(smoothed: Field, mask: Mask) -> float:
 
 
 def _by_shape(mask: Mask) -> str:
-    """Spots, filaments or blobs, from the areas of the objects and their largest inscribed circles."""
+    """``spots``, ``filament`` or ``otsu``, from the areas of the objects and their largest inscribed circles."""
     labels, count = ndimage.label(mask)
     depth = ndimage.distance_transform_edt(mask)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(np.float64)
     radii = np.asarray(ndimage.maximum(depth, labels, np.arange(1, count + 1)))
-    seen = areas >= 9
-    if not seen.any():
+    large = areas >= LEAST_AREA
+    if not large.any():
         return "spots"
-    areas, radii = areas[seen], radii[seen]
+    areas, radii = areas[large], radii[large]
     radius = weighted_median(radii, areas)
     elongation = weighted_median(areas / (np.pi * radii**2), areas)
     if radius <= SPOT_RADIUS and elongation <= SPOT_ELONGATION:

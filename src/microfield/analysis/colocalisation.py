@@ -1,4 +1,4 @@
-"""Colocalisation: how much two channels of one image share, and how compression changed that."""
+"""Colocalisation: how far the signals of two channels of one image coincide, and how compression changed that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from microfield.errors import InputError
 
 @dataclass(frozen=True)
 class Colocalisation:
-    """Two channels of one image.
+    """Coefficients of two channels of one image.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Colocalisation:
 
 @dataclass(frozen=True)
 class PairColocalisation:
-    """A pair of channels in the original and in the reconstruction."""
+    """The coefficients of a pair of channels, whose names are given, in the original and in the reconstruction."""
 
     first: str
     second: str
@@ -55,13 +55,13 @@ class PairColocalisation:
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel prepared for comparison with others: every array is flat.
+    """A channel prepared for comparison with others. Every array is flat, of shape ``(voxels,)``.
 
     Attributes
     ----------
-    centred : (values - mean) / norm, float32; None where the channel is constant
-    signal : above the Otsu threshold
-    above : values over the mean of what is not signal; 0 outside the signal
+    centred : values minus their mean, scaled to a Euclidean norm of 1; None where the channel is constant
+    signal : which voxels are above the Otsu threshold
+    above : values above the mean of the voxels without signal; 0 outside the signal
     """
 
     centred: npt.NDArray[np.float32] | None
@@ -70,7 +70,7 @@ class Channel:
 
 
 def prepare(values: npt.NDArray[Any]) -> Channel:
-    """What `colocalise` needs of one channel; values are scaled by their range first, so that none is too large."""
+    """Prepare one channel of any shape for `colocalise`; values are scaled by their range, so that no square overflows."""
     low, high = float(values.min()), float(values.max())
     span = high / 2 - low / 2
     if span == 0:
@@ -90,6 +90,11 @@ def colocalise(first: npt.NDArray[Any] | Channel, second: npt.NDArray[Any] | Cha
     Journal of Microscopy 169 (1993), equations for M1 and M2: ``M1 = sum of A where B has signal / sum of A``. Signal is
     what lies above the channel's Otsu threshold, in both sums, and intensities count from the mean of what lies below,
     so that a camera offset changes nothing.
+
+    Raises
+    ------
+    InputError
+        If the channels have different numbers of voxels.
     """
     a, b = (v if isinstance(v, Channel) else prepare(v) for v in (first, second))
     if a.signal.shape != b.signal.shape:
@@ -105,6 +110,7 @@ def _pearson(a: Channel, b: Channel) -> float | None:
 
 
 def _manders(a: Channel, b: Channel) -> float | None:
+    """Share of the signal of ``a`` that lies where ``b`` has signal; None where ``a`` has none."""
     total = float(a.above.sum(dtype=np.float64))
     return float(a.above[b.signal].sum(dtype=np.float64)) / total if total > 0 else None
 

@@ -1,8 +1,8 @@
 """The filters that segmentation pipelines start from: smoothing, Hessian ridges, Laplacian of Gaussian, local mean.
 
 A *field* is one plane or one volume of one channel: a 2-D or 3-D array. ``spacing`` is the step along each of its axes in
-any common unit; widths (``sigma``, ``size``) are in pixels of the finest axis and shrink along coarser ones. Edges repeat
-the outermost value, so no axis is too short.
+any common unit; widths (``sigma``, ``size``) are in pixels of the finest axis and shrink along coarser ones. Beyond the edges
+the outermost value is repeated, so no axis is too short.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Field = npt.NDArray[np.float32]
 Spacing = Sequence[float] | None
 
 BLOBNESS = 0.5
-"""Width of the fall-off with blobness: beta of Frangi et al. 1998, equation 13."""
+"""How fast the ridge response falls where a structure is round and not long: beta of Frangi et al. 1998, equation 13."""
 _MAD = 1.482602218505602  # standard deviation of a normal distribution / its median absolute deviation
 _SLAB = 1 << 18  # voxels whose eigenvalues are worked out at once; their temporaries stay in cache
 
 
 def as_field(values: npt.ArrayLike) -> Field:
-    """A plane or volume of any numeric type, mapped linearly so that it spans 0..1 in float32; zeros where constant.
+    """Map a plane or volume of any numeric type linearly onto 0..1 in float32; zeros where it is constant.
 
     Thresholds found on each image by itself do not change with such a mapping, and huge or tiny ranges survive float32.
 
@@ -57,13 +57,19 @@ def as_field(values: npt.ArrayLike) -> Field:
 
 
 def widths(sigma: float, ndim: int, spacing: Spacing = None) -> tuple[float, ...]:
-    """A width per axis in pixels of that axis, from one in pixels of the finest axis."""
+    """A width in pixels of the finest axis as one width per axis, each in pixels of that axis."""
     steps = relative_steps(ndim, spacing)
     return tuple(sigma / step for step in steps)
 
 
 def relative_steps(ndim: int, spacing: Spacing = None) -> tuple[float, ...]:
-    """Steps along the axes in units of the finest; all 1 without a spacing."""
+    """Steps along the axes in units of the finest one; all 1 without a spacing.
+
+    Raises
+    ------
+    InputError
+        If the spacing is not one positive number per axis.
+    """
     if spacing is None:
         return (1.0,) * ndim
     steps = [float(s) for s in spacing]
@@ -79,7 +85,7 @@ def smooth(field: Field, sigma: float, spacing: Spacing = None) -> Field:
 
 
 def local_mean(field: Field, size: int, spacing: Spacing = None) -> Field:
-    """Mean over a box of ``size`` pixels (odd) around each pixel."""
+    """Mean over a box of ``size`` pixels a side, an odd number, around each pixel."""
     sizes = [2 * int(width / 2) + 1 for width in widths(float(size), field.ndim, spacing)]
     found: Field = ndimage.uniform_filter(field, sizes, mode="nearest")
     return found
@@ -92,7 +98,7 @@ def robust_sigma(values: npt.NDArray[Any]) -> float:
 
 
 def spot_response(field: Field, sigma: float, spacing: Spacing = None) -> Field:
-    """Negative Laplacian of Gaussian times sigma squared: positive at bright spots of radius about sigma sqrt(ndim).
+    """Spot filter: the negative Laplacian of Gaussian times sigma squared, large at bright spots of radius sigma sqrt(ndim).
 
     T. Lindeberg, "Feature detection with automatic scale selection", International Journal of Computer Vision 30 (1998),
     section 4 (blobs, normalised Laplacian).
@@ -105,7 +111,7 @@ def spot_response(field: Field, sigma: float, spacing: Spacing = None) -> Field:
 
 
 def ridge_response(field: Field, sigma: float, spacing: Spacing = None) -> Field:
-    """How much a pixel looks like part of a bright line, tube or sheet at scale ``sigma``, in units of the field.
+    """Ridge filter: how strongly a pixel belongs to a bright line, tube or sheet of scale ``sigma``, in units of the field.
 
     With the eigenvalues of the Hessian times sigma squared ordered by size, ``|l1| <= ... <= |ln|``, the response is
     ``-ln exp(-R^2 / (2 0.5^2))`` where ln < 0, else 0. R is 1 in a round blob and 0 on a line: ``|l1| / |l2|`` in 2-D and
@@ -131,7 +137,7 @@ def ridge_response(field: Field, sigma: float, spacing: Spacing = None) -> Field
 
 
 def _second_difference(values: Field, i: int, j: int, step_i: float, step_j: float) -> Field:
-    """Second derivative along axes ``i`` and ``j``, from central differences."""
+    """Second derivative along axes ``i`` and ``j`` (mixed where they differ), from central differences."""
     if i == j:
         found: Field = ndimage.correlate1d(values, [1 / step_i**2, -2 / step_i**2, 1 / step_i**2], i, mode="nearest")
         return found
@@ -169,7 +175,7 @@ def _eigenvalues(hessian: list[Field]) -> list[Field]:
 
 
 def _line_strength(eigenvalues: list[Field]) -> Field:
-    """`ridge_response` for unit scale."""
+    """`ridge_response` from the eigenvalues of the Hessian, for a scale of 1."""
     lowest, highest = eigenvalues[0], eigenvalues[-1]
     bright = (lowest < 0) & (-lowest >= np.abs(highest))  # the largest in size is the negative one
     if len(eigenvalues) == 2:

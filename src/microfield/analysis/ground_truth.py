@@ -1,4 +1,4 @@
-"""Ground truth as it is given: which axes it has, its part in a sample, and whether it holds labels at all."""
+"""Ground-truth labels as they are given: which axes they have, their part in the subset, whether they are labels at all."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.image import CHANNELS, Image
+from microfield.statistics import Slices
 
 Array = npt.NDArray[Any]
-Box = tuple[slice, ...]
 
 PATCHES = 0.6
 """Labels have at least this share of equal values among neighbours in the foreground: even objects of 3 x 3 pixels that touch
 others on all sides have 2/3. Intensities are at 0.4 where they are smooth, of 8 bits and mostly empty, and below 0.2 otherwise."""
 
 
+def shape_of(values: Any) -> tuple[int, ...]:
+    """Shape of an array-like; of lists, that of the array NumPy makes of them."""
+    return tuple(int(n) for n in (values.shape if hasattr(values, "shape") else np.shape(values)))
+
+
 def match_labels(image: Image, labels: Any) -> str:
-    """The axes of the image that labels have, from their shape: all but C and S, with or without T and axes of size 1.
+    """The axes of the image that labels have, found from their shape: all but C and S, with or without T and axes of size 1.
+
+    ``labels`` is an Image or array-like.
 
     Raises
     ------
@@ -27,7 +34,7 @@ def match_labels(image: Image, labels: Any) -> str:
         If no choice of axes gives the labels' shape.
     """
     data = labels.data if isinstance(labels, Image) else labels
-    shape = tuple(int(n) for n in np.shape(data)) if not hasattr(data, "shape") else tuple(int(n) for n in data.shape)
+    shape = shape_of(data)
     whole = [axis for axis in image.axes if axis not in CHANNELS]
     for axes in (whole, [a for a in whole if a != "T"]):
         for kept in (axes, [a for a in axes if image.sizes[a] > 1]):
@@ -40,8 +47,21 @@ def match_labels(image: Image, labels: Any) -> str:
     )
 
 
-def read_labels(labels: Any, axes: str, image: Image, times: tuple[int, ...], box: Box) -> Array:
-    """The sampled part of labels with the given axes, as ``(T or 1, [Z,] Y, X)``."""
+def read_labels(labels: Any, axes: str, image: Image, times: tuple[int, ...], box: Slices) -> Array:
+    """The part of labels that belongs to a subset (`choose_subset` of the image), of shape ``(T or 1, [Z,] Y, X)``.
+
+    Parameters
+    ----------
+    labels : Image or array-like
+    axes : str
+        Axes of the labels, from `match_labels`.
+    image : Image
+        The image they belong to.
+    times : tuple of int
+        Time points of the subset.
+    box : tuple of slice
+        What is read of each time point, one slice per axis of the image.
+    """
     data = labels.data if isinstance(labels, Image) else labels
     if not hasattr(data, "shape"):
         data = np.asarray(data)
@@ -59,22 +79,22 @@ def read_labels(labels: Any, axes: str, image: Image, times: tuple[int, ...], bo
 
 
 def check_labels(values: Array, known: bool | None, name: str) -> None:
-    """Refuse an image given as labels that holds none.
+    """Refuse intensities that are given as labels.
 
-    A mask (at most two values) and what the source calls labels are taken; other integers only where they lie in patches of
-    equal values (`PATCHES`). That is less strict than `microfield.statistics.looks_like_labels`, which has to find labels
-    among images and would miss small objects that touch.
+    A mask (at most two values) is accepted, and so is what the source calls labels; other integers only where they lie in
+    patches of equal values (`PATCHES`). That is less strict than `microfield.statistics.looks_like_labels`, which has to
+    tell labels from images and would miss small objects that touch.
 
     Parameters
     ----------
     values : array of shape ``(T, [Z,] Y, X)``
-    known : what the source says
+    known : whether the source says that they are labels; None where it says nothing
     name : of the labels, for the message
 
     Raises
     ------
     InputError
-        The values are no integers, or look like intensities.
+        The values are not integers, or look like intensities.
     """
     if values.dtype.kind not in "biu":
         raise InputError(f"labels are whole numbers of an integer type, 0 for the ground, but {name} holds {values.dtype.name} "

@@ -1,4 +1,7 @@
-"""Objects: a mask becomes labelled objects, and the objects of two images are matched one to one."""
+"""Objects: a mask becomes numbered objects, and the objects of two images are matched one to one.
+
+Label arrays hold a number per object and 0 for the background.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,12 @@ Floats = npt.NDArray[np.float64]
 SEED_SMOOTHING = 0.25
 """Smoothing of the distance to the border before its maxima become seeds, in radii of a typical object."""
 SEED_DISTANCE = 1.0
-"""A seed is the highest point within so many radii."""
-
+"""A seed is the highest point within so many radii of a typical object."""
 
 
 def label_objects(mask: npt.ArrayLike, min_size: int = 1, *, split: float | None = None, spacing: Spacing = None,
                   ) -> Labels:
-    """Number the connected objects of a mask 1, 2, ...; pixels that touch by a face belong together.
+    """Number the connected objects of a mask 1, 2, ...; pixels that share a face belong together.
 
     Parameters
     ----------
@@ -38,6 +40,11 @@ def label_objects(mask: npt.ArrayLike, min_size: int = 1, *, split: float | None
         Journal of Visual Communication and Image Representation 1 (1990)).
     spacing : sequence of float, optional
         Step along each axis, for the distances of the split.
+
+    Raises
+    ------
+    InputError
+        If the mask is empty.
     """
     inside = np.asarray(mask, np.bool_)
     if inside.size == 0:
@@ -50,7 +57,10 @@ def label_objects(mask: npt.ArrayLike, min_size: int = 1, *, split: float | None
 
 
 def fill_holes(mask: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """Fill the holes within YX planes that are smaller than a disc of half a radius: texture inside an object."""
+    """Fill the holes within YX planes that are smaller than a disc of half a radius: they are texture inside an object.
+
+    ``radius`` is that of a typical object in pixels.
+    """
     planes = mask if mask.ndim == 3 else mask[None]
     one_plane = np.zeros((3, 3, 3), np.bool_)
     one_plane[1] = ndimage.generate_binary_structure(2, 1)
@@ -58,7 +68,7 @@ def fill_holes(mask: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.boo
     sizes = np.bincount(holes.reshape(-1))
     small = sizes < np.pi * (radius / 2) ** 2
     small[0] = False
-    # What touches the frame may go on beyond it.
+    # A hole that touches the edge of the plane may be larger than what is seen of it.
     for edge in (holes[:, [0, -1]], holes[:, :, [0, -1]]):
         small[edge] = False
     return np.asarray(planes | small[holes]).reshape(mask.shape)
@@ -76,6 +86,7 @@ def drop_small(labels: npt.NDArray[Any], min_size: int) -> Labels:
 
 
 def _watershed(labels: Labels, radius: float, spacing: Spacing) -> Labels:
+    """Cut touching objects apart along the valleys of the distance to their border."""
     from skimage.segmentation import watershed
 
     if not labels.any():
@@ -96,7 +107,7 @@ def _watershed(labels: Labels, radius: float, spacing: Spacing) -> Labels:
 
 
 def as_labels(values: npt.ArrayLike) -> Labels:
-    """Ground truth as object numbers 1, 2, ... with 0 as ground.
+    """Ground truth as object numbers 1, 2, ... with 0 for the background.
 
     A mask (booleans, or one value besides 0) becomes its connected objects; numbers of instances keep their objects.
 
@@ -119,7 +130,7 @@ def as_labels(values: npt.ArrayLike) -> Labels:
 
 @dataclass(frozen=True)
 class Matched:
-    """Things found in an original (a) and its reconstruction (b), and how many of them are the same."""
+    """How many things were found in an original (a), in its reconstruction (b), and in both (matched)."""
 
     count_a: int
     count_b: int
@@ -127,12 +138,12 @@ class Matched:
 
     @property
     def precision(self) -> float:
-        """Share of b's that are in a; 1 where b has none."""
+        """Share of the things in b that are matched; 1 where b has none."""
         return self.matched / self.count_b if self.count_b else 1.0
 
     @property
     def recall(self) -> float:
-        """Share of a's that are in b; 1 where a has none."""
+        """Share of the things in a that are matched; 1 where a has none."""
         return self.matched / self.count_a if self.count_a else 1.0
 
     @property
@@ -174,27 +185,31 @@ def match(
 
     Parameters
     ----------
-    labels_a, labels_b : integer arrays
-        0 is ground.
+    labels_a, labels_b : integer arrays of one shape
+        0 is background.
     iou : float
         In (0, 1].
     voxel_size : sequence of float, optional
         Physical step along each axis.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or ``iou`` is out of its range.
     """
     a, b = np.asarray(labels_a), np.asarray(labels_b)
     if a.shape != b.shape:
         raise InputError(f"labels of shapes {a.shape} and {b.shape} cannot be matched.")
     if not 0 < iou <= 1:
         raise InputError(f"objects are matched at an overlap in (0, 1], not {iou:g}.")
-    first, area_a, centre_a = _measure(a)
-    second, area_b, centre_b = _measure(b)
-    i, j = _pairs(a, b, first, second, area_a, area_b, iou)
+    first, second = _Objects.of(a), _Objects.of(b)
+    i, j = _pairs(a, b, first, second, iou)
     if not i.size:
-        return Matching(first.size, second.size, 0, None, None)
-    apart = centre_b[j] - centre_a[i]
+        return Matching(first.count, second.count, 0, None, None)
+    apart = second.centres[j] - first.centres[i]
     physical = None if voxel_size is None else float(np.linalg.norm(apart * np.asarray(voxel_size), axis=1).mean())
     return Matching(
-        first.size, second.size, i.size, float(np.mean(np.abs(area_b[j] - area_a[i]) / area_a[i])),
+        first.count, second.count, i.size, float(np.mean(np.abs(second.areas[j] - first.areas[i]) / first.areas[i])),
         float(np.linalg.norm(apart, axis=1).mean()), physical,
     )
 
@@ -202,42 +217,55 @@ def match(
 def pool(matchings: Iterable[Matching]) -> Matching:
     """The matchings of several planes or time points as one: counts add up, errors are means over all pairs."""
     several = list(matchings)
-
-    def mean(name: str) -> float | None:
-        known = [(getattr(m, name), m.matched) for m in several if getattr(m, name) is not None]
-        return sum(v * n for v, n in known) / sum(n for _, n in known) if known else None
-
     return Matching(
         sum(m.count_a for m in several), sum(m.count_b for m in several), sum(m.matched for m in several),
-        mean("area_error"), mean("distance_error"), mean("distance_physical"),
+        _mean_over_pairs((m.area_error, m.matched) for m in several),
+        _mean_over_pairs((m.distance_error, m.matched) for m in several),
+        _mean_over_pairs((m.distance_physical, m.matched) for m in several),
     )
 
 
-def _measure(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Floats, Floats]:
-    """Numbers ``(n,)``, areas ``(n,)`` and centroids ``(n, ndim)`` of the objects."""
-    where = np.nonzero(labels)
-    numbers, index = np.unique(labels[where], return_inverse=True)
-    areas = np.bincount(index, minlength=numbers.size).astype(np.float64)
-    centres = np.stack([np.bincount(index, axis, numbers.size) for axis in where], axis=1) / areas[:, None]
-    return numbers, areas, centres
+def _mean_over_pairs(means: Iterable[tuple[float | None, int]]) -> float | None:
+    """Mean over all pairs of objects from (mean, number of pairs) of each matching; None where no matching has a mean."""
+    known = [(value, pairs) for value, pairs in means if value is not None]
+    return sum(value * pairs for value, pairs in known) / sum(pairs for _, pairs in known) if known else None
 
 
-def _pairs(
-    a: npt.NDArray[Any], b: npt.NDArray[Any], first: npt.NDArray[Any], second: npt.NDArray[Any], area_a: Floats,
-    area_b: Floats, iou: float,
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Positions of the matched objects in the two lists of numbers."""
+@dataclass(frozen=True)
+class _Objects:
+    """The objects of a label array: their numbers, rising, of shape ``(n,)``, areas ``(n,)`` and centroids ``(n, ndim)``."""
+
+    numbers: npt.NDArray[Any]
+    areas: Floats
+    centres: Floats
+
+    @property
+    def count(self) -> int:
+        return self.numbers.size
+
+    @classmethod
+    def of(cls, labels: npt.NDArray[Any]) -> _Objects:
+        where = np.nonzero(labels)
+        numbers, index = np.unique(labels[where], return_inverse=True)
+        areas = np.bincount(index, minlength=numbers.size).astype(np.float64)
+        centres = np.stack([np.bincount(index, axis, numbers.size) for axis in where], axis=1) / areas[:, None]
+        return cls(numbers, areas, centres)
+
+
+def _pairs(a: npt.NDArray[Any], b: npt.NDArray[Any], first: _Objects, second: _Objects, iou: float,
+           ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Which objects are matched: their positions in ``first`` and in ``second``, pair by pair."""
     both = (a != 0) & (b != 0)
-    i, j = np.searchsorted(first, a[both]), np.searchsorted(second, b[both])
-    cells, shared = np.unique(i * max(1, second.size) + j, return_counts=True)
-    i, j = np.divmod(cells, max(1, second.size))
-    share = shared / (area_a[i] + area_b[j] - shared)
-    order = np.argsort(-share, kind="stable")
-    order = order[share[order] >= iou]
+    i, j = np.searchsorted(first.numbers, a[both]), np.searchsorted(second.numbers, b[both])
+    cells, shared = np.unique(i * max(1, second.count) + j, return_counts=True)
+    i, j = np.divmod(cells, max(1, second.count))
+    overlap = shared / (first.areas[i] + second.areas[j] - shared)
+    order = np.argsort(-overlap, kind="stable")
+    order = order[overlap[order] >= iou]
     i, j = i[order], j[order]
     if iou > 0.5:
         return i, j
-    free_a, free_b = np.ones(first.size, np.bool_), np.ones(second.size, np.bool_)
+    free_a, free_b = np.ones(first.count, np.bool_), np.ones(second.count, np.bool_)
     kept = []
     for k, (one, other) in enumerate(zip(i, j, strict=True)):
         if free_a[one] and free_b[other]:

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from microfield.analysis.colocalisation import PairColocalisation
 
 
-@dataclass(frozen=True)
-class ChannelDownstream:
-    """The analysis of one channel; None where a measure does not apply.
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """The numbers of an analysis, of one channel or of all; None where a measure does not apply or was not taken.
 
     Attributes
     ----------
-    name : of the channel
-    segmenter : chosen on the original, a key of `microfield.analysis.segmentation.SEGMENTERS`
-    iou, dice : overlap of the masks of original and reconstruction, 0..1
-    count_original, count_reconstruction : objects over all time points
-    object_f1 : counting accuracy: F1 of objects matched at IoU 0.5
+    iou, dice : overlap of the masks of original and reconstruction, 0 to 1
+    count_original, count_reconstruction : number of objects, summed over all time points
+    object_f1 : F1 of the objects matched at an intersection over union of 0.5, 0 to 1
     count_error : |difference of the counts| / count in the original
     area_error : mean relative difference of the areas (volumes) of matched objects
-    distance_error : mean distance of their centroids in pixels
-    distance_physical : the same in the unit of the voxel size
-    spot_count_original, spot_count_reconstruction, spot_f1 : spots, matched within 2 pixels
-    count_over_time_correlation : Pearson correlation of the object counts over time
-    count_over_time_difference : largest relative difference of the counts at one time
-    regions : number of regions whose traces were followed
-    trace_correlation, trace_correlation_low : Pearson correlation of mean intensities over time, mean and lowest decile of
-        the regions
-    time_points : number of time points analysed
-    regions_clear, trace_correlation_clear : number of regions that change clearly over time in the original
-        (`microfield.analysis.traces.change_clearly`), and the mean correlation of their traces
+    distance_error : mean distance between the centroids of matched objects, in pixels
+    distance_physical : the same in the unit of the voxel size; None where that is unknown
+    spot_count_original, spot_count_reconstruction : number of spots; None where neither image has any
+    spot_f1 : F1 of the spots matched within 2 pixels, 0 to 1
+    count_over_time_correlation : Pearson correlation of the object counts over time, -1 to 1
+    count_over_time_difference : largest relative difference of the counts at one time point
+    regions : number of regions whose mean intensity was followed over time; None below 3 time points
+    trace_correlation : Pearson correlation of the regions' mean intensities over time, mean over the regions
+    trace_correlation_low : the same, lowest decile of the regions
     truth_iou_original, truth_iou_reconstruction : overlap of each image's mask with the ground truth
-    truth_f1_original, truth_f1_reconstruction : F1 of each image's objects against the ground truth at IoU 0.5
+    truth_f1_original, truth_f1_reconstruction : F1 of each image's objects against the ground truth at an overlap of 0.5
     """
 
-    name: str
-    segmenter: str
-    iou: float
-    dice: float
-    count_original: int
-    count_reconstruction: int
-    object_f1: float
+    iou: float | None = None
+    dice: float | None = None
+    count_original: int | None = None
+    count_reconstruction: int | None = None
+    object_f1: float | None = None
     count_error: float | None = None
     area_error: float | None = None
     distance_error: float | None = None
@@ -60,6 +54,29 @@ class ChannelDownstream:
     truth_iou_reconstruction: float | None = None
     truth_f1_original: float | None = None
     truth_f1_reconstruction: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelResult(Measures):
+    """The analysis of one channel: `Measures`, of which those that always apply are never None, and what belongs to a channel.
+
+    Attributes
+    ----------
+    name : of the channel
+    segmenter : chosen on the original, a key of `microfield.analysis.segmentation.SEGMENTERS`
+    time_points : number of time points analysed; None below 3
+    regions_clear : number of regions that change clearly over time in the original
+        (`microfield.analysis.traces.change_clearly`); None below 3 time points
+    trace_correlation_clear : mean correlation of the traces of these regions; None without any
+    """
+
+    name: str
+    segmenter: str
+    iou: float
+    dice: float
+    count_original: int
+    count_reconstruction: int
+    object_f1: float
     time_points: int | None = None
     regions_clear: int | None = None
     trace_correlation_clear: float | None = None
@@ -72,13 +89,19 @@ class ChannelDownstream:
         """
         return None if self.truth_f1_original is None else self.truth_f1_original >= TRUTH_COUNTS
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: name and segmenter first, then numbers or None."""
+        return {"name": self.name, "segmenter": self.segmenter} | asdict(self)
 
-_NO_NUMBERS = ("name", "segmenter", "time_points", "regions_clear", "trace_correlation_clear")
-NUMBERS = tuple(f.name for f in fields(ChannelDownstream) if f.name not in _NO_NUMBERS)
-"""The measures of a channel, by name."""
+
+NUMBERS = tuple(f.name for f in fields(Measures))
+"""Names of the measures."""
 TRUTH_COUNTS = 0.5
 """From this F1 of the original against given labels on, a segmentation finds these labels."""
 _SUMS = ("count_original", "count_reconstruction", "spot_count_original", "spot_count_reconstruction", "regions")
+"""Measures that add up over channels; of the others the mean is taken."""
+_PARTS = ("channels", "colocalisation", "notes")
+"""What an `AnalysisResult` holds besides numbers."""
 _CHANGES = ("pearson_change", "m1_change", "m2_change")
 _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("mask", "IoU", ("iou",), ".3f"),
@@ -104,65 +127,62 @@ _LEGEND = (
 """What the headings mean, where one of the measures is known."""
 
 
-@dataclass(frozen=True)
-class Downstream(Mapping[str, Any]):
-    """The analysis of a pair of images: attributes and a mapping from the same names.
+@dataclass(frozen=True, kw_only=True)
+class AnalysisResult(Measures, Mapping[str, Any]):
+    """The analysis of a pair of images: attributes, and a mapping from the same names to the same values.
+
+    Its `Measures` are over all channels that have them: sums of counts, means of everything else.
 
     Attributes
     ----------
-    channels : one `ChannelDownstream` each
+    pearson_change, manders_change : largest absolute change of a colocalisation coefficient over all pairs of channels,
+        on the scale of the coefficient; None where no pair has it in both images
+    channels : one `ChannelResult` each
     colocalisation : one `PairColocalisation` per pair of channels; None for a single channel
-    notes : what was left out of the analysis, and why
-
-    The names of the measures (`NUMBERS`) are keys, too: means over the channels that have them, sums for counts.
+    notes : what was left out of the analysis, and why; one sentence each
     """
 
-    channels: tuple[ChannelDownstream, ...]
+    pearson_change: float | None = None
+    manders_change: float | None = None
+    channels: tuple[ChannelResult, ...]
     colocalisation: tuple[PairColocalisation, ...] | None = None
     notes: tuple[str, ...] = ()
 
-    def __getitem__(self, key: str) -> Any:
-        if key in ("channels", "colocalisation", "notes"):
-            return getattr(self, key)
-        return self.numbers()[key]
+    @classmethod
+    def of(cls, channels: Sequence[ChannelResult], colocalisation: Sequence[PairColocalisation] | None = None,
+           notes: Sequence[str] = ()) -> AnalysisResult:
+        """The result whose overall numbers are worked out from its channels and pairs."""
+        pairs = colocalisation or ()
+        return cls(
+            **{name: _over_channels(name, channels) for name in NUMBERS},
+            pearson_change=_largest(pair.pearson_change for pair in pairs),
+            manders_change=_largest(change for pair in pairs for change in (pair.m1_change, pair.m2_change)),
+            channels=tuple(channels), colocalisation=None if colocalisation is None else tuple(colocalisation),
+            notes=tuple(notes),
+        )
 
-    def __getattr__(self, name: str) -> Any:
-        if name in NUMBERS:
-            return self.numbers()[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    def __getitem__(self, key: str) -> Any:
+        if key not in (*_OVERALL, *_PARTS):
+            raise KeyError(key)
+        return getattr(self, key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self.numbers(), "channels", "colocalisation", "notes"))
+        return iter((*_OVERALL, *_PARTS))
 
     def __len__(self) -> int:
-        return len(self.numbers()) + 3
+        return len(_OVERALL) + len(_PARTS)
 
     def numbers(self) -> dict[str, float | None]:
-        """Every measure over all channels, and the largest changes of colocalisation; None where nothing applies.
-
-        ``pearson_change`` and ``manders_change`` are the largest absolute changes over all pairs.
-        """
-        found: dict[str, float | None] = {}
-        for name in NUMBERS:
-            known = [value for value in (getattr(c, name) for c in self.channels) if value is not None]
-            found[name] = None if not known else sum(known) if name in _SUMS else sum(known) / len(known)
-        pearson, *manders = (
-            [abs(v) for v in (getattr(pair, name) for pair in self.colocalisation or ()) if v is not None]
-            for name in _CHANGES
-        )
-        found["pearson_change"] = max(pearson, default=None)
-        found["manders_change"] = max((v for values in manders for v in values), default=None)
-        return found
+        """Every measure over all channels, and the largest changes of colocalisation; None where nothing applies."""
+        return {name: getattr(self, name) for name in _OVERALL}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: dicts, lists, numbers, None."""
         pairs = None if self.colocalisation is None else [
             asdict(pair) | {name: getattr(pair, name) for name in _CHANGES} for pair in self.colocalisation
         ]
-        return {
-            **self.numbers(), "channels": [asdict(c) for c in self.channels], "colocalisation": pairs,
-            "notes": list(self.notes),
-        }
+        return {**self.numbers(), "channels": [c.as_dict() for c in self.channels], "colocalisation": pairs,
+                "notes": list(self.notes)}
 
     def table(self) -> str:
         """An aligned table with one line per channel and only the columns that apply, then colocalisation and notes."""
@@ -195,7 +215,24 @@ class Downstream(Mapping[str, Any]):
                 f"{TRUTH_COUNTS}), so a score against them says nothing about the copy there.")
 
 
-def _cell(channel: ChannelDownstream, names: tuple[str, ...], form: str) -> str:
+_OVERALL = (*NUMBERS, "pearson_change", "manders_change")
+"""Names of the overall numbers of an `AnalysisResult`."""
+
+
+def _over_channels(name: str, channels: Sequence[ChannelResult]) -> Any:
+    """Sum (of counts) or mean of a measure over the channels that have it; None where none has."""
+    known = [value for value in (getattr(c, name) for c in channels) if value is not None]
+    if not known:
+        return None
+    return sum(known) if name in _SUMS else sum(known) / len(known)
+
+
+def _largest(changes: Iterable[float | None]) -> float | None:
+    """The largest absolute value of those that are known; None without any."""
+    return max((abs(change) for change in changes if change is not None), default=None)
+
+
+def _cell(channel: ChannelResult, names: tuple[str, ...], form: str) -> str:
     values = [getattr(channel, name) for name in names]
     if all(value is None for value in values):
         return "-"

@@ -1,11 +1,13 @@
-"""Segmenters: one plane or volume in, a mask out, the threshold found on each image by itself as a user's pipeline does.
+"""Segmenters, which turn one plane or volume into a mask, and how far two masks agree.
 
-- ``otsu``: light smoothing, one threshold. For separate bright objects on an even ground (nuclei).
+The threshold is found on each image by itself, as a user's pipeline would.
+
+- ``otsu``: light smoothing, one threshold. For separate bright objects on an even background (nuclei).
 - ``local``: brighter than the surroundings. For uneven illumination and tissue background.
 - ``filament``: Hessian ridges. For membranes, fibres and mitochondria.
 - ``spots``: Laplacian of Gaussian. For puncta.
 
-The same with ``-dark`` finds dark objects on a bright ground (electron microscopy, bright field). A constant image gives an
+The same with ``-dark`` finds dark objects on a bright background (electron microscopy, bright field). A constant image gives an
 empty mask.
 """
 
@@ -43,11 +45,11 @@ SPOT_NOISE = 6.0
 SPOT_CONTRAST = 0.1
 """... and has at least this share of the response of the brightest 0.01 %."""
 LOCAL_SIZES = (31, 8)
-"""The box of the local mean: at least so many pixels, and this fraction of the shorter side of a plane."""
+"""Side of the box of the local mean: at least so many pixels, or the shorter side of a plane divided by this."""
 
 
 class Segmenter(Protocol):
-    """A field of shape ``(Y, X)`` or ``(Z, Y, X)`` to a boolean mask of that shape."""
+    """Turns a field of shape ``(Y, X)`` or ``(Z, Y, X)`` into a boolean mask of that shape."""
 
     def __call__(self, field: npt.ArrayLike, spacing: Spacing = None, /) -> Mask:
         """Raise InputError for anything but a finite plane or volume; ``spacing`` is the step along each axis."""
@@ -77,12 +79,16 @@ def otsu_threshold(values: npt.NDArray[Any]) -> float:
 
 
 def _otsu(field: Field, spacing: Spacing) -> Mask:
+    """Pixels above Otsu's threshold of the smoothed image."""
     smoothed = smooth(field, SMOOTHING, spacing)
     return np.asarray(smoothed > otsu_threshold(smoothed))
 
 
 def _local(field: Field, spacing: Spacing) -> Mask:
-    """Brighter than the local mean by an Otsu threshold of the difference: uneven ground drops out, noise stays below."""
+    """Pixels whose difference to the local mean is above Otsu's threshold of that difference, and above 0.
+
+    Uneven background drops out of the difference, and noise stays below its threshold.
+    """
     smoothed = smooth(field, SMOOTHING, spacing)
     difference = smoothed - local_mean(smoothed, local_size(field.shape), spacing)
     return np.asarray(difference > max(0.0, otsu_threshold(difference)))
@@ -95,18 +101,19 @@ def local_size(shape: tuple[int, ...]) -> int:
 
 
 def _filament(field: Field, spacing: Spacing) -> Mask:
-    """Ridges: the largest response of two scales above its Otsu threshold."""
+    """Pixels whose ridge response, the larger one of two scales, is above its Otsu threshold."""
     response = np.maximum.reduce([ridge_response(field, scale, spacing) for scale in RIDGE_SCALES])
     return np.asarray(response > otsu_threshold(response))
 
 
 def _spots(field: Field, spacing: Spacing) -> Mask:
+    """Pixels that respond to the spot filter above `spot_threshold`."""
     response = spot_response(field, SPOT_SIGMA, spacing)
     return np.asarray(response > spot_threshold(response))
 
 
 def spot_threshold(response: Field) -> float:
-    """Response above which something counts as a spot; infinite where nothing responds."""
+    """Response (`spot_response`) above which something counts as a spot; infinite where nothing responds."""
     sample = response.reshape(-1)[:: max(1, response.size >> 22)]
     top = float(np.quantile(sample, 0.9999))
     if top <= 0:
@@ -129,7 +136,7 @@ SEGMENTERS: Mapping[str, Segmenter] = {
     for dark in (False, True)
     for method in (_otsu, _local, _filament, _spots)
 }
-"""Name to segmenter."""
+"""Name to segmenter: every method for bright and, with ``-dark``, for dark objects."""
 
 
 # -- agreement ---------------------------------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ class Overlap:
     ----------
     iou : intersection over union (Jaccard index), 0..1
     dice : 2 intersection / (size of one + size of the other), 0..1
-    false_positive, false_negative : masks of what only the second, only the first has
+    false_positive, false_negative : masks of the pixels that only the second, only the first mask has
 
     Two empty masks agree entirely: iou and dice are 1.
     """
@@ -155,7 +162,7 @@ class Overlap:
 
 
 def overlap(mask_a: npt.ArrayLike, mask_b: npt.ArrayLike) -> Overlap:
-    """Compare the mask of an original with that of its reconstruction; both of any one shape.
+    """Compare the mask of an original (a) with that of its reconstruction (b), of one shape.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Spots: point-like signals found with a Laplacian of Gaussian and matched by position."""
+"""Spots: point-like signals, found with a Laplacian of Gaussian and matched by position."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from microfield.errors import InputError
 Points = npt.NDArray[np.float64]
 
 LOCAL_CONTRAST = 3.0
-"""A spot's response is so many times the root mean square of the response around it ..."""
+"""A spot's response is at least so many times the root mean square of the response around it ..."""
 LOCAL_SIZE = 31
-"""... in a box of so many pixels: the grain of noisy or textured objects is no spot."""
+"""... in a box of so many pixels a side, so that the grain of noisy or textured objects is not taken for spots."""
 TOLERANCE = 2.0
-"""Spots at most so many pixels apart are the same."""
+"""Spots of two images at most so many pixels apart are the same spot."""
 
 
 def find_spots(field: npt.ArrayLike, sigma: float = SPOT_SIGMA, spacing: Spacing = None, *, dark: bool = False) -> Points:
-    """Positions of bright spots (``dark``: of dark ones) of radius about ``sigma sqrt(ndim)``, in pixels, shape ``(n, ndim)``.
+    """Find bright spots (with ``dark``, dark ones) of radius about ``sigma sqrt(ndim)`` pixels.
 
     A spot is a maximum of the negative Laplacian of Gaussian among its 3^ndim neighbours, above `spot_threshold` (6 robust
     standard deviations of the response, and 10 % of the response of the brightest) and above 3 times the root mean square
     of the response in the 31 pixels around, so that neither noise nor the grain of a nucleus counts. Nor do maxima on the
     outermost pixels; connected equal maxima are one spot.
+
+    Returns
+    -------
+    array of shape ``(n, ndim)``
+        Positions in pixels.
     """
     values = as_field(field)
     response = spot_response(-values if dark else values, sigma, spacing)
@@ -47,7 +52,12 @@ def match_spots(a: npt.ArrayLike, b: npt.ArrayLike, tolerance: float = TOLERANCE
     Parameters
     ----------
     a, b : arrays of shape ``(n, ndim)``
-        Positions in pixels.
+        Positions in pixels, in the original and in the reconstruction.
+
+    Raises
+    ------
+    InputError
+        If the positions are not 2-D arrays of equally many axes.
     """
     from scipy.spatial import cKDTree
 

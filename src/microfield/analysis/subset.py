@@ -1,6 +1,7 @@
-"""What of an image is analysed: all of it where it is small, else spread time points and the middle of each.
+"""The subset of an image that is analysed: all of a small image, of a large one spread time points and the middle of each.
 
-Both images come as arrays of shape ``(channels, T, Y, X)`` or ``(channels, T, Z, Y, X)``; colour samples become one channel.
+Both images are read into arrays of shape ``(channels, T, Y, X)`` or ``(channels, T, Z, Y, X)``; colour samples become one
+channel.
 """
 
 from __future__ import annotations
@@ -8,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.analysis.ground_truth import check_labels, match_labels, read_labels
+from microfield.analysis.ground_truth import check_labels, match_labels, read_labels, shape_of
 from microfield.errors import InputError
 from microfield.image import Image
-from microfield.statistics import count_invalid
+from microfield.statistics import Slices, count_invalid
 
 Array = npt.NDArray[Any]
-Box = tuple[slice, ...]
 
 LEAST_TIMES = 10
 """Time points kept before frames are cropped: as many as traces need (`microfield.analysis.traces.LEAST_POINTS`)."""
@@ -27,18 +27,32 @@ THIN = 32
 """A volume with at most so many planes keeps them all."""
 HAEMATOXYLIN = "haematoxylin"
 LUMINANCE = "luminance"
+WHITE_PERCENTILE = 0.999
+"""White is the grey level that this share of all colour samples does not exceed: a few hot pixels do not decide it."""
+BRIGHT_FIELD = 0.4
+"""Above this share of white the median luminance is that of a bright ground; fluorescence is mostly dark."""
+
+
+@runtime_checkable
+class WithAxes(Protocol):
+    """An image or a file that says what its axes are; plain arrays do not and have those of the original."""
+
+    @property
+    def axes(self) -> str:
+        """One letter of ``TCZYXS`` per axis."""
+        ...
 
 
 @dataclass(frozen=True)
-class Sample:
+class Subset:
     """What is analysed of a pair of images.
 
     Attributes
     ----------
     names : one per channel
-    original, reconstruction : arrays of shape ``(channels, T, [Z,] Y, X)``
+    original, reconstruction : arrays of shape ``(channels, T, [Z,] Y, X)``, finite, in grey levels
     labels : array of shape ``(T, [Z,] Y, X)``, or ``(1, ...)`` where regions do not change; None without ground truth
-    voxel_size : physical step along each spatial axis; None where one is unknown
+    voxel_size : physical step along ``[Z,] Y, X``; None where one of them is unknown
     times : indices of the time points taken
     note : what was left out, one sentence; None if nothing
     """
@@ -52,23 +66,33 @@ class Sample:
     note: str | None
 
 
-def take(
+def read_subset(
     original: Image, reconstruction: Any, labels: Any = None, max_voxels: int = 2**23,
     progress: Callable[[float, str], None] | None = None,
-) -> Sample:
+) -> Subset:
     """Read what is analysed of both images and of the ground truth.
+
+    Parameters
+    ----------
+    original : Image
+    reconstruction, labels
+        As `microfield.analysis.judge.judge` takes them.
+    max_voxels : int
+        Most array elements to read of each image.
+    progress : callable (fraction in 0..1, message), optional
 
     Raises
     ------
     InputError
-        If shapes or axes do not match, either image holds NaN or infinity, or the labels are none.
+        If shapes or axes do not match, either image holds NaN or infinity, or the labels hold intensities.
     """
     check_pair(original, reconstruction)
-    times, box, note = choose(original, max_voxels)
+    times, box, note = choose_subset(original, max_voxels)
     truth = None if labels is None else read_labels(labels, match_labels(original, labels), original, times, box)
     if truth is not None:
-        check_labels(truth, getattr(labels, "labels", None), getattr(labels, "name", "the array"))
-    reads: tuple[Callable[[Box], Any], ...] = (original.read, lambda key: np.asarray(reconstruction[key]))
+        known, name = (labels.labels, labels.name) if isinstance(labels, Image) else (None, "the array")
+        check_labels(truth, known, name)
+    reads: tuple[Callable[[Slices], Any], ...] = (original.read, lambda key: np.asarray(reconstruction[key]))
     if isinstance(reconstruction, Image):
         reads = (original.read, reconstruction.read)
     frames: tuple[list[Array], list[Array]] = ([], [])
@@ -81,28 +105,36 @@ def take(
     names, both = _channels(original, np.stack(frames[0], 1), np.stack(frames[1], 1))
     for which, values in zip((original.name, "the reconstruction"), both, strict=True):
         _refuse_invalid(which, values)
-    return Sample(names, *both, truth, _voxel_size(original), times, note)
+    return Subset(names, *both, truth, _voxel_size(original), times, note)
 
 
 def check_pair(original: Image, reconstruction: Any) -> None:
-    """Refuse a reconstruction of another shape or with other axes."""
-    shape = tuple(int(n) for n in np.shape(reconstruction)) if not hasattr(reconstruction, "shape") else tuple(
-        int(n) for n in reconstruction.shape)
+    """Raise InputError where the shapes differ, or the axes of a reconstruction that says what its axes are."""
+    shape = shape_of(reconstruction)
     if shape != original.shape:
         raise InputError(
             f"the original has shape {original.shape} and the reconstruction {shape}; "
             "only arrays of one shape can be compared."
         )
-    axes = getattr(reconstruction, "axes", None)
-    if isinstance(axes, str) and axes != original.axes:
-        raise InputError(f"the original has axes {original.axes} and the reconstruction {axes}; give both the same axes.")
+    if isinstance(reconstruction, WithAxes) and reconstruction.axes != original.axes:
+        raise InputError(f"the original has axes {original.axes} and the reconstruction {reconstruction.axes}; "
+                         "give both the same axes.")
 
 
-def choose(image: Image, max_voxels: int) -> tuple[tuple[int, ...], Box, str | None]:
-    """Time points, the box read of each (one slice per axis of the image), and what to say about it.
+def choose_subset(image: Image, max_voxels: int) -> tuple[tuple[int, ...], Slices, str | None]:
+    """Choose at most ``max_voxels`` array elements of an image.
 
-    Up to ``max_voxels`` array elements are taken. Time points go first, evenly spread, down to 10; then Y and X, and Z
-    where there are more than 32 planes, shrink by one factor to their middle.
+    Time points go first, evenly spread, down to `LEAST_TIMES`; then Y and X, and Z where there are more than `THIN` planes,
+    shrink by one factor to their middle.
+
+    Returns
+    -------
+    times : tuple of int
+        Indices of the time points; (0,) without axis T.
+    box : tuple of slice
+        What is read of each time point, one slice per axis of the image.
+    note : str or None
+        One sentence on what was left out; None if nothing was.
     """
     sizes = image.sizes
     count = sizes.get("T", 1)
@@ -136,7 +168,10 @@ def _ordered(block: Array, axes: str) -> Array:
 
 
 def _channels(image: Image, a: Array, b: Array) -> tuple[tuple[str, ...], tuple[Array, Array]]:
-    """Channel names, and both arrays of shape ``(C, T, [Z,] Y, X [, S])`` without S."""
+    """Channel names, and both arrays as ``(channels, T, [Z,] Y, X)``; they come as ``(C, T, [Z,] Y, X [, S])``.
+
+    Red, green and blue become one channel per C, other samples a channel each.
+    """
     count = image.sizes.get("C", 1)
     names = image.channel_names if len(image.channel_names) == count else tuple(f"C{i}" for i in range(count))
     if "S" not in image.axes:
@@ -154,13 +189,16 @@ def _channels(image: Image, a: Array, b: Array) -> tuple[tuple[str, ...], tuple[
 
 
 def white_level(colour: Array) -> float:
-    """Grey level of white: the 99.9 percentile, at least 1e-9 (an estimate where the whole range is not used)."""
-    return max(1e-9, float(np.quantile(colour[..., :3].reshape(-1)[:: max(1, colour.size >> 20)], 0.999)))
+    """Grey level of white, estimated as a percentile (`WHITE_PERCENTILE`); at least 1e-9, so that it can be divided by.
+
+    ``colour`` has red, green and blue in its last axis (a fourth sample is ignored).
+    """
+    return max(1e-9, float(np.quantile(colour[..., :3].reshape(-1)[:: max(1, colour.size >> 20)], WHITE_PERCENTILE)))
 
 
 def is_bright_field(colour: Array) -> bool:
-    """Whether a colour image is of stained tissue on white: the median luminance is over 0.4 of white."""
-    return float(np.median(grey(colour, False, 1.0))) > 0.4 * white_level(colour)
+    """Whether a colour image is of stained tissue on white: its median luminance is over `BRIGHT_FIELD` of white."""
+    return float(np.median(grey(colour, stained=False, white=1.0))) > BRIGHT_FIELD * white_level(colour)
 
 
 def grey(colour: Array, stained: bool, white: float) -> Array:
@@ -168,7 +206,8 @@ def grey(colour: Array, stained: bool, white: float) -> Array:
 
     Stained tissue gives the amount of haematoxylin, in which nuclei are bright (A. C. Ruifrok, D. A. Johnston,
     "Quantification of histochemical staining by color deconvolution", Analytical and Quantitative Cytology and Histology
-    23 (2001)); anything else gives luminance (ITU-R BT.601).
+    23 (2001)); anything else gives luminance (ITU-R BT.601). ``white`` is the grey level of white (`white_level`), needed for
+    stained tissue only.
     """
     rgb = colour[..., :3]
     if not stained:
@@ -179,6 +218,7 @@ def grey(colour: Array, stained: bool, white: float) -> Array:
 
 
 def _refuse_invalid(name: str, values: Array) -> None:
+    """Raise InputError where values are NaN or infinite."""
     nan, infinite = count_invalid(values)
     if nan or infinite:
         raise InputError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing "
@@ -186,6 +226,7 @@ def _refuse_invalid(name: str, values: Array) -> None:
 
 
 def _voxel_size(image: Image) -> tuple[float, ...] | None:
+    """Steps along the spatial axes in array order Z, Y, X; None unless all are finite and positive."""
     steps = [image.voxel_size.get(axis) for axis in "ZYX" if axis in image.axes]
     known = tuple(float(s) for s in steps if s is not None and math.isfinite(s) and s > 0)
     return known if len(known) == len(steps) else None

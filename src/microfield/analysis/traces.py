@@ -1,4 +1,8 @@
-"""Time: object counts per time point, and the mean intensity of regions as it changes."""
+"""Agreement over time: of the object counts per time point, and of the mean intensities of regions (their traces).
+
+Traces are arrays of shape ``(time, regions)``. A region that is absent at a time point has no mean there: its entry is NaN,
+and so is the correlation of traces that have none. Numbers that leave this module are None instead.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from microfield.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 SHORTEST = 3
-"""Fewer time points correlate perfectly whatever they hold."""
+"""Time points that a correlation needs: two always correlate by 1 or -1, whatever they hold."""
 LEAST_POINTS = 10
 """Fewer time points say little: unrelated series of five correlate by 0.8 or more (or -0.8) one time in ten, of ten
 one time in two hundred."""
@@ -29,7 +33,9 @@ class CountsOverTime:
 
     Attributes
     ----------
-    correlation : Pearson correlation of the two series, None below 3 time points or where one is constant
+    counts_a, counts_b : one count per time point
+    correlation : Pearson correlation of the two series, -1 to 1; 1 where both are constant and equal, None below 3 time
+        points or where the original's is constant and the other differs
     largest_difference : largest |b - a| / max(a, 1)
     """
 
@@ -40,28 +46,39 @@ class CountsOverTime:
 
 
 def counts_over_time(counts_a: Sequence[int], counts_b: Sequence[int]) -> CountsOverTime:
-    """Compare two series of counts; equal constant series correlate fully."""
+    """Compare two series of counts.
+
+    Raises
+    ------
+    InputError
+        If the series are empty or of different lengths.
+    """
     a, b = np.asarray(counts_a, np.float64), np.asarray(counts_b, np.float64)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
         raise InputError(f"counts over time need two series of one length, not of {a.size} and {b.size}.")
     largest = float(np.max(np.abs(b - a) / np.maximum(a, 1)))
-    r = correlations(a[None], b[None])[0] if a.size >= SHORTEST else np.nan
-    if a.size >= SHORTEST and np.isnan(r) and (a == b).all():
-        r = 1.0
     whole = tuple(int(n) for n in a), tuple(int(n) for n in b)
-    return CountsOverTime(*whole, None if np.isnan(r) else float(r), largest)
+    return CountsOverTime(*whole, _count_correlation(a, b), largest)
+
+
+def _count_correlation(a: Floats, b: Floats) -> float | None:
+    if a.size < SHORTEST:
+        return None
+    if (a == b).all():
+        return 1.0  # also of constant series, whose correlation is not defined
+    return None if (a == a[0]).all() else float(correlations(a[None], b[None])[0])
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Mean intensities of regions over time, compared.
+    """Agreement of the traces of original and reconstruction.
 
     Attributes
     ----------
-    correlation : array of shape ``(regions,)``; Pearson correlation per region, NaN where the original does not change
-    clear : array of shape ``(regions,)``; which regions change clearly in the original (`change_clearly`)
-    mean, low : mean and lowest decile of those that are known, None without any
-    mean_clear : mean over the regions that change clearly, None without any
+    correlation : array of shape ``(regions,)``
+        Pearson correlation per region, -1 to 1; NaN where it is not defined (`correlations`).
+    clear : array of bool of shape ``(regions,)``
+        Which regions change clearly in the original (`change_clearly`).
     """
 
     correlation: Floats
@@ -69,27 +86,41 @@ class Traces:
 
     @property
     def mean(self) -> float | None:
-        """Mean correlation over regions."""
-        known = self.correlation[~np.isnan(self.correlation)]
+        """Mean correlation over the regions that have one; None without any."""
+        known = self._known()
         return float(known.mean()) if known.size else None
 
     @property
     def low(self) -> float | None:
-        """Correlation that nine of ten regions exceed."""
-        known = self.correlation[~np.isnan(self.correlation)]
+        """Lowest decile of the correlations, which nine of ten regions exceed; None without any."""
+        known = self._known()
         return float(np.quantile(known, 0.1)) if known.size else None
 
     @property
     def mean_clear(self) -> float | None:
-        """Mean correlation over the regions that change clearly."""
-        known = self.correlation[self.clear & ~np.isnan(self.correlation)]
+        """Mean correlation over the regions that change clearly; None without any."""
+        known = self._known(self.clear)
         return float(known.mean()) if known.size else None
+
+    def _known(self, which: npt.NDArray[np.bool_] | bool = True) -> Floats:
+        """The correlations that are defined, of some regions or of all."""
+        return self.correlation[~np.isnan(self.correlation) & which]
 
 
 def compare_traces(a: Floats, b: Floats, clear: npt.NDArray[np.bool_] | None = None) -> Traces:
-    """Correlate two sets of traces of shape ``(time, regions)``, NaN where a region is absent.
+    """Correlate the traces of an original with those of its reconstruction, region by region.
 
-    ``clear`` says which regions change clearly; all of them by default.
+    Parameters
+    ----------
+    a, b : arrays of shape ``(time, regions)``
+        NaN where a region is absent.
+    clear : array of bool of shape ``(regions,)``, optional
+        Which regions change clearly; all of them by default.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or are not 2-D.
     """
     if a.shape != b.shape or a.ndim != 2:
         raise InputError(f"traces need arrays of one shape (time, regions), not {a.shape} and {b.shape}.")
@@ -122,7 +153,7 @@ def change_clearly(means: Floats, halves: tuple[Floats, Floats]) -> npt.NDArray[
 
 
 def chequered(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Labels on the two colours of a chequerboard, 0 elsewhere."""
+    """A label array laid over a chequerboard: the labels on its white fields and those on its black ones, each 0 elsewhere."""
     odd = np.zeros(labels.shape, np.bool_)
     for axis, extent in enumerate(labels.shape):
         odd ^= (np.arange(extent) % 2 == 1).reshape([-1 if k == axis else 1 for k in range(labels.ndim)])
@@ -130,7 +161,7 @@ def chequered(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[A
 
 
 def _variance(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """Variance of every column over the rows that are known, 0 where fewer than two are."""
+    """Variance of every column over its known rows, 0 where fewer than two are known."""
     count = known.sum(axis=0)
     centred = np.where(known, values, 0)
     centred = np.where(known, centred - centred.sum(axis=0) / np.maximum(count, 1), 0)
@@ -153,7 +184,8 @@ def region_means(frame: npt.NDArray[Any], labels: npt.NDArray[Any], regions: int
 def correlations(a: Floats, b: Floats) -> Floats:
     """Pearson correlation of each row of ``a`` with that of ``b`` over the columns known in both; shape ``(rows,)``.
 
-    NaN where fewer than 3 columns are known or ``a`` is constant; 0 where only ``b`` is: it lost all there was.
+    A correlation is not defined, and NaN, where fewer than 3 columns are known or ``a`` is constant. Where only ``b`` is
+    constant it is 0: a reconstruction that lost all change agrees in nothing.
     """
     known = ~(np.isnan(a) | np.isnan(b))
     n = np.maximum(known.sum(axis=1), 1)[:, None]

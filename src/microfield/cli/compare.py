@@ -12,7 +12,7 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.analysis.result import Downstream
+    from microfield.analysis.result import AnalysisResult
     from microfield.image import Image
     from microfield.metrics.comparison import Comparison
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
         print(json.dumps(comparison.as_dict() | analysis))
     else:
-        parts: list[Comparison | Downstream] = [comparison, *([] if downstream is None else [downstream])]
+        parts: list[Comparison | AnalysisResult] = [comparison, *([] if downstream is None else [downstream])]
         print("\n\n".join([*(part.table() for part in parts), "\n".join(filter(None, (part.legend() for part in parts)))]))
     return 0
 
@@ -62,13 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(
     arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
     progress: Callable[[float, str], None],
-) -> tuple[Comparison, Downstream | None]:
+) -> tuple[Comparison, AnalysisResult | None]:
     if arguments.report:
         from microfield.report import write_report
 
         evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
                                 not_labels=arguments.not_labels, progress=progress)
-        return evidence.comparison, evidence.downstream
+        return evidence.comparison, evidence.analysis
     from microfield.metrics import compare
     from microfield.statistics import looks_like_labels
 

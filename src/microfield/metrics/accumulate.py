@@ -22,9 +22,9 @@ from microfield.metrics.multiscale import plane_ms_ssim
 from microfield.metrics.similarity import Floats, PlaneSimilarity, window
 from microfield.metrics.spectral import MIN_RINGS, NYQUIST, RingSums
 from microfield.metrics.volume_similarity import StackSimilarity, has_stacks
-from microfield.statistics import BLOCK, Box, ChannelStatistics, as_planes, boxes, channel_numbers, count_invalid
+from microfield.statistics import BLOCK, ChannelStatistics, Slices, as_planes, boxes, channel_numbers, count_invalid
 
-Read = Callable[[Box], npt.NDArray[Any]]
+Read = Callable[[Slices], npt.NDArray[Any]]
 
 _LEAST_ROWS = 64
 """Lower bands, the rest of a plane that was cut, are left out where a metric needs an area."""

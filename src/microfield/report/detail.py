@@ -1,12 +1,12 @@
-"""How fine the detail is that survived, and how fine it could be: ring correlation against what noise allows.
+"""Which detail survived, and which could have: Fourier ring correlation against the best that the noise allows.
 
 A reconstruction without noise can never agree fully with a noisy original. Where the signal has power S and the noise
 N at some frequency, the best possible correlation between ``signal + noise`` and the signal alone is
 ``sqrt(S / (S + N))``. Beyond the frequency where this falls below the threshold the original itself holds mostly noise,
 so losing that costs nothing. A reconstruction that keeps some of the noise correlates better than that.
 
-None of this measures sharpness: the correlation of a ring does not change where all of the ring is weakened alike, as by a
-plain blur.
+None of this measures sharpness: weakening all frequencies of a ring alike, as a plain blur does, leaves its correlation as it
+is.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from microfield.report.pair import Pair, View
 Doubles = npt.NDArray[np.float64]
 
 THRESHOLD = 0.5
+"""Two images agree at a frequency where their correlation is at least this."""
 PLANES, SIDE = 6, 1024
 """How many planes are transformed, and the largest side of the part taken from the middle of each."""
 RINGS = 100
+"""Most points of a curve."""
 SMALLEST = 16
-"""Planes narrower than this have too few frequencies to speak of."""
+"""Planes narrower than this have too few frequencies for a curve."""
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Correlation curves of a view, averaged over planes.
+    """Correlation curves of a view, averaged over planes and channels; arrays have shape ``(rings,)``.
 
     Attributes
     ----------
-    frequency : cycles per pixel, up to 0.5
-    correlation : Fourier ring correlation of original and reconstruction
-    possible : what it would be if all the noise were lost and nothing else
-    kept : frequency up to which `correlation` stays at `THRESHOLD` or above
-    available : the same of `possible`
+    frequency : cycles per pixel, rising, up to 0.5
+    correlation : Fourier ring correlation of original and reconstruction, -1 to 1
+    possible : correlation of the original with a copy that lost all the noise and nothing else, 0 to 1
+    kept : frequency up to which ``correlation`` stays at `THRESHOLD` or above, in cycles per pixel
+    available : the same of ``possible``; above 0
     """
 
     frequency: Doubles
@@ -74,7 +76,7 @@ def measure_detail(pair: Pair, view: View) -> Detail | None:
                 continue
             found = ring_correlation(a, b)
             frequency = np.asarray(found.frequency, np.float64)
-            curves.append(np.nan_to_num(np.asarray(found.correlation, np.float64)))
+            curves.append(np.asarray(found.correlation, np.float64))
             possibles.append(best_possible(a, pair.noise(channel), frequency))
     if frequency is None:
         return None
@@ -84,7 +86,7 @@ def measure_detail(pair: Pair, view: View) -> Detail | None:
 
 
 def _fewer(curve: Doubles) -> Doubles:
-    """Means of neighbouring rings, so that at most `RINGS` remain: single rings of large planes are ragged."""
+    """Means over neighbouring rings, so that at most `RINGS` remain: single rings of large planes make a ragged curve."""
     starts = np.arange(0, len(curve), -(-len(curve) // RINGS))
     return np.asarray(np.add.reduceat(curve, starts) / np.diff([*starts, len(curve)]))
 

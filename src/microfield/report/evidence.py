@@ -1,4 +1,4 @@
-"""Everything the page shows, measured once: metrics, downstream analysis, survey, detail."""
+"""The evidence: everything the page shows, measured once. Metrics, analysis, errors by tile, detail, choice of crops."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from microfield.analysis.judge import Downstream, judge
+from microfield.analysis.judge import AnalysisResult, judge
 from microfield.errors import InputError
 from microfield.metrics import compare
 from microfield.report.crop_choice import Crop, choose_crops
 from microfield.report.detail import Detail, measure_detail
 from microfield.report.pair import SHOWN, Pair, View, make_pair
-from microfield.report.tile_errors import Survey, survey
+from microfield.report.tile_errors import TileErrors, measure_tiles
 from microfield.statistics import looks_like_labels
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ class Evidence:
     ----------
     pair : the images
     comparison : all metrics
-    downstream : segmentation, objects, traces, colocalisation
-    survey : errors and structure, tile by tile
-    details : ring correlation of every view, None where there is none
+    analysis : segmentation, objects, traces, colocalisation
+    tiles : errors and structure, tile by tile
+    details : Fourier ring correlation of every view; None where `measure_detail` gives none
     shown : the views that get pictures, with their crops
     """
 
     pair: Pair
     comparison: Comparison
-    downstream: Downstream
-    survey: Survey
+    analysis: AnalysisResult
+    tiles: TileErrors
     details: tuple[Detail | None, ...]
     shown: tuple[tuple[View, tuple[Crop, ...]], ...]
 
     def is_exact(self, view: View | None = None) -> bool:
-        """Whether every value of a view, or of the whole image, is that of the original."""
+        """Whether the reconstruction of a view (of the whole image without one) equals the original in every value."""
         if view is None:
             return self.comparison.max_error == 0
         return all(self.comparison.channels[c].max_error == 0 for c in view.channels)
@@ -59,7 +59,7 @@ def gather(
     not_labels: bool = False,
     progress: Progress | None = None,
 ) -> Evidence:
-    """Measure all that the report needs.
+    """Measure everything that the report needs.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def gather(
     Raises
     ------
     InputError
-        The shapes or axes differ, either image holds NaN or infinity, the original holds object labels, or the labels none.
+        The shapes or axes differ, either image holds NaN or infinity, the original looks like labels, or the labels do not.
     """
     tell = progress or (lambda fraction, message: None)
     tell(0.0, "reading")
@@ -86,18 +86,18 @@ def gather(
         refuse_labels(original)
     tell(0.15, "metrics")
     comparison = compare(pair.original, pair.reconstruction, full=True, statistics=pair.statistics,
-                         file_bytes=getattr(pair.file, "file_bytes", None))
+                         file_bytes=None if pair.file is None else pair.file.file_bytes)
     tell(0.5, "downstream analysis")
-    downstream = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True)
+    analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True)
     tell(0.8, "crops")
-    found = survey(pair)
+    tiles = measure_tiles(pair)
     details = tuple(measure_detail(pair, view) for view in pair.views)
-    shown = tuple((view, choose_crops(pair, found, view)) for view in select_views(pair, comparison))
-    return Evidence(pair, comparison, downstream, found, details, shown)
+    shown = tuple((view, choose_crops(pair, tiles, view)) for view in select_views(pair, comparison))
+    return Evidence(pair, comparison, analysis, tiles, details, shown)
 
 
 def refuse_labels(original: Image) -> None:
-    """Say that labels are no image.
+    """Refuse to compare object labels as an image.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def refuse_labels(original: Image) -> None:
 
 
 def select_views(pair: Pair, comparison: Comparison) -> tuple[View, ...]:
-    """The views with pictures: all where they are few, else the first, the best and the worst ones by NRMSE, in file order."""
+    """The views that get pictures: all up to `SHOWN`, else the first, the best and the worst ones by NRMSE, in file order."""
     if len(pair.views) <= SHOWN:
         return pair.views
     errors = [max(comparison.channels[c].nrmse for c in view.channels) for view in pair.views]

@@ -1,4 +1,4 @@
-"""The page: its parts in order, and writing it as one file."""
+"""The page: its sections in order, and writing it as one file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTENTS = {
     "detail": "Detail", "histograms": "Grey values", "segmentation": "Objects", "time": "Time",
     "colocalisation": "Colocalisation", "metrics": "Metrics", "thresholds": "Limits",
 }
-"""Sections that may be there, in order, and how the table of contents calls them."""
+"""Key of every section a page can have, in order, and its name in the table of contents."""
 
 
 def write_report(
@@ -56,12 +56,12 @@ def write_report(
     Returns
     -------
     Evidence
-        All that was measured, for those who want the numbers, too.
+        Everything that was measured.
 
     Raises
     ------
     InputError
-        The images cannot be compared, the labels do not fit or are none, or the folder of the destination does not exist.
+        The images cannot be compared, the labels do not fit or hold intensities, or the destination's folder does not exist.
     UsageError
         The destination does not end in .html.
     MissingExtraError
@@ -80,14 +80,14 @@ def write_report(
 
 
 def check_destination(destination: str | os.PathLike[str]) -> Path:
-    """The path of the page, refused before any work is done where it could not be written.
+    """The path of the page, checked before any work is done.
 
     Raises
     ------
     UsageError
         The name does not end in .html.
     InputError
-        The folder is not there.
+        Its folder does not exist.
     """
     target = Path(os.fspath(destination))
     if target.suffix.lower() not in (".html", ".htm"):
@@ -98,7 +98,13 @@ def check_destination(destination: str | os.PathLike[str]) -> Path:
 
 
 def measure(original: Image, reconstruction: Any, **options: Any) -> Evidence:
-    """`microfield.report.evidence.gather`, imported where the optional libraries are there."""
+    """Run `microfield.report.evidence.gather` with its options.
+
+    Raises
+    ------
+    MissingExtraError
+        If an optional library is not installed.
+    """
     try:
         import PIL
         import scipy
@@ -117,14 +123,14 @@ def render(evidence: Evidence, title: str) -> str:
     from microfield.report.sections.crops import crops_section, profiles_section
     from microfield.report.sections.distributions import detail_section, grey_section, noise_section
     from microfield.report.sections.metrics_table import metrics_section
-    from microfield.report.sections.planes import overview_section
-    from microfield.report.sections.summary import header, thresholds_section, verdict_section
+    from microfield.report.sections.planes import planes_section
+    from microfield.report.sections.summary import summary_header, thresholds_section, verdict_section
     from microfield.report.verdict import judge_uses
 
     verdicts = judge_uses(evidence)
     curves = (profiles_section, noise_section, detail_section, grey_section)
     sections = [
-        verdict_section(evidence, verdicts), crops_section(evidence), overview_section(evidence),
+        verdict_section(evidence, verdicts), crops_section(evidence), planes_section(evidence),
         side_by_side((make(evidence) for make in curves), narrow=len(evidence.shown) == 1), objects_section(evidence),
         time_section(evidence), colocalisation_section(evidence), metrics_section(evidence), thresholds_section(verdicts),
     ]
@@ -135,15 +141,17 @@ def render(evidence: Evidence, title: str) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)} – compression report</title><style>{style}</style></head>"
-        f'<body><nav aria-label="Contents"><div>{links}</div></nav><main>{header(evidence, title)}{body}{_foot(evidence)}</main>'
+        f'<body><nav aria-label="Contents"><div>{links}</div></nav><main>'
+        f"{summary_header(evidence, title)}{body}{_foot(evidence)}</main>"
         "</body></html>\n"
     )
 
 
 def _foot(evidence: Evidence) -> str:
+    """The footer: version, and which part of a large image was looked at."""
     from microfield import __version__
 
-    seen, total = len(evidence.survey.planes), evidence.survey.total
+    seen, total = len(evidence.tiles.planes), evidence.tiles.total
     sampled = f" Crops, histograms and the verdicts on looking and intensities come from {seen} of {total} planes."
     sampled = sampled if seen < total else ""
     return (f"<footer><p>Written by microfield {__version__}.{sampled} This page is complete in itself and loads nothing "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.analysis.ground_truth import shape_of
+from microfield.analysis.subset import WithAxes
 from microfield.errors import InputError
 from microfield.image import ArrayLike, Image, Layout
 from microfield.metrics import channel_names
@@ -17,19 +19,37 @@ from microfield.statistics import ChannelStatistics, channel_statistics
 
 Floats = npt.NDArray[np.float32]
 Region = tuple[slice, slice, slice, slice]
-"""Which part of T, Z, Y and X."""
+"""A part of an image: slices of T, Z, Y and X."""
 
 KEEP_BYTES = 256 << 20
-"""Arrays up to this size are read (decoded) once and kept; larger ones are read where a part is needed."""
+"""Arrays up to this size are read (decoded) once and kept; of larger ones each part is read when it is needed."""
 SHOWN = 4
 """How many views get pictures of their own."""
+
+
+@runtime_checkable
+class CompressedFile(Protocol):
+    """What the report says of the file behind a reconstruction; a `MicrofieldFile` has it."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        ...
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        ...
 
 
 @dataclass(frozen=True)
 class View:
     """What is shown as one picture: a channel, or the three samples of a colour image.
 
-    ``channels`` are channel numbers as in `microfield.statistics.channel_numbers`.
+    Attributes
+    ----------
+    name : as the page says it
+    channels : one or three channel numbers, as in `microfield.statistics.channel_numbers`
     """
 
     name: str
@@ -43,12 +63,21 @@ class View:
 
 @dataclass(frozen=True)
 class Pair:
-    """Original and reconstruction with equal shape; ``file`` is the microfield file behind it, where there is one."""
+    """Original and reconstruction of one shape.
+
+    Attributes
+    ----------
+    original : the original
+    reconstruction : array-like, read block by block
+    statistics : those of the original
+    file : the file behind the reconstruction; None where there is none
+    names : one per channel
+    """
 
     original: Image
     reconstruction: ArrayLike
     statistics: ChannelStatistics
-    file: Any = None
+    file: CompressedFile | None = None
     names: tuple[str, ...] = field(default=())
 
     @property
@@ -80,7 +109,7 @@ class Pair:
         )
 
     def read(self, which: str, channel: int, region: Region) -> Floats:
-        """Values of one channel as float32 of shape ``(T, Z, Y, X)``; ``which`` is "original" or "reconstruction".
+        """Read a region of one channel as float32 of shape ``(T, Z, Y, X)``; ``which`` is "original" or "reconstruction".
 
         The original's minimum reads 0 and its maximum 1, so that float32 neither rounds large offsets nor overflows;
         `levels` turns differences back into grey levels.
@@ -105,7 +134,7 @@ class Pair:
         return float(self.statistics.range[channel])
 
     def grey(self, channel: int, value: float) -> float:
-        """Grey level of a value of `read`."""
+        """The grey level that `read` gives as ``value``."""
         return float(self.statistics.minimum[channel]) + value * self.levels(channel)
 
     def contrast(self, channel: int) -> tuple[float, float]:
@@ -119,7 +148,7 @@ class Pair:
         return float(self.statistics.noise[channel]) / self.levels(channel)
 
     def plane(self, which: str, channel: int, t: int, z: int) -> Floats:
-        """One plane of shape ``(Y, X)``."""
+        """Read one plane of shape ``(Y, X)``, in units of `read`."""
         return np.asarray(self.read(which, channel, (slice(t, t + 1), slice(z, z + 1), slice(None), slice(None)))[0, 0])
 
     def is_constant(self, channel: int) -> bool:
@@ -127,8 +156,10 @@ class Pair:
         return bool(self.statistics.minimum[channel] == self.statistics.maximum[channel])
 
 
-def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
-    """Check that two images can be compared and read them once where they are small enough to keep.
+def make_pair(original: Image, reconstruction: Any, file: CompressedFile | None = None) -> Pair:
+    """Check that two images can be compared, and read those that are small enough to keep (`KEEP_BYTES`).
+
+    ``reconstruction`` is a MicrofieldFile, an Image or array-like; ``file`` is the file behind it, where it is another object.
 
     Raises
     ------
@@ -136,7 +167,7 @@ def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
         The shapes or axes differ.
     """
     check_match(original, reconstruction)
-    if file is None and hasattr(reconstruction, "file_bytes"):
+    if file is None and isinstance(reconstruction, CompressedFile):
         file = reconstruction
     data = reconstruction.data if isinstance(reconstruction, Image) else reconstruction
     if math.prod(original.shape) * np.dtype(data.dtype).itemsize <= KEEP_BYTES:
@@ -147,11 +178,11 @@ def make_pair(original: Image, reconstruction: Any, file: Any = None) -> Pair:
 
 
 def check_match(original: Image, reconstruction: Any) -> None:
-    """Refuse images of different shapes, or of different axes where both say what theirs are."""
-    shape, axes = tuple(int(n) for n in reconstruction.shape), getattr(reconstruction, "axes", None)
+    """Raise InputError where the shapes differ, or the axes of a reconstruction that says what its axes are."""
+    shape = shape_of(reconstruction)
     if shape != original.shape:
         raise InputError(f"the original has shape {original.shape} and the reconstruction {shape}; "
                          "only arrays of one shape can be compared.")
-    if isinstance(axes, str) and axes != original.axes:
-        raise InputError(f"the original has axes {original.axes} and the reconstruction {axes}; "
+    if isinstance(reconstruction, WithAxes) and reconstruction.axes != original.axes:
+        raise InputError(f"the original has axes {original.axes} and the reconstruction {reconstruction.axes}; "
                          "give --axes where the file of the original names them wrongly.")

@@ -1,8 +1,8 @@
-"""One pass over both images: errors and structure tile by tile, and the distributions the charts show.
+"""Errors and structure of both images tile by tile, and the histograms of errors and grey values, in one pass.
 
 Noise differs from pixel to pixel; what compression does to structure is shared by neighbouring pixels. So the error is
-split in two: its covariance between direct neighbours in the plane is the *structured error*, the rest is
-indistinguishable from noise, whatever the brightness (shot noise too). No estimate of the noise is needed.
+split in two: its covariance between direct neighbours in the plane is the *structured error*; the rest cannot be told from
+noise, whatever the brightness (shot noise, too). No estimate of the noise is needed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Doubles = npt.NDArray[np.float64]
 TILE = 16
 """Side of a tile in pixels."""
 MOST_VOXELS = 1 << 26
-"""Larger images are surveyed on planes spread evenly over them."""
+"""Of larger images only planes spread evenly over them are measured."""
 SIGMAS = 6.0
 """How many noise sigmas the histogram of errors reaches to either side at least ..."""
 HELD = 0.999
-"""... and it reaches further where this share of the errors needs it, as seen in ..."""
+"""... and it reaches as far as this share of the errors, found in ..."""
 LOOKED = 4
-"""... so many planes, spread evenly over those surveyed."""
+"""... so many planes, spread evenly over those measured."""
 BINS = 128
 """About how many bins a histogram has."""
 
@@ -41,11 +41,11 @@ class Bins:
 
     @property
     def centres(self) -> Doubles:
-        """Middle of every bin."""
+        """Middle of every bin, shape ``(count,)``."""
         return np.asarray(self.start + (np.arange(self.count) + 0.5) * self.width, np.float64)
 
     def counts(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """How many values lie in each bin; what lies outside is counted in the end bins."""
+        """How many values lie in each bin, shape ``(count,)``; values outside are counted in the bins at the ends."""
         scaled = np.clip((values.ravel() - np.float32(self.start)) / np.float32(self.width), 0, self.count - 1)
         return np.bincount(scaled.astype(np.intp), minlength=self.count)
 
@@ -53,8 +53,9 @@ class Bins:
 def make_bins(low: float, high: float, level: float | None) -> Bins:
     """About `BINS` bins over a range.
 
-    Where values are multiples of ``level`` every bin holds the same number of them, in its middle: otherwise some bins
-    would hold one more than others and the histogram look like a comb.
+    ``level`` is the step between neighbouring values of an integer image, None for others. Every bin then holds the same
+    number of levels, around its middle: otherwise some bins would hold one more than others, and the histogram would look
+    like a comb.
     """
     if level is None:
         return Bins(low, (high - low) / BINS, BINS)
@@ -65,19 +66,19 @@ def make_bins(low: float, high: float, level: float | None) -> Bins:
 
 
 @dataclass(frozen=True)
-class ChannelSurvey:
-    """What the tiles of one channel say; maps have shape ``(planes, tile rows, tile columns)``, in units of `Pair.read`.
+class ChannelTiles:
+    """The tiles of one channel. Maps have shape ``(planes, tile rows, tile columns)`` and the units of `Pair.read`.
 
     Attributes
     ----------
     square : mean square error of a tile
     structured : the part of it that neighbours share (`_shared`), at least 0
-    structure : how much the original varies within the tile, noise aside (the same covariance, of the original)
+    structure : variance of the original within the tile without its noise (the same covariance, of the original)
     mean_original, mean_reconstruction : mean value
     errors : bins over +-`SIGMAS` noise sigmas, or as far as `HELD` of the errors reach; None without visible noise
-    error_counts : how many errors lie in each, the end bins including what lies beyond
+    error_counts : errors per bin of ``errors``, those beyond its ends in the bins there; empty without visible noise
     greys : bins over the channel's robust range
-    grey_original, grey_reconstruction : how many values lie in each, likewise
+    grey_original, grey_reconstruction : values per bin of ``greys``, those beyond its ends in the bins there
     """
 
     square: Doubles
@@ -93,24 +94,32 @@ class ChannelSurvey:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Surveys of all channels; ``planes`` lists the (t, z) of the maps' first axis, ``total`` how many the image has."""
+class TileErrors:
+    """The tiles of all channels.
 
-    channels: tuple[ChannelSurvey, ...]
+    Attributes
+    ----------
+    channels : one `ChannelTiles` each
+    planes : (t, z) of every plane measured, along the first axis of the maps
+    total : number of planes that the image has
+    """
+
+    channels: tuple[ChannelTiles, ...]
     planes: tuple[tuple[int, int], ...]
     total: int
 
 
-def survey(pair: Pair) -> Survey:
-    """Survey every channel of a pair."""
+def measure_tiles(pair: Pair) -> TileErrors:
+    """Measure every channel of a pair, on at most `MOST_VOXELS` of it."""
     t, z, y, x = pair.extents
     wanted = max(1, min(t * z, MOST_VOXELS // (pair.layout.channels * y * x)))
     numbers = [(2 * k + 1) * t * z // (2 * wanted) for k in range(wanted)]
     planes = tuple((n // z, n % z) for n in numbers)
-    return Survey(tuple(_channel(pair, c, planes) for c in range(pair.layout.channels)), planes, t * z)
+    return TileErrors(tuple(_channel(pair, c, planes) for c in range(pair.layout.channels)), planes, t * z)
 
 
-def _channel(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...]) -> ChannelSurvey:
+def _channel(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...]) -> ChannelTiles:
+    """The tiles of one channel, plane by plane."""
     noise = pair.noise(channel)
     low, high = pair.contrast(channel)
     rows, columns = (range(0, n, TILE) for n in pair.extents[2:])
@@ -130,7 +139,7 @@ def _channel(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...]) -> C
         for row, values in zip(grey, (a, b), strict=True):
             row += greys.counts(values)
     square, structured, structure, mean_a, mean_b = maps
-    return ChannelSurvey(square, structured, structure, mean_a, mean_b, errors, counts, greys, grey[0], grey[1])
+    return ChannelTiles(square, structured, structure, mean_a, mean_b, errors, counts, greys, grey[0], grey[1])
 
 
 def _error_reach(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...], noise: float) -> float:
@@ -144,7 +153,7 @@ def _error_reach(pair: Pair, channel: int, planes: tuple[tuple[int, int], ...], 
 
 
 def _tiles(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], error: npt.NDArray[np.float32]) -> Doubles:
-    """The five maps of one plane, stacked; the order is that of `ChannelSurvey`."""
+    """The five maps of one plane, stacked; the order is that of `ChannelTiles`."""
     count = tile_sums(np.ones(a.shape, np.float32))
     square = tile_sums(error * error) / count
     mean_a, mean_b = tile_sums(a) / count, tile_sums(b) / count
@@ -154,9 +163,10 @@ def _tiles(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], error: npt.ND
 
 
 def _shared(values: npt.NDArray[np.float32], square: Doubles) -> Doubles:
-    """The part of a tile's mean square that neighbours share: their mean product, less two deviations of chance.
+    """The part of the mean square of every tile that neighbours share; 0 to ``square``, the mean square itself.
 
-    Independent values of variance v have a mean product over n pairs of deviation ``v / sqrt(n)`` around 0.
+    It is the mean product of neighbours, less two of its standard deviations by chance: for independent values of variance v
+    the mean product over n pairs varies around 0 by ``v / sqrt(n)``. Tiles of one pixel have no neighbours and count whole.
     """
     total, pairs = np.zeros_like(square), np.zeros_like(square)
     for axis in (0, 1):
@@ -176,6 +186,6 @@ def _shared(values: npt.NDArray[np.float32], square: Doubles) -> Doubles:
 
 
 def tile_sums(plane: npt.NDArray[np.float32]) -> Doubles:
-    """Sums over tiles of a plane; the last row and column of tiles may be smaller."""
+    """Sums over the tiles of a plane, shape ``(tile rows, tile columns)``; the last row and column of tiles may be smaller."""
     rows = np.add.reduceat(plane, range(0, plane.shape[0], TILE), axis=0, dtype=np.float64)
     return np.asarray(np.add.reduceat(rows, range(0, plane.shape[1], TILE), axis=1))

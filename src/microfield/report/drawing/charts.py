@@ -15,14 +15,20 @@ from microfield.report.drawing.markup import escape
 Floats = npt.NDArray[Any]
 
 WIDTH, HEIGHT = 460, 250
+"""Size of a chart in units of the drawing."""
 LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 42
+"""Margins around the axes, likewise."""
 DIGIT = 7.5
 """Width of a digit, at the largest size that the style sheet gives them."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; ``kind`` is a class of the style sheet: original, reconstruction, reference."""
+    """A curve through points ``x``, ``y``, arrays of one shape ``(n,)``.
+
+    ``name`` stands in the legend; ``kind`` is a class of the style sheet: original, reconstruction or reference; ``filled``
+    fills the area below.
+    """
 
     x: Floats
     y: Floats
@@ -33,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes mean and how far they reach; ``logarithmic`` is for y."""
+    """Labels of the axes, and the lowest and highest value along each; ``logarithmic`` is the scale of y."""
 
     x_label: str
     y_label: str
@@ -47,7 +53,7 @@ class Axes:
         return np.asarray(LEFT + (np.asarray(value, float) - low) / (high - low) * (WIDTH - LEFT - RIGHT))
 
     def place_y(self, value: Floats) -> Floats:
-        """Vertical positions in the drawing; values outside end at its rim."""
+        """Vertical positions in the drawing; values outside the axis are drawn at its end."""
         low, high = self.y
         shown = np.clip(np.asarray(value, float), low, high)
         if self.logarithmic:
@@ -56,7 +62,11 @@ class Axes:
 
 
 def chart(lines: Sequence[Line], axes: Axes, alt: str, levels: Sequence[tuple[float, str]] = ()) -> str:
-    """Curves with axes, grid and legend; ``levels`` are named horizontal lines such as a threshold."""
+    """Draw curves with axes, grid and legend as HTML.
+
+    ``alt`` says what the chart shows for those who cannot see it; ``levels`` are (value, name) of horizontal lines such as a
+    threshold.
+    """
     parts = [_grid(axes)]
     for value, name in levels:
         y = float(axes.place_y(np.array(value)))
@@ -99,7 +109,7 @@ def _grid(axes: Axes) -> str:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers from low to high."""
+    """About ``count`` round numbers between two limits: 1, 2 or 5 times a power of ten apart."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(k * power for k in (1, 2, 5, 10) if k * power >= rough * (1 - 1e-9))
@@ -121,7 +131,7 @@ def _label(value: float) -> str:
 
 
 def span(*values: Floats, margin: float = 0.05) -> tuple[float, float]:
-    """Range of arrays with a margin; never empty."""
+    """Range of the values of all arrays, widened by a share ``margin`` at either end; never empty."""
     low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
     if high <= low:
         pad = abs(low) * 0.1 or 1.0

@@ -1,4 +1,7 @@
-"""HTML as strings: every text that comes from outside goes through `escape`, every number through `number`."""
+"""HTML as strings. Every text from outside goes through `escape`, every number through `number`, `percent` or `whole`.
+
+None is shown as a dash; NaN is an error of the caller.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,14 @@ def escape(text: object) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A value for readers: ``digits`` significant digits, no exponent between 0.001 and a million, a dash for None."""
-    if value is None or math.isnan(value):
+    """A number as HTML: ``digits`` significant digits, no exponent between 0.001 and a million, a dash for None.
+
+    Raises
+    ------
+    ValueError
+        If the value is NaN.
+    """
+    if value is None:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
@@ -27,20 +36,20 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as a percentage with two significant digits below 10 %."""
-    if value is None or math.isnan(value):
+    """A fraction as a percentage: two significant digits below 10 %, none after the point above, a dash for None."""
+    if value is None:
         return "–"
     shown = 100 * value
     return f"{shown:.{0 if abs(shown) >= 10 else 1 if abs(shown) >= 1 else 2}f}\u00a0%".replace("-", "−")
 
 
 def whole(value: int | None) -> str:
-    """A count, or a dash."""
+    """A count, a dash for None."""
     return "–" if value is None else f"{value:,}"
 
 
 def size(nbytes: float | None) -> str:
-    """Bytes with a decimal unit."""
+    """A number of bytes with a decimal unit, a dash for None."""
     if nbytes is None:
         return "–"
     for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -84,12 +93,13 @@ Measure = tuple[str, Sequence[str], str]
 """A heading, one HTML cell per column, and an explanation."""
 
 FEW_COLUMNS = 5
+"""Tables of more columns than this are turned, so that they do not grow wider than a page."""
 MOST_FACTS = 5
-"""Facts in a row of the page's head."""
+"""Most facts in a row of the header."""
 
 
 def by_channel(columns: Sequence[str], measures: Sequence[Measure], caption: str) -> str:
-    """A table with a row per measure and its explanation; where there are many columns, with a row for each of these.
+    """A table with a row per measure and its explanation; of more than `FEW_COLUMNS` columns, with a row per column.
 
     ``columns`` are HTML, headings and explanations are plain text.
     """
@@ -102,14 +112,14 @@ def by_channel(columns: Sequence[str], measures: Sequence[Measure], caption: str
 
 
 def facts(pairs: Mapping[str, str]) -> str:
-    """A description list of plain names and HTML values in rows of equal length; empty values are left out."""
+    """A list of names (plain text) and values (HTML) in rows of nearly equal length; empty values are left out."""
     known = [f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in pairs.items() if value]
     columns = fewest_columns(len(known))
     return f'<dl class="facts" style="--columns: {columns}">{"".join(known)}</dl>'
 
 
 def fewest_columns(count: int) -> int:
-    """Columns for so many cells: as few rows as hold them at `MOST_FACTS` in a row, and these as even as can be."""
+    """Number of columns for ``count`` cells: as few rows as `MOST_FACTS` in a row allow, all as long as possible."""
     return max(1, math.ceil(count / max(1, math.ceil(count / MOST_FACTS))))
 
 

@@ -31,12 +31,12 @@ def to_bytes(values: Floats, contrast: tuple[float, float]) -> Bytes:
 
 
 def error_bytes(error: Floats, limit: float) -> Bytes:
-    """Signed error as 0..254 with 127 for no error; +-limit are the ends."""
+    """Signed error as 0..254: 127 for none, 0 and 254 for -limit and +limit and beyond."""
     return np.asarray(np.clip(np.rint(127 + error * (127 / limit)), 0, 254), np.uint8)
 
 
 def shrink(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
-    """Means over square blocks of the first two axes, of the smallest whole width that brings both below ``side``."""
+    """Shrink the first two axes to at most ``side`` pixels each, by means over square blocks of the smallest possible width."""
     step = max(1, math.ceil(max(values.shape[:2]) / side))
     if step == 1:
         return values
@@ -49,7 +49,10 @@ def shrink(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
 
 
 def overlay(grey: Bytes, original: npt.NDArray[np.bool_], reconstruction: npt.NDArray[np.bool_]) -> Bytes:
-    """A darkened grey picture of shape ``(Y, X)`` with the two masks' agreement and differences coloured."""
+    """A darkened grey picture with the agreement and the differences of two masks coloured (`OVERLAY`).
+
+    All arrays have shape ``(Y, X)``, the result ``(Y, X, 3)``.
+    """
     out = np.repeat((0.55 * grey)[..., None], 3, axis=2)
     parts = zip(
         OVERLAY.values(),
@@ -100,7 +103,18 @@ def _palette() -> bytes:
 
 def framed(image: str, voxel_size: Mapping[str, float], units: Mapping[str, str], axis: str, pixels: int,
            marks: Sequence[str] = ()) -> str:
-    """A picture with a scale bar along ``axis`` where its step is known, and marks laid over it."""
+    """A picture with marks laid over it, and a scale bar where the step along its columns is known.
+
+    Parameters
+    ----------
+    image : str
+        The picture as HTML.
+    voxel_size, units : mappings of axis to step and to unit
+    axis : str
+        The axis along the columns, which are ``pixels`` in number.
+    marks : sequence of str
+        HTML.
+    """
     step = voxel_size.get(axis)
     bar = ""
     if step and step > 0 and math.isfinite(step):
@@ -119,7 +133,7 @@ def _round_length(length: float) -> float:
 
 
 def colour_scale(limit: str) -> str:
-    """The legend of a signed error picture; ``limit`` is the HTML of the value at its ends."""
+    """The legend of a picture of signed errors; ``limit`` is the value at its ends, as HTML."""
     stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in _DIVERGING)
     return (f'<div class="scale"><span>−{limit}</span><i style="background: linear-gradient(to right, {stops})"></i>'
             f"<span>+{limit}</span></div>")

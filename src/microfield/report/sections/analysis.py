@@ -1,4 +1,4 @@
-"""Sections on what an analysis finds in both images: objects, time, colocalisation."""
+"""Sections on what the analysis finds in both images: objects, changes over time, colocalisation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.analysis.result import ChannelDownstream
+from microfield.analysis.result import ChannelResult
 from microfield.analysis.segmentation import SEGMENTERS
 from microfield.analysis.subset import grey, is_bright_field, white_level
 from microfield.analysis.traces import CLEAR, LEAST_POINTS
-from microfield.report.crop_choice import Crop
+from microfield.report.crop_choice import Crop, richest
 from microfield.report.drawing.charts import Axes, Line, chart, span
 from microfield.report.drawing.markup import by_channel, escape, figure, number, percent, section, table, whole
 from microfield.report.drawing.pictures import OVERLAY, framed, overlay, picture, shrink, to_bytes
 from microfield.report.evidence import Evidence
 from microfield.report.pair import Pair, View
-from microfield.report.sections.crops import richest
 
-OVERLAY_SIDE = 512
+OVERLAY_SIDE, SMALL_SIDE = 512, 384
+"""Largest side of an overlay in pixels: of a single one, and of each where there are several."""
+OVERLAY_RANGE = (0.001, 0.999)
+"""Quantiles of a plane that are black and white under its overlay."""
 Show = Callable[[Any], str]
 
 VOLUME = 1 << 22
@@ -40,35 +42,35 @@ def objects_section(evidence: Evidence) -> str:
     views = evidence.pair.views
     cells = []
     for view, crops in evidence.shown:
-        at, channel = richest(crops), evidence.downstream.channels[views.index(view)]
+        at, channel = richest(crops), evidence.analysis.channels[views.index(view)]
         if at is not None and not all(evidence.pair.is_constant(c) for c in view.channels):
             cells.append(_overlay(evidence.pair, view, at, channel, len(evidence.shown)))
-    notes = " ".join(escape(n[0].upper() + n[1:]) for n in evidence.downstream.notes)
+    notes = " ".join(escape(n[0].upper() + n[1:]) for n in evidence.analysis.notes)
     note = ("Both images are segmented with one method, chosen on the original, and a threshold found on each by itself, as in "
             f"a usual pipeline. {notes}")
-    missed = evidence.downstream.truth_missed()
+    missed = evidence.analysis.truth_missed()
     note += f" {escape(missed[0].upper() + missed[1:])}" if missed else ""
     keys = "".join(
         f'<span class="swatch"><i style="background: rgb{colour}"></i>{name}</span>' for name, colour in
         zip(("in both", "only in the original (lost)", "only in the reconstruction (invented)"), OVERLAY.values(), strict=True)
     )
     pictures = f'<p>{keys}</p><div class="grid pictures">{"".join(cells)}</div>' if cells else ""
-    tables = _channel_table(evidence.downstream.channels, OBJECTS, "Objects and spots found in original and reconstruction")
+    tables = _channel_table(evidence.analysis.channels, OBJECTS, "Objects and spots found in original and reconstruction")
     return section("segmentation", "Objects", pictures + tables, note)
 
 
-def _overlay(pair: Pair, view: View, crop: Crop, channel: ChannelDownstream, shown: int) -> str:
+def _overlay(pair: Pair, view: View, crop: Crop, channel: ChannelResult, shown: int) -> str:
     fields, at, volume = _fields(pair, view, crop)
     steps = [pair.original.voxel_size.get(axis, 0.0) for axis in "ZYX"]
     known = tuple(s for s in steps[-fields[0].ndim :] if math.isfinite(s) and s > 0)
     spacing = known if len(known) == fields[0].ndim else None
     masks = [SEGMENTERS[channel.segmenter](f, spacing) for f in fields]
     a, b = (m[at] if volume else m for m in masks)
-    low, high = np.quantile(fields[0][at] if volume else fields[0], (0.001, 0.999))
+    low, high = np.quantile(fields[0][at] if volume else fields[0], OVERLAY_RANGE)
     plane = fields[0][at] if volume else fields[0]
     back = to_bytes(plane, (float(low), float(high) if high > low else float(low) + 1))
     coloured = overlay(back, a, b)
-    image = _shrunk(coloured, OVERLAY_SIDE if shown == 1 else 384)
+    image = _shrunk(coloured, OVERLAY_SIDE if shown == 1 else SMALL_SIDE)
     alt = f"Segmentation of {view.name}: agreement and differences of original and reconstruction"
     frame = framed(picture(image, alt), pair.original.voxel_size, pair.original.units, "X", pair.extents[3])
     union = int(np.count_nonzero(a | b))
@@ -85,7 +87,7 @@ def _overlay(pair: Pair, view: View, crop: Crop, channel: ChannelDownstream, sho
 
 
 def describe(segmenter: str) -> str:
-    """A segmenter in words."""
+    """A segmenter in words, from its key in `SEGMENTERS`."""
     method, _, dark = segmenter.partition("-")
     words = METHODS.get(method, method)
     return words.replace("brighter", "darker").replace("lines", "dark lines").replace("spots (", "dark spots (") if dark else words
@@ -129,7 +131,7 @@ OBJECTS: tuple[tuple[str, str, Show, str], ...] = (
     ("Original against the labels, IoU", "truth_iou_original", number, "Overlap of the masks."),
     ("Reconstruction against the labels, IoU", "truth_iou_reconstruction", number, "The same for the reconstruction."),
 )
-"""Heading, attribute, how it is shown and what it means."""
+"""Heading, attribute of `ChannelResult`, how it is shown and what it means."""
 TIME: tuple[tuple[str, str, Show, str], ...] = (
     ("Regions followed", "regions", whole, "Objects of the mean over time, or the labels given."),
     ("Time points compared", "time_points", whole, f"Traces are judged from {LEAST_POINTS} on; fewer correlate by chance."),
@@ -143,7 +145,7 @@ TIME: tuple[tuple[str, str, Show, str], ...] = (
 )
 
 
-def _channel_table(channels: tuple[ChannelDownstream, ...], kinds: tuple[tuple[str, str, Show, str], ...], caption: str) -> str:
+def _channel_table(channels: tuple[ChannelResult, ...], kinds: tuple[tuple[str, str, Show, str], ...], caption: str) -> str:
     names = [f"{escape(c.name)}" for c in channels]
     measures = [
         (heading, [show(getattr(c, key)) for c in channels], meaning) for heading, key, show, meaning in kinds
@@ -159,8 +161,8 @@ def time_section(evidence: Evidence) -> str:
         return ""
     charts = [_trace(pair, view, crop) for view, crops in evidence.shown if (crop := richest(crops)) is not None]
     body = f'<div class="grid">{"".join(charts)}</div>'
-    if any(c.regions for c in evidence.downstream.channels):
-        body += _channel_table(evidence.downstream.channels, TIME, "Traces of regions and counts over time")
+    if any(c.regions for c in evidence.analysis.channels):
+        body += _channel_table(evidence.analysis.channels, TIME, "Traces of regions and counts over time")
         body += _traces_not_judged(evidence)
     note = ("Mean grey value over the crop with the richest structure, at every time point. The table follows all segmented "
             "regions, or the labels given: how well each region's mean intensity over time agrees.")
@@ -169,7 +171,7 @@ def time_section(evidence: Evidence) -> str:
 
 def _traces_not_judged(evidence: Evidence) -> str:
     """Why the verdict leaves traces out, where it does so in every channel."""
-    channels = evidence.downstream.channels
+    channels = evidence.analysis.channels
     if any(c.trace_correlation_clear is not None for c in channels):
         return ""
     points = max(c.time_points or 0 for c in channels)
@@ -194,7 +196,7 @@ def _trace(pair: Pair, view: View, crop: Crop) -> str:
 
 def colocalisation_section(evidence: Evidence) -> str:
     """Pearson and Manders coefficients of every pair of channels in both images."""
-    pairs = evidence.downstream.colocalisation
+    pairs = evidence.analysis.colocalisation
     if not pairs:
         return ""
     rows = []

@@ -1,4 +1,4 @@
-"""Sections with pictures of single places: crops side by side and line profiles."""
+"""Sections on the crops: original, reconstruction and error side by side, and line profiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from microfield.report.crop_choice import Crop
+from microfield.report.crop_choice import Crop, richest
 from microfield.report.drawing.charts import Axes, Line, chart, span
 from microfield.report.drawing.markup import escape, figure, number, section
 from microfield.report.drawing.pictures import colour_scale, error_bytes, framed, picture, to_bytes
@@ -17,11 +17,16 @@ from microfield.report.pair import Pair, Region, View
 Floats = npt.NDArray[np.float32]
 
 ERROR_SIGMAS = 3.0
-"""The error's colours reach at least so many noise sigmas, so that noise alone stays pale."""
+"""The colour scale of the error reaches at least so many noise sigmas, so that noise alone stays pale."""
+SHOWN_ERRORS = 0.998
+"""The colour scale reaches this quantile of the absolute errors in a crop; a few larger ones are clipped."""
 
 
 def view_pixels(pair: Pair, view: View, which: str, region: Region) -> Floats:
-    """What a view shows of a region, 0 for black and 1 for white: ``(T, Z, Y, X)``, with a last axis of 3 for colour."""
+    """The pixels of a view in a region, 0 for black and 1 for white.
+
+    ``which`` is "original" or "reconstruction". The array has shape ``(T, Z, Y, X)``, and a last axis of 3 for colour.
+    """
     layers = []
     for channel in view.channels:
         low, high = (0.0, 1.0) if pair.is_constant(channel) else pair.contrast(channel)
@@ -30,7 +35,7 @@ def view_pixels(pair: Pair, view: View, which: str, region: Region) -> Floats:
 
 
 def view_error(pair: Pair, view: View, region: Region) -> npt.NDArray[np.float64]:
-    """Signed error of a region in grey levels, ``(T, Z, Y, X)``; the mean over the samples of a colour view."""
+    """Reconstruction minus original in grey levels, shape ``(T, Z, Y, X)``; the mean over the samples of a colour view."""
     errors = [
         (pair.read("reconstruction", c, region) - pair.read("original", c, region)).astype(np.float64) * pair.levels(c)
         for c in view.channels
@@ -39,8 +44,11 @@ def view_error(pair: Pair, view: View, region: Region) -> npt.NDArray[np.float64
 
 
 def error_limit(pair: Pair, view: View, crops: Sequence[Crop]) -> float:
-    """End of the error's colour scale in grey levels: what 99.8 % of the crops' pixels stay below, or `ERROR_SIGMAS`."""
-    largest = [float(np.quantile(np.abs(view_error(pair, view, crop.region)), 0.998)) for crop in crops]
+    """End of the colour scale of the error in grey levels, above 0: what `SHOWN_ERRORS` of the pixels of every crop stay below.
+
+    At least `ERROR_SIGMAS` noise sigmas, and 1 where there is neither error nor noise.
+    """
+    largest = [float(np.quantile(np.abs(view_error(pair, view, crop.region)), SHOWN_ERRORS)) for crop in crops]
     noise = float(np.mean([pair.statistics.noise[c] for c in view.channels]))
     return max(*largest, 0.0, ERROR_SIGMAS * noise) or 1.0
 
@@ -89,11 +97,6 @@ def profiles_section(evidence: Evidence) -> str:
     note = ("Grey values along the middle row of the crop with the richest structure. Where the curves part at peaks and edges, "
             "sizes and intensities measured there change; a smoother curve through the same peaks has lost noise only.")
     return section("profiles", "Line profiles", f'<div class="grid">{"".join(cells)}</div>', note)
-
-
-def richest(crops: Sequence[Crop]) -> Crop | None:
-    """The crop with the richest structure, or what there is."""
-    return next((crop for crop in crops if crop.reason == "richest structure"), crops[0] if crops else None)
 
 
 def _profile(pair: Pair, view: View, crop: Crop) -> str:

@@ -1,4 +1,4 @@
-"""Sections with curves over the whole image: errors against noise, grey values, ring correlation."""
+"""Sections with distributions over the whole image: errors against noise, grey values, and agreement by spatial frequency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from microfield.report.tile_errors import SIGMAS
 
 
 def noise_section(evidence: Evidence) -> str:
-    """Histogram of the error in units of the noise, with the noise's own distribution."""
+    """Histogram of the error in units of the noise, with a normal distribution of the noise beside it."""
     cells = [_noise(evidence, view) for view, _ in evidence.shown]
     if not any(cells):
         return section("noise", "Error and noise", "<p>No noise is visible in this image to compare the error with.</p>")
@@ -28,7 +28,7 @@ def noise_section(evidence: Evidence) -> str:
 def _noise(evidence: Evidence, view: View) -> str:
     pair = evidence.pair
     channel = max(view.channels, key=lambda c: evidence.comparison.channels[c].noise_factor or 0)
-    found = evidence.survey.channels[channel]
+    found = evidence.tiles.channels[channel]
     if found.errors is None:
         return ""
     width, centres = found.errors.width / pair.noise(channel), found.errors.centres / pair.noise(channel)
@@ -52,7 +52,7 @@ def prefix(evidence: Evidence, view: View) -> str:
 
 
 def grey_section(evidence: Evidence) -> str:
-    """Histograms of grey values."""
+    """Histograms of the grey values of both images."""
     cells = [_grey(evidence, view) for view, _ in evidence.shown]
     note = ("How often each grey value occurs, on a logarithmic scale. Lossy compression narrows peaks (less noise) and can cut "
             "off the brightest values; thresholds and saturation counts depend on those.")
@@ -63,7 +63,7 @@ def _grey(evidence: Evidence, view: View) -> str:
     pair, channel = evidence.pair, view.channels[min(1, len(view.channels) - 1)]
     if pair.is_constant(channel):
         return ""
-    found = evidence.survey.channels[channel]
+    found = evidence.tiles.channels[channel]
     if found.greys.count < 2:
         return ""
     x = np.array([pair.grey(channel, float(v)) for v in found.greys.centres])
@@ -81,7 +81,7 @@ def _grey(evidence: Evidence, view: View) -> str:
 
 
 def detail_section(evidence: Evidence) -> str:
-    """Ring correlation of every view with pictures."""
+    """Fourier ring correlation of every view that has pictures."""
     shown = [view for view, _ in evidence.shown]
     pairs = [(v, d) for v, d in zip(evidence.pair.views, evidence.details, strict=True) if d is not None and v in shown]
     if not pairs:
@@ -102,7 +102,7 @@ def _detail(evidence: Evidence, view: View, detail: Detail) -> str:
     step = evidence.pair.original.voxel_size.get("X")
     unit = unit_symbol(evidence.pair.original.units.get("X", ""))
     finest = f"{number(1 / detail.kept)} pixels" if detail.kept > 0 else "nothing"
-    if step and detail.kept > 0:
+    if step and step > 0 and math.isfinite(step) and detail.kept > 0:
         finest += f" ({number(step / detail.kept)} {unit})"
     caption = f"{prefix(evidence, view)}agrees down to a period of {finest}; {percent(detail.share)} of what noise allows"
     return figure(chart(lines, axes, f"Fourier ring correlation of {view.name}", [(THRESHOLD, f"threshold {THRESHOLD}")]), caption)

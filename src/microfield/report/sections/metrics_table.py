@@ -1,4 +1,4 @@
-"""The section with every metric per channel and a line on what each means."""
+"""The section with a table of every metric per channel and a line on what each means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METRICS: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("histogram_distance", "Histogram shift", percent, "How far grey values moved on the whole, in percent of the range."),
     ("blocking", "Blocking", number, "Edges of coding blocks that the original does not have; 0 for none."),
 )
-"""Attribute, heading, how it is shown and what it means."""
+"""Attribute of `ChannelComparison` and `Comparison`, heading, how it is shown and what it means."""
 
 
 def metrics_section(evidence: Evidence) -> str:

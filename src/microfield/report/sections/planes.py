@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.report.crop_choice import Crop
+from microfield.report.crop_choice import Crop, richest
 from microfield.report.drawing.markup import escape, figure, section
 from microfield.report.drawing.pictures import error_bytes, framed, picture, shrink, to_bytes
 from microfield.report.evidence import Evidence
 from microfield.report.pair import Pair, Region, View
-from microfield.report.sections.crops import error_limit, richest, view_error, view_pixels
+from microfield.report.sections.crops import error_limit, view_error, view_pixels
 
 SIDES = {1: 512, 2: 384, 3: 320}
-"""Number of views with pictures to the largest side of an overview in pixels; more views get `SMALL`."""
+"""Number of views with pictures to the largest side of a picture of a plane in pixels; more views get `SMALL`."""
 SMALL = 256
 BAR_ASPECT = 2.5
 """Flatter pictures have no room for a scale bar; they are as wide as the one above them."""
@@ -26,7 +26,11 @@ BAR_ASPECT = 2.5
 class Cut:
     """A plane through the image spanned by two of its axes.
 
-    ``rows`` and ``columns`` are letters of ``TZYX``; ``region`` fixes the two others.
+    Attributes
+    ----------
+    rows, columns : the two axes, letters of ``TZYX``
+    region : all of these two axes, and one position of the other two
+    place : that position in words
     """
 
     rows: str
@@ -40,8 +44,8 @@ class Cut:
         return self.columns + self.rows
 
 
-def overview_section(evidence: Evidence) -> str:
-    """Whole planes through the richest crop of every view."""
+def planes_section(evidence: Evidence) -> str:
+    """Whole planes through the crop with the richest structure of every view."""
     pair, side = evidence.pair, SIDES.get(len(evidence.shown), SMALL)
     body = ""
     for view, crops in evidence.shown:
@@ -110,6 +114,7 @@ def _aspect(pair: Pair, cut: Cut) -> float:
 
 
 def _lies_in(crop: Crop, cut: Cut) -> bool:
+    """Whether a crop is part of an XY plane."""
     return (crop.t, crop.z) == (cut.region[0].start, cut.region[1].start)
 
 

@@ -1,16 +1,17 @@
-"""The head of the page: what was compared, and what the reconstruction is good for."""
+"""The summary: what was compared, what the reconstruction is good for, and how that verdict is made."""
 
 from __future__ import annotations
 
 import math
 
+from microfield.report.criteria import Grade
 from microfield.report.drawing.markup import escape, facts, number, section, size, table, unit_symbol, whole
 from microfield.report.evidence import Evidence
-from microfield.report.verdict import Finding, Grade, Verdict
+from microfield.report.verdict import Finding, Verdict
 
 
-def header(evidence: Evidence, title: str) -> str:
-    """Title and the facts about image and file."""
+def summary_header(evidence: Evidence, title: str) -> str:
+    """The header of the page: its title and the facts about image and file."""
     pair, comparison = evidence.pair, evidence.comparison
     original, file = pair.original, pair.file
     steps = ", ".join(
@@ -26,7 +27,7 @@ def header(evidence: Evidence, title: str) -> str:
         "Values": f"{original.dtype.name}, {_range(evidence)}",
         "Voxel size": steps,
         "Channels": names,
-        "Method": escape(getattr(file, "method", "")) if file is not None else "",
+        "Method": "" if file is None else escape(file.method),
         "Size": f"{size(comparison.file_bytes)} <small>of {size(comparison.raw_bytes)}</small>" if comparison.file_bytes else
                 f"{size(comparison.raw_bytes)} <small>uncompressed</small>",
         "Ratio": ratio,
@@ -36,6 +37,7 @@ def header(evidence: Evidence, title: str) -> str:
 
 
 def _range(evidence: Evidence) -> str:
+    """Smallest to largest grey level of the original, over all channels."""
     known, integers = evidence.pair.statistics, evidence.pair.layout.dtype.kind in "iu"
     ends = (float(known.minimum.min()), float(known.maximum.max()))
     return " to ".join(whole(int(end)).replace("-", "−") if integers else number(end) for end in ends)
@@ -45,14 +47,14 @@ def verdict_section(evidence: Evidence, verdicts: tuple[Verdict, ...]) -> str:
     """A card per use, and where there are several channels a table of their grades."""
     cards = "".join(_card(verdict) for verdict in verdicts)
     body = f'<div class="cards">{cards}</div>{_advice(verdicts)}{_by_channel(evidence, verdicts)}'
-    missed = evidence.downstream.truth_missed()
+    missed = evidence.analysis.truth_missed()
     if missed:
         body += f'<p class="note">{escape(missed[0].upper() + missed[1:])} The verdict there is made as without labels.</p>'
     return section("verdict", "What it is good for", body + _constant(evidence))
 
 
 def _constant(evidence: Evidence) -> str:
-    """What to say about channels that have one value only."""
+    """Notes on the channels that have one value only; empty without any."""
     pair, text = evidence.pair, ""
     every = [c for c in range(pair.layout.channels) if pair.is_constant(c)]
     ends = {True: "and the copy has it, too.", False: "so there is nothing to judge in it; the copy differs by up to"}
@@ -66,6 +68,7 @@ def _constant(evidence: Evidence) -> str:
 
 
 def _card(verdict: Verdict) -> str:
+    """One use: its grade and the numbers behind it."""
     judged = [f for f in verdict.findings if f.grade != Grade.NOT_JUDGED]
     items = "".join(_item(f) for f in judged)
     if verdict.exact:
@@ -90,6 +93,7 @@ def _item(finding: Finding) -> str:
 
 
 def _advice(verdicts: tuple[Verdict, ...]) -> str:
+    """What to do about the uses that are not fine."""
     failed = [v.use for v in verdicts if v.grade == Grade.NOT_ADVISED]
     careful = [v.use for v in verdicts if v.grade == Grade.WITH_CARE]
     told = ""
@@ -109,6 +113,7 @@ def _join(words: list[str]) -> str:
 
 
 def _by_channel(evidence: Evidence, verdicts: tuple[Verdict, ...]) -> str:
+    """A table of the grades of every view; empty for an image of one view."""
     views = evidence.pair.views
     if len(views) < 2:
         return ""
