@@ -30,12 +30,14 @@ import microfield as mf
 from helpers.files import QUICK, Packed, compressed, random_file, random_part, settings
 from helpers.images import KINDS, ROOM, blobs, image, room, scaled
 from microfield.errors import BudgetError, FormatError, InputError
-from microfield.format.container import Container, Header, checksum, write
+from microfield.format.assembler import write
+from microfield.format.container import Container
+from microfield.format.header import Header, checksum
 from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.methods import get_method, names
-from microfield.methods.base import parse_options
 from microfield.methods.coordinate.bitstream import Published, Shape, pack_published
+from microfield.methods.options import options_to_dict
 from microfield.metrics import psnr, square_errors
 from microfield.reading.file import MicrofieldFile, open_file
 from microfield.statistics import channel_statistics
@@ -62,8 +64,7 @@ every_robust_method = pytest.mark.parametrize("method", [name for name in METHOD
 
 
 def continuous(method: str) -> bool:
-    chosen = get_method(method)
-    return bool(getattr(chosen(parse_options(chosen, QUICK.get(method, {}))), "continuous", False))
+    return get_method(method).with_options(QUICK.get(method, {})).quality.fills
 
 
 def measured_psnr(original: Image, data: bytes) -> float:
@@ -755,8 +756,8 @@ def test_unknown_axes_are_refused_with_the_remedy() -> None:
 def test_options_are_checked(method: str) -> None:
     chosen = get_method(method)
     with pytest.raises(InputError, match="no option 'wings'"):
-        parse_options(chosen, {"wings": 2})
-    assert parse_options(chosen, {}) == chosen.Options()
+        chosen.with_options({"wings": 2})
+    assert chosen.with_options({}).options == chosen.Options()
     assert chosen.name == method
     assert chosen.summary
 
@@ -764,10 +765,13 @@ def test_options_are_checked(method: str) -> None:
 @pytest.mark.parametrize("method", NETWORKS)
 def test_option_bounds(method: str) -> None:
     chosen = get_method(method)
-    assert parse_options(chosen, {"depth": "3", "paper": "yes"}) == chosen.Options(depth=3, paper=True)
+    made = chosen.with_options({"depth": "3", "paper": "yes"}).options
+    assert made == chosen.Options(depth=3, paper=True)
+    assert options_to_dict(made) == {"depth": 3, "paper": True}
+    assert chosen.with_options(options_to_dict(made)).options == made
     for bad in ({"depth": 99}, {"depth": "deep"}, {"optimiser": "magic"}, {"paper": "perhaps"}, {"frequency": -1}):
         with pytest.raises(InputError, match=next(iter(bad))):
-            parse_options(chosen, bad)
+            chosen.with_options(bad)
 
 
 @pytest.mark.parametrize("method", NETWORKS)

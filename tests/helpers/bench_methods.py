@@ -16,7 +16,8 @@ from microfield.bench.measures import Known
 from microfield.errors import FormatError
 from microfield.image import Image, Layout
 from microfield.methods import register
-from microfield.methods.base import Context, Encoded, Sections, option
+from microfield.methods.base import Context, Encoded, Method, PartData
+from microfield.methods.options import option
 
 
 @dataclass(frozen=True)
@@ -26,38 +27,34 @@ class MeansOptions:
 
 
 @register
-class Means:
+class Means(Method):
     name: ClassVar[str] = "means-for-tests"
     summary: ClassVar[str] = "Means of square blocks of a uint8 YX image."
-    bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
+    options: MeansOptions
     Options: ClassVar[type[Any]] = MeansOptions
-    quality_is_bytes: ClassVar[bool] = True
-    accepts: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, options: MeansOptions) -> None:
-        self.options = options
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, state: Any = None) -> Encoded:
         if quality < self.options.crash_below:
             os.kill(os.getpid(), signal.SIGKILL)
         if quality < self.options.fail_below:
             raise RuntimeError("nobody foresaw this\nsecond line")
-        side = next(n for n in range(1, 999) if 2 + means(block, n).size <= quality)
+        side = next(n for n in range(1, 999) if 1 + means(block, n).size <= quality)
         section = bytes([side]) + means(block, side).tobytes()
-        decoded = self.decoder(layout, 1, (section,)).values
-        return Encoded((section,), len(section) + 1, np.array([np.mean((decoded.astype(float) - block) ** 2)]))
+        decoded = self.decoder(layout, 1, PartData((section,))).values
+        return Encoded((section,), np.array([np.mean((decoded.astype(float) - block) ** 2)]))
 
     def smallest(self, layout: Layout) -> int:
-        return 3
+        return 2
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> RawDecoder:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> RawDecoder:
+        sections = data.own
         if len(sections) != 1 or not sections[0]:
             raise FormatError("these are not block means.")
         side, (height, width) = sections[0][0], layout.shape
         small = np.frombuffer(sections[0][1:], np.uint8).reshape(-(-height // side), -(-width // side))
-        return RawDecoder(small.repeat(side, 0).repeat(side, 1)[:height, :width])
+        return RawDecoder(small.repeat(side, 0).repeat(side, 1)[:height, :width], layout)
 
 
 def means(block: npt.NDArray[Any], side: int) -> npt.NDArray[np.uint8]:

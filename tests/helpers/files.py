@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from microfield.format.container import Header, write
+from microfield.format.assembler import write
 from microfield.format.grid import Grid
+from microfield.format.header import Header
 from microfield.image import Image, Layout
 from microfield.writing.budget import Budget
-from microfield.writing.settings import Report, Settings
+from microfield.writing.report import Report
+from microfield.writing.settings import Settings
 
 QUICK: Mapping[str, dict[str, Any]] = {
     name: {"frequency": 0.16, "optimiser": "adam"} for name in ("siren", "inif")

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
+from microfield.format.grid import Box
+from microfield.image import Layout
 from microfield.methods import register
-from microfield.methods.base import Box, Context, Cost, Encoded, Sections
-
-if TYPE_CHECKING:
-    from microfield.image import Layout
+from microfield.methods.base import Context, Cost, Decoder, Encoded, Method, PartData
 
 
-@dataclass(frozen=True)
-class RawOptions:
-    """Raw has no options."""
-
-
-class RawDecoder:
-    def __init__(self, values: npt.NDArray[Any]) -> None:
+class RawDecoder(Decoder):
+    def __init__(self, values: npt.NDArray[Any], layout: Layout) -> None:
+        super().__init__(layout)
         self.values = values
 
     def read(self, box: Box) -> npt.NDArray[Any]:
@@ -40,28 +34,21 @@ class RawDecoder:
 
 
 @register
-class Raw:
+class Raw(Method):
     name: ClassVar[str] = "raw-for-tests"
     summary: ClassVar[str] = "Stores every voxel."
-    bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
-    Options: ClassVar[type[Any]] = RawOptions
-    quality_is_bytes: ClassVar[bool] = True
-    accepts: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, options: Any) -> None:
-        self.options = options
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
         del quality, context, state
-        return Encoded((block.tobytes(),), block.nbytes, np.zeros(layout.channels), exhausted=True)
+        return Encoded((block.tobytes(),), np.zeros(layout.channels), exhausted=True)
 
     def smallest(self, layout: Layout) -> int:
         return layout.nbytes
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> RawDecoder:
-        if bitstream_version != cls.bitstream_version or len(sections) != 1:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> RawDecoder:
+        if bitstream_version != cls.bitstream_version or len(data.own) != 1:
             raise FormatError("these are not the sections of a raw part.")
-        return RawDecoder(np.frombuffer(sections[0], layout.dtype).reshape(layout.shape))
+        return RawDecoder(np.frombuffer(data.own[0], layout.dtype).reshape(layout.shape), layout)

@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.images import blobs
+from microfield.deadline import Deadline
 from microfield.errors import InputError
 from microfield.image import Layout
-from microfield.methods.base import Deadline
 from microfield.methods.coordinate.bitstream import assemble
+from microfield.methods.objective import Guidance, GuidedBlock, Objective
 from microfield.nn.coordinates import CoordinateMap, axis_table
 from microfield.nn.evaluate import BLOCK, SineNetwork, evaluate
 from microfield.nn.fit import STEPS, Fitted, Plan, evaluation_loss, fit, loss_and_gradient, no_quantiser
-from microfield.nn.guidance import BlockSampler, Guidance
+from microfield.nn.guidance import BlockSampler
 from microfield.nn.network import Params, fake_quantise, forward, init_folded, init_published
 from microfield.nn.network import sine_turns as jax_sine_turns
 from microfield.nn.optimisers import OPTIMISERS, Optimiser, adam
@@ -344,14 +345,14 @@ class Flat:
     weight: float = 10.0
     seen: ClassVar[list[tuple[tuple[int, ...], tuple[int, ...]]]] = []
 
-    def loss(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
-        self.seen.append((prediction.shape, target.shape))
-        return jnp.mean(prediction**2)
+    def loss(self, block: GuidedBlock) -> jax.Array:
+        self.seen.append((block.prediction.shape, block.target.shape))
+        return jnp.mean(block.prediction**2)
 
 
 def test_a_guidance_sees_blocks_and_changes_the_fit() -> None:
     Flat.seen.clear()
-    guided, plain = run(guidance=Flat()), run()
+    guided, plain = run(objective=Objective(guidance=Flat())), run()
     assert set(Flat.seen) == {((5, 7, 1), (5, 7, 1))}
     x = smooth_target().batch(np.arange(480)).x
     assert np.std(evaluated(numpy_network(guided.params), x)) < 0.7 * np.std(evaluated(numpy_network(plain.params), x))
@@ -359,10 +360,12 @@ def test_a_guidance_sees_blocks_and_changes_the_fit() -> None:
 
 def test_guidance_blocks_hold_the_image() -> None:
     target = smooth_target()
-    x, y = BlockSampler(target, (5, 7)).draw(np.random.default_rng(0), 3)
+    marks = np.arange(480, dtype=np.int32).reshape(SHAPE)
+    x, y, position, arrays = BlockSampler(target, (5, 7), {"marks": marks}, (100, 1000)).draw(np.random.default_rng(0), 3)
     assert x.shape == (3, 35, 2)
     assert y.shape == (3, 35, 1)
     tables = [axis_table(n) for n in SHAPE]
+    np.testing.assert_array_equal(arrays["marks"][..., 0], 20 * (position[..., 0] - 100) + position[..., 1] - 1000)
     for block_x, block_y in zip(x, y, strict=True):
         rows, columns = (np.searchsorted(t, block_x[:, k]) for k, t in enumerate(tables))
         np.testing.assert_array_equal(rows.reshape(5, 7), rows[0] + np.arange(5)[:, None] + np.zeros(7, int))
@@ -373,7 +376,7 @@ def test_guidance_blocks_hold_the_image() -> None:
 def test_blocks_larger_than_the_image_are_refused() -> None:
     guidance: Guidance = Flat((25, 7))
     with pytest.raises(InputError, match="blocks"):
-        run(guidance=guidance)
+        run(objective=Objective(guidance=guidance))
     with pytest.raises(InputError, match="blocks"):
         BlockSampler(smooth_target(), (3, 3, 3))
 

@@ -16,11 +16,14 @@ from hypothesis.extra import numpy as hnp
 
 from helpers.raw_method import Raw, RawDecoder
 from microfield.errors import FormatError, InputError, MissingExtraError
-from microfield.format.container import Container, Header, write
-from microfield.format.grid import Grid
+from microfield.format.assembler import write
+from microfield.format.container import Container
+from microfield.format.framing import Sections
+from microfield.format.grid import Box, Grid
+from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import Layout, guess_axes
-from microfield.methods.base import Box, Cost, Sections
+from microfield.methods.base import Cost, PartData
 from microfield.reading import parts
 from microfield.reading.file import MicrofieldFile, open_file
 
@@ -225,7 +228,7 @@ class Lying(RawDecoder):
 def test_decoders_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     array = random((4, 4))
     file = lazy(container(array))
-    monkeypatch.setattr(Raw, "decoder", classmethod(lambda cls, layout, version, sections: Lying(array)))
+    monkeypatch.setattr(Raw, "decoder", classmethod(lambda cls, layout, version, data: Lying(array, layout)))
     with pytest.raises(FormatError, match=r"part 0 of raw.mfield decodes to uint16 values of shape \(4, 1\)"):
         file[...]
     with pytest.raises(FormatError, match="float64"):
@@ -312,19 +315,19 @@ def test_the_embedded_profile_takes_its_layout_from_the_host() -> None:
         open_file(data)
 
 
-def test_shared_sections_come_before_those_of_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_sections_come_with_those_of_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
     array = random((4, 4))
-    seen: list[Sections] = []
+    seen: list[PartData] = []
 
-    def decoder(layout: Layout, version: int, sections: Sections) -> RawDecoder:
-        del layout, version
-        seen.append(sections)
-        return RawDecoder(array)
+    def decoder(layout: Layout, version: int, data: PartData) -> RawDecoder:
+        del version
+        seen.append(data)
+        return RawDecoder(array, layout)
 
     monkeypatch.setattr(Raw, "decoder", decoder)
     header = Header(Raw.name, 1, Layout(array.shape, "YX", array.dtype))
     open_file(write(header, [(b"own",)], shared=(b"a", b"b")))[0, 0]
-    assert seen == [(b"a", b"b", b"own")]
+    assert seen == [PartData((b"own",), (b"a", b"b"))]
 
 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,20 @@ from helpers.images import blobs, image, scaled
 from microfield.bench import plan as bench
 from microfield.bench.plan import BenchImage, Plan
 from microfield.cli import main
+from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import AUTO, names
-from microfield.methods.base import Deadline
 from microfield.reading.file import open_file
 from microfield.statistics import channel_statistics
 from microfield.writing import auto as auto_module
+from microfield.writing.assemble import write_file
 from microfield.writing.auto import Trial, choose, crop, crop_shape, ranking
 from microfield.writing.budget import Budget
 from microfield.writing.compress import compress_to_bytes, predictions
-from microfield.writing.job import Job
-from microfield.writing.settings import Report, Settings
+from microfield.writing.job import Job, prepare
+from microfield.writing.report import Report
+from microfield.writing.settings import Settings
 
 pytest.importorskip("av")
 CANDIDATES = tuple(name for name in auto_module.CANDIDATES if name in names())
@@ -155,12 +157,12 @@ def test_with_nothing_installed_that_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_those_take_part_that_can_use_what_is_given() -> None:
     weights = np.ones(image("uint8").shape, np.float32)
-    with pytest.raises(UsageError, match="cannot use voxel_weights"):
-        auto(image("uint8"), SIZE, voxel_weights=weights)
-    chosen = choose(image("uint8"), SIZE, Settings(method=AUTO, voxel_weights=weights), Deadline(), lambda *_: None,
+    with pytest.raises(UsageError, match="cannot use saliency"):
+        auto(image("uint8"), SIZE, saliency=weights)
+    chosen = choose(image("uint8"), SIZE, Settings(method=AUTO, saliency=weights), Deadline(), lambda *_: None,
                     ("inif", "hevc"))
     assert chosen.methods == ("inif",)
-    assert "auto left out hevc, which cannot use voxel_weights." in chosen.notes
+    assert "auto left out hevc, which cannot use saliency." in chosen.notes
     _, report = auto(image("channels"), SIZE, channel_weights=(1.0, 0.25))
     assert report.method in CANDIDATES
 
@@ -176,12 +178,11 @@ def test_options_are_an_error() -> None:
 def test_a_time_limit_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
 
-    class Watched(Job):
-        def __init__(self, image: Image, settings: Settings, deadline: Deadline, *rest: Any) -> None:
-            given.append(deadline.remaining)
-            super().__init__(image, settings, deadline, *rest)
+    def watched(image: Image, settings: Settings, deadline: Deadline, *rest: Any) -> Job:
+        given.append(deadline.remaining)
+        return prepare(image, settings, deadline, *rest)
 
-    monkeypatch.setattr("microfield.writing.auto.Job", Watched)
+    monkeypatch.setattr(auto_module, "prepare", watched)
     auto(image("uint8"), SIZE, time_limit=900.0)
     assert given[1] == pytest.approx(900 / len(CANDIDATES), abs=20)
     assert given[-1] == pytest.approx(900, abs=60)
@@ -234,14 +235,13 @@ def test_the_next_best_is_taken_where_the_best_fails_on_the_whole_image(monkeypa
     monkeypatch.setattr(auto_module, "LIMIT", 100_000)
     settings = Settings(method=AUTO, effort=0)
     first, second, *_ = choose(large(), Budget("ratio", 60.0), settings, Deadline(), lambda *_: None).methods
-    pack = Job.pack
 
-    def failing(job: Any, budget: Budget) -> tuple[bytes, Report]:
+    def failing(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
         if job.image.shape == large().shape and job.method.name == first:
             raise InputError("the picture is too large.")
-        return pack(job, budget)
+        return write_file(job, budget, stream)
 
-    monkeypatch.setattr(Job, "pack", failing)
+    monkeypatch.setattr(auto_module, "write_file", failing)
     _, report = auto(large(), Budget("ratio", 60.0))
     assert report.method == second
     assert f"auto took {second} instead: {first}: the picture is too large." in report.notes

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,17 +14,20 @@ from hypothesis import strategies as st
 from helpers.images import blobs, image, scaled
 from helpers.raw_method import RawDecoder
 from microfield import methods
+from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError
-from microfield.format.container import part_size
+from microfield.format.framing import part_size
 from microfield.image import Image, Layout
-from microfield.methods.base import Context, Deadline, Encoded, Sections, measure_error
+from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, measure_error
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget, parse_bytes
 from microfield.writing.compress import compress_to_bytes, predictions
-from microfield.writing.job import Job
+from microfield.writing.job import prepare
 from microfield.writing.prediction import Spectrum, predicted_psnr, spectrum, water_level
-from microfield.writing.settings import Report, Settings
-from microfield.writing.to_a_size import Request, shares
+from microfield.writing.report import Report
+from microfield.writing.request import Request
+from microfield.writing.settings import Settings
+from microfield.writing.to_a_size import shares
 
 # -- what may be asked ------------------------------------------------------------------------------------------------
 
@@ -105,8 +107,8 @@ def test_predictions_fall_with_the_ratio() -> None:
 
 
 def request_of(array: npt.NDArray[Any], tile: dict[str, int], method: str = "inif") -> Request:
-    job = Job(Image(array, "YX"), Settings(method=method, tile=tile), Deadline(), lambda *_: None)
-    return Request(job.method, job.parts, job.spectra, job.context, array.size)
+    job = prepare(Image(array, "YX"), Settings(method=method, tile=tile), Deadline(), lambda *_: None)
+    return Request(job.method, job.parts, job.context).with_curves()
 
 
 def test_shares_sum_to_the_limit_and_are_of_equal_slope() -> None:
@@ -117,13 +119,13 @@ def test_shares_sum_to_the_limit_and_are_of_equal_slope() -> None:
     limit = 3000
     planned = shares(request, limit)
     assert planned.sum() == pytest.approx(limit)
-    floor = np.array([request.method.smallest(p.layout) for p in request.parts])
+    floor = np.array([request.smallest(p) for p in request.parts])
     assert (planned >= floor).all()
     assert planned[0] > planned[1] > planned[2]
     assert planned[2] == pytest.approx(floor[2])
     # Equal slope: what every part gets over its floor is what it takes at one common level.
-    theta = water_level(request.spectra, 8 * (limit - floor.sum()))
-    bits = np.array([s.bits(theta) for s in request.spectra])
+    theta = water_level(request.curves, 8 * (limit - floor.sum()))
+    bits = np.array([s.bits(theta) for s in request.curves])
     np.testing.assert_allclose((planned - floor) / (planned - floor).sum(), bits / bits.sum(), rtol=1e-6, atol=1e-9)
 
 
@@ -137,25 +139,19 @@ def test_parts_that_are_all_constant_share_evenly() -> None:
 # -- a method with a knob ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """None."""
 
 
-class Rounding:
+class Rounding(Method):
     """Grey values divided by a step: quality is the knob, and size follows from it."""
 
     name: ClassVar[str] = "rounding-for-tests"
     summary: ClassVar[str] = "Rounds."
-    bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
-    Options: ClassVar[type[Any]] = NoOptions
-    quality_is_bytes: ClassVar[bool] = False
-    accepts: ClassVar[tuple[str, ...]] = ()
     asked: ClassVar[list[float]] = []
 
-    def __init__(self, options: NoOptions) -> None:
-        self.options = options
+    @property
+    def quality(self) -> KnobTraits:
+        return KnobTraits()
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, state: Any = None) -> Encoded:
         del context, state
@@ -164,21 +160,20 @@ class Rounding:
         self.asked.append(quality)
         step = 2.0 ** (11 - quality / 90)
         data = np.float64(step).tobytes() + zlib.compress(np.rint(block / step).astype("<i2").tobytes(), 9)
-        error = measure_error(self.decoder(layout, 1, (data,)), block, layout)
-        return Encoded((data,), part_size((data,)), error)
+        return Encoded((data,), measure_error(self.decoder(layout, 1, PartData((data,))), block, layout))
 
     def smallest(self, layout: Layout) -> int:
         del layout
         return 20
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> RawDecoder:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> RawDecoder:
         import zlib
 
         del bitstream_version
-        step = float(np.frombuffer(sections[0][:8])[0])
-        steps = np.frombuffer(zlib.decompress(sections[0][8:]), "<i2").reshape(layout.shape)
-        return RawDecoder(np.clip(np.rint(steps * step), 0, 65535).astype(layout.dtype))
+        step = float(np.frombuffer(data.own[0][:8])[0])
+        steps = np.frombuffer(zlib.decompress(data.own[0][8:]), "<i2").reshape(layout.shape)
+        return RawDecoder(np.clip(np.rint(steps * step), 0, 65535).astype(layout.dtype), layout)
 
 
 @pytest.fixture
@@ -209,16 +204,16 @@ def test_a_knob_is_turned_to_the_finest_setting_that_fits(knob: type[Rounding], 
 def _encoded(quality: float) -> Encoded:
     array = scaled(blobs((48, 40)), 0, 3000, np.uint16)
     context = Context(np.ones(1), np.ones(1))
-    return Rounding(NoOptions()).encode(array, Image(array, "YX").layout, quality, context)
+    return Rounding().encode(array, Image(array, "YX").layout, quality, context)
 
 
 def _size(quality: float) -> int:
-    return _encoded(quality).nbytes
+    return part_size(_encoded(quality).sections)
 
 
 def _psnr(quality: float) -> float:
     array = scaled(blobs((48, 40)), 0, 3000, np.uint16)
-    return -10 * math.log10(float(_encoded(quality).square_error[0]) / float(np.ptp(array)) ** 2)
+    return -10 * math.log10(float(_encoded(quality).measured[0]) / float(np.ptp(array)) ** 2)
 
 
 def test_parts_of_a_knob_method_share_one_setting(knob: type[Rounding]) -> None:

@@ -7,13 +7,13 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from microfield.methods.base import Box
+Box = tuple[range, ...]
+"""One `range` per axis, of any step: the outer product of the ranges is what is read."""
 
 
 @dataclass(frozen=True)

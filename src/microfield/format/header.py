@@ -22,6 +22,8 @@ DTYPES = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "in
           "f8": "float64"}
 METADATA_LIMIT = 64 << 20
 """Vendor metadata takes at most this many bytes once unpacked."""
+LONGEST_CHAIN = 64
+"""No part builds on more than this many earlier parts, one behind the other."""
 
 _TIMED = "TZYX"
 _COUNT_LIMIT = varint.LIMIT
@@ -58,10 +60,11 @@ FIELDS = (
           embedded=False),
     Field(10, "tile", "uints", "Extents of a part along every axis; without it the array is one part."),
     Field(11, "references", "bytes", "One varint per part: how many parts before it the part lies that it builds on; "
-          "0 for none."),
+          "0 for none. No chain of references is longer than 64."),
     Field(12, "sections", "uint", "Number of sections of every part, from 1 on.", 1),
     Field(13, "shared", "uint", "Bytes of the block that all parts share, without its CRC, from 1 on."),
-    Field(14, "experimental", "bool", "The method's bitstream may change without notice.", False),
+    Field(14, "experimental", "bool", "The method's bitstream may change without notice. No longer written in the "
+          "embedded profile.", False),
     Field(15, "metadata", "bytes", "Vendor metadata: UTF-8 text in a zlib stream, at most 64 MiB unpacked.",
           embedded=False),
 )
@@ -205,7 +208,7 @@ def pack(header: Header, shared: int, embedded: bool) -> bytes:
         "references": None if header.references is None else _pack_references(header.references),
         "sections": header.sections,
         "shared": shared or None,
-        "experimental": header.experimental,
+        "experimental": header.experimental and not embedded,
         "metadata": None if header.metadata is None else _pack_text(header.metadata),
     }
     return cbor2.dumps({f.key: values[f.name] for f in FIELDS
@@ -288,9 +291,19 @@ def _check(header: Header) -> None:
     for axis, step in header.voxel_size.items():
         if axis not in _TIMED or not 0 < step < float("inf"):
             raise InputError(f"a voxel size of {step} along {axis} cannot be stored; it must be positive.")
-    if header.references is not None and (len(header.references) != header.n_parts or any(
-            r is not None and not 0 <= r < i for i, r in enumerate(header.references))):
+    if header.references is not None:
+        _check_references(header.references, header.n_parts)
+
+
+def _check_references(references: tuple[int | None, ...], n_parts: int) -> None:
+    """Refuse references that do not point backwards, and chains of them that are too long."""
+    if len(references) != n_parts or any(r is not None and not 0 <= r < i for i, r in enumerate(references)):
         raise InputError("a part may only refer to an earlier part.")
+    depth: list[int] = []
+    for part, reference in enumerate(references):
+        depth.append(0 if reference is None else depth[reference] + 1)
+        if depth[-1] > LONGEST_CHAIN:
+            raise InputError(f"part {part} builds on a chain of {depth[-1]} earlier parts, more than the {LONGEST_CHAIN} allowed.")
 
 
 def _load(data: bytes) -> dict[Any, Any]:

@@ -1,10 +1,12 @@
-"""Where the bytes of a file come from: memory, a local path, an open file object or a URL, all read by range."""
+"""Where the bytes of a file come from: memory, a local path, a file object, a URL or any function, all read by range."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any, BinaryIO, Protocol, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 from microfield.errors import FormatError, InputError, MissingExtraError
 
@@ -12,19 +14,28 @@ _CACHED = 4 << 20
 """Local files up to this many bytes are kept in memory after the first read."""
 
 
-class Source(Protocol):
-    """Bytes that can be read by range, from several threads at once."""
+class Source(ABC):
+    """Bytes that can be read by range, from several threads at once.
+
+    Attributes
+    ----------
+    name : str
+        What messages call the source.
+    """
+
+    name: str
 
     @property
-    def name(self) -> str:
-        """What messages call the source."""
-        ...
-
-    @property
+    @abstractmethod
     def size(self) -> int:
         """Number of bytes."""
-        ...
 
+    @property
+    def knows_size(self) -> bool:
+        """Whether `size` is known without fetching anything."""
+        return True
+
+    @abstractmethod
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``.
 
@@ -33,7 +44,10 @@ class Source(Protocol):
         FormatError
             If the source ends before ``stop``.
         """
-        ...
+
+    def head(self, most: int) -> bytes:
+        """The first ``most`` bytes, or all where there are fewer."""
+        return self.read(0, min(most, self.size))
 
 
 def open_source(source: Any) -> Source:
@@ -58,29 +72,32 @@ def open_source(source: Any) -> Source:
         if isinstance(path, bytes):
             path = os.fsdecode(path)
         return UrlSource(path) if "://" in path else FileSource(path)
-    if isinstance(source, (BytesSource, FileSource, UrlSource, StreamSource)):
+    if isinstance(source, Source):
         return source
     if hasattr(source, "read"):
         return _from_stream(source)
-    if hasattr(source, "size"):
-        return cast("Source", source)
     raise InputError(f"a {type(source).__name__} cannot be opened; give a path, bytes, a binary file object or a URL.")
 
 
-class BytesSource:
+class BytesSource(Source):
     """Bytes in memory."""
 
     def __init__(self, data: bytes, name: str = "the data") -> None:
         self._data = data
         self.name = name
-        self.size = len(data)
+        self._size = len(data)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``."""
         return _exactly(self._data[start:stop], start, stop, self.name)
 
 
-class FileSource:
+class FileSource(Source):
     """A local file. No handle is kept between reads, so that the file can be replaced or deleted on Windows too."""
 
     def __init__(self, path: str) -> None:
@@ -90,11 +107,16 @@ class FileSource:
         try:
             if os.path.isdir(self._path):
                 raise InputError(f"{path} is a folder, not a microfield file.")
-            self.size = os.stat(self._path).st_size
+            self._size = os.stat(self._path).st_size
         except FileNotFoundError:
             raise InputError(f"{path} does not exist.") from None
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``."""
@@ -117,7 +139,7 @@ class FileSource:
         return FileSource, (self._path,)
 
 
-class UrlSource:
+class UrlSource(Source):
     """Anything fsspec opens: http, s3, gs, zip, memory, ... A pickle holds the URL only."""
 
     def __init__(self, url: str) -> None:
@@ -130,11 +152,16 @@ class UrlSource:
         try:
             self._fs, self._path = url_to_fs(url)
             size = self._fs.info(self._path).get("size")
-            self.size = int(size) if size is not None else len(self._fs.cat_file(self._path))
+            self._size = int(size) if size is not None else len(self._fs.cat_file(self._path))
         except FileNotFoundError:
             raise InputError(f"{url} does not exist.") from None
         except Exception as error:
             raise _unreadable(url, error) from error
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``, in one range request."""
@@ -150,14 +177,19 @@ class UrlSource:
         return UrlSource, (self.name,)
 
 
-class StreamSource:
+class StreamSource(Source):
     """A seekable binary file object, which stays the caller's to close. A pickle holds its whole content."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self.name = name
-        self.size = stream.seek(0, os.SEEK_END)
+        self._size = stream.seek(0, os.SEEK_END)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._size
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``; the stream's position is not kept."""
@@ -173,6 +205,54 @@ class StreamSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BytesSource, (self.read(0, self.size), self.name)
+
+
+class GetterSource(Source):
+    """Bytes that a function fetches by range, such as a chunk of a Zarr store.
+
+    Parameters
+    ----------
+    get : callable (start, stop) -> bytes
+        Bytes ``start`` to ``stop``, or to the end where ``stop`` is None; fewer where there are no more.
+    size : int, optional
+        Number of bytes. Where it is not given, a stream of several parts is opened without it, since its index tells, and
+        of one of a single part everything is fetched.
+    name : str
+        What messages call the source.
+    """
+
+    def __init__(self, get: Callable[[int, int | None], bytes], size: int | None = None, name: str = "the chunk") -> None:
+        self._get, self._size, self.name = get, size, name
+        self._first, self._rest = b"", b""
+
+    @property
+    def knows_size(self) -> bool:
+        """Whether `size` is known without fetching anything."""
+        return self._size is not None
+
+    @property
+    def size(self) -> int:
+        """Number of bytes; fetches what is not there yet where nothing else tells it."""
+        if self._size is None:
+            start = len(self._first)
+            self._rest = bytes(self._get(start, None))
+            self._size = start + len(self._rest)
+        return self._size
+
+    def head(self, most: int) -> bytes:
+        """The first ``most`` bytes, or all where there are fewer."""
+        if len(self._first) < most:
+            first = bytes(self._get(0, most if self._size is None else min(most, self._size)))
+            if len(first) < most and self._size is None:
+                self._size = len(first)
+            self._first = first
+        return self._first[:most]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop``, of what was fetched before where it lies there."""
+        held = self._first + self._rest
+        data = held[start:stop] if stop <= len(held) else bytes(self._get(start, stop))
+        return _exactly(data, start, stop, self.name)
 
 
 def _from_stream(stream: Any) -> Source:

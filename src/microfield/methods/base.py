@@ -1,24 +1,35 @@
-"""The seam every method stands on: Encoded, Context, Decoder, Method and the options machinery."""
+"""The seam every method stands on: what a method is given (`Context`), what it gives back (`Encoded`), and how its parts are read.
+
+A *method* turns a block of an image into sections of bytes at a quality, and opens them again. How a budget is met, what is
+stored beside the sections, and which parts are fetched is the business of `microfield.writing` and `microfield.reading`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import UsageError
+from microfield.deadline import Deadline
+from microfield.format.framing import Sections
+from microfield.format.grid import Box
+from microfield.format.header import LONGEST_CHAIN
 from microfield.image import Layout
+from microfield.methods.objective import Objective
+from microfield.methods.options import NoOptions, parse_options
 
-Box = tuple[range, ...]
-"""One `range` per axis: the outer product of the ranges is what is read."""
+Floats = npt.NDArray[np.float64]
 
-Sections = tuple[bytes, ...]
-"""What a method stores for one part; how many and what they hold is the method's own business."""
+__all__ = [
+    "LONGEST_CHAIN", "Box", "ByteLimit", "Context", "Cost", "Decoder", "Encoded", "KnobTraits", "Method", "Parent", "Part",
+    "PartData", "RateControl", "RateCurve", "Sections", "Surroundings", "measure_error",
+]
+
+# -- reading --------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,154 @@ class Cost:
     voxels: int
     nbytes: int
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes)
+
+
+class Decoder(ABC):
+    """Reads one part. Safe to call from several threads.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of the part.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @abstractmethod
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Values of the outer product of ``box`` (part coordinates), in the part's dtype."""
+
+    @abstractmethod
+    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values at integer ``points`` of shape (n, ndim), part coordinates already checked to be inside."""
+
+    @abstractmethod
+    def cost(self, box: Box) -> Cost:
+        """What `read` of the same box must touch; a part that builds on another one counts that one, too."""
+
+    def averaged(self, steps: tuple[int, ...]) -> Floats | None:
+        """About the means of blocks of ``steps`` voxels, where the part holds coarse levels that tell them quickly; else None."""
+        del steps
+        return None
+
+
+@dataclass(frozen=True)
+class PartData:
+    """What a decoder is made from.
+
+    Attributes
+    ----------
+    own : tuple of bytes
+        Sections of the part.
+    shared : tuple of bytes
+        Sections that all parts of the file share.
+    parent : Decoder, optional
+        Of the earlier part that this one builds on.
+    """
+
+    own: Sections
+    shared: Sections = ()
+    parent: Decoder | None = None
+
+
+# -- encoding -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ByteLimit:
+    """Quality is a number of bytes that the sections of a part may take; it is met from below.
+
+    ``fills`` is True where at least 98 % of a budget can be used (unless quality stops improving).
+    """
+
+    fills: bool = True
+
+
+@dataclass(frozen=True)
+class KnobTraits:
+    """Quality is a knob from 0, coarsest, to 1000, finest; one setting for all parts is equal slope.
+
+    Attributes
+    ----------
+    step : smallest change of quality worth an attempt
+    first : where a search begins
+    slope : nats of bytes per unit of quality, about
+    fills : True where at least 98 % of a budget can be used (unless quality stops improving)
+    learns : True where later attempts know more, so that the same setting may come out smaller
+    """
+
+    step: float = 1.0
+    first: float = 500.0
+    slope: float = 0.012
+    fills: bool = False
+    learns: bool = False
+
+
+class RateCurve(Protocol):
+    """How many bits a part takes at a squared error, and the other way round; for sharing a budget before anything is encoded."""
+
+    def bits(self, theta: float) -> float:
+        """Bits at a mean squared error of ``theta`` per coefficient, in squared units of `Context.unit`."""
+        ...
+
+    def error(self, theta: float) -> float:
+        """Summed squared error at that level, in squared units."""
+        ...
+
+
+class Part(Protocol):
+    """A part to encode: its layout, where it lies, which channels it holds, and how to get its values."""
+
+    @property
+    def layout(self) -> Layout:
+        """Shape, axes and dtype of the part."""
+        ...
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Where it lies in the image."""
+        ...
+
+    @property
+    def channels(self) -> npt.NDArray[np.intp]:
+        """Numbers of its channels in the image, in the part's own channel order."""
+        ...
+
+    def read(self) -> npt.NDArray[Any]:
+        """Values of the part."""
+        ...
+
+    def read_with_margin(self, margin: tuple[int, ...]) -> Surroundings:
+        """Values of the part and of up to ``margin`` voxels on either side of every axis."""
+        ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A part with a margin of its neighbours' voxels.
+
+    Attributes
+    ----------
+    values : array
+        The part and what lies around it, cut off at the borders of the image.
+    inside : tuple of slice
+        Where the part lies in ``values``.
+    """
+
+    values: npt.NDArray[Any]
+    inside: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The earlier part that a part may build on: its number and its decoder, which gives what readers will see."""
+
+    number: int
+    decoder: Decoder
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -36,44 +195,65 @@ class Encoded:
     Attributes
     ----------
     sections : tuple of bytes
-        What goes into the file.
-    nbytes : int
-        Bytes of the part as stored, section framing included.
-    square_error : float64 array of shape (channels,)
-        Mean squared error of every channel of the part, in squared grey levels, as it decodes; NaN where the context
-        asked not to measure it.
+        What goes into the file; how many there are is the method's trait `Method.sections`.
+    square_error : float64 array of shape (channels,), optional
+        Mean squared error of every channel of the part, in squared grey levels, as it decodes; None where the context asked
+        not to measure it.
     state : object
         Warm start for the next call on the same or a similar part; never stored.
     exhausted : bool
         True when more bytes would not improve the quality.
+    reference : int, optional
+        Number of the part that this one builds on: that of `Context.parent`, or None where the parent was of no use.
+    scores : mapping of name to float
+        Further measures of this part as it decodes (such as the overlap of a segmentation); the report shows their means over
+        parts, weighed by voxels.
     """
 
     sections: Sections
-    nbytes: int
-    square_error: npt.NDArray[np.float64]
+    square_error: Floats | None
     state: Any = None
     exhausted: bool = False
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """A point in time (``time.monotonic`` seconds) that a fit must not pass; infinity means none."""
-
-    end: float = float("inf")
-
-    @classmethod
-    def after(cls, seconds: float | None) -> Deadline:
-        """The deadline ``seconds`` from now; none for None."""
-        return cls() if seconds is None else cls(time.monotonic() + seconds)
+    reference: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def remaining(self) -> float:
-        """Seconds left, never negative."""
-        return max(0.0, self.end - time.monotonic())
+    def payload(self) -> int:
+        """Bytes of all sections, without what the file adds (`microfield.format.framing.part_size`)."""
+        return sum(len(s) for s in self.sections)
 
-    def share(self, fraction: float) -> Deadline:
-        """A deadline that leaves only ``fraction`` of the remaining time."""
-        return self if self.end == float("inf") else Deadline(time.monotonic() + self.remaining * fraction)
+    @property
+    def measured(self) -> Floats:
+        """`square_error`, which must have been measured."""
+        if self.square_error is None:
+            raise ValueError("the error of this part was not measured.")
+        return self.square_error
+
+
+class RateControl(Protocol):
+    """The search for a size or a quality of one block with any method: what a method that consists of others shares bytes with."""
+
+    def to_size(self, method: Method, block: npt.NDArray[Any], layout: Layout, nbytes: int, context: Context,
+                state: Any = None) -> Encoded:
+        """The best the method makes of the block in sections of at most ``nbytes`` together.
+
+        Raises
+        ------
+        Shortage (a BudgetError)
+            Not even the smallest part fits.
+        """
+        ...
+
+    def to_quality(self, method: Method, block: npt.NDArray[Any], layout: Layout, error: float, nbytes: int, context: Context,
+                   ) -> Encoded:
+        """The smallest sections, of at most ``nbytes`` together, whose mean squared error in `Context.unit` is at most ``error``.
+
+        Raises
+        ------
+        BudgetError
+            More bytes would be needed.
+        """
+        ...
 
 
 def _silent(done: float, message: str) -> None:
@@ -87,152 +267,191 @@ class Context:
     Attributes
     ----------
     channel_range : float64 array of shape (channels,)
-        max - min of every channel in the whole image (1 where a channel is constant).
+        max - min of every channel in the whole image, in grey levels (1 where a channel is constant).
     channel_weights : float64 array of shape (channels,)
-        Relative weight of every channel's normalised error: 1 for the weightiest channel of the image, ones unless the user
-        says otherwise.
+        Relative weight of every channel's error: 1 for the weightiest channel of the image, ones unless the user says
+        otherwise.
+    noise : float64 array of shape (channels,), optional
+        Standard deviation of every channel's noise in grey levels, where errors are counted in it.
     progress : callable (fraction in 0..1, message)
         Called now and then during long steps.
-    voxel_weights : float32 array of the block's shape, optional
-        Relative weight of every voxel's error (saliency, regions of interest).
-    guidance : object, optional
-        A `microfield.nn.guidance.Guidance` added to the loss on blocks.
-    optimiser : object, optional
-        A factory of `microfield.nn.optimisers.Optimiser` that replaces the method's own choice.
+    objective : Objective
+        Weights of voxels, auxiliary arrays and the user's function, cut to the block.
+    optimiser : callable () -> `microfield.nn.optimisers.Optimiser`, optional
+        Replaces the method's own choice.
+    shared : tuple of bytes
+        The sections that all parts share, from `Method.share`.
+    parent : Parent, optional
+        The earlier part that this one may build on, where `Method.references` named one.
+    surroundings : Surroundings, optional
+        The block with its margin, where `Method.margin` asks for one.
+    rate_control : RateControl, optional
+        The search, for methods that consist of other methods; `microfield.writing` always gives it.
     reuse : bool
         True asks a method that is given a ``state`` to code what the state holds at the new quality, without improving
         it: quality then follows bytes smoothly, which a search for a quality needs at its end.
     measure : bool
         False: the error of this attempt is not needed, a method may leave out the decoding that measures it.
-    shared : mapping
-        What parts of one file share.
+    image_reach : float, optional
+        `reach` of the whole image, in the context of a part.
     """
 
-    channel_range: npt.NDArray[np.float64]
-    channel_weights: npt.NDArray[np.float64]
+    channel_range: Floats
+    channel_weights: Floats
+    noise: Floats | None = None
     seed: int = 0
     effort: int = 5
     deadline: Deadline = field(default_factory=Deadline)
     progress: Callable[[float, str], None] = _silent
-    voxel_weights: npt.NDArray[np.float32] | None = None
-    guidance: Any = None
-    optimiser: Any = None
+    objective: Objective = field(default_factory=Objective)
+    optimiser: Callable[[], Any] | None = None
+    shared: Sections = ()
+    parent: Parent | None = None
+    surroundings: Surroundings | None = None
+    rate_control: RateControl | None = None
     reuse: bool = False
     measure: bool = True
-    shared: Mapping[str, Any] = field(default_factory=dict)
+    image_reach: float | None = None
+
+    @property
+    def error_unit(self) -> Literal["range", "noise"]:
+        """What errors are counted in: the channel's range in the whole image, or its noise."""
+        return "range" if self.noise is None else "noise"
+
+    @property
+    def unit(self) -> Floats:
+        """Grey levels that an error of one unit is in every channel, float64 of shape (channels,)."""
+        return self.channel_range if self.noise is None else self.noise
+
+    @property
+    def reach(self) -> float:
+        """The largest range of a channel of the whole image, in units and times the root of its weight; at least 1."""
+        if self.image_reach is not None:
+            return self.image_reach
+        return max(1.0, float(np.max(self.channel_range / self.unit * np.sqrt(self.channel_weights))))
 
     def with_deadline(self, deadline: Deadline) -> Context:
         """The same context with another deadline."""
-        return dataclasses.replace(self, deadline=deadline)
+        return replace(self, deadline=deadline)
 
 
-class Decoder(Protocol):
-    """Reads one part. Safe to call from several threads."""
+# -- the method -----------------------------------------------------------------------------------------------------------------
 
-    def read(self, box: Box) -> npt.NDArray[Any]:
-        """Values of the outer product of ``box`` (part coordinates), in the part's dtype."""
-        ...
-
-    def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Values at integer ``points`` of shape (n, ndim), part coordinates already checked to be inside."""
-        ...
-
-    def cost(self, box: Box) -> Cost:
-        """What `read` of the same box must touch."""
-        ...
+Usable = Literal["channel_weights", "saliency", "guidance", "optimiser"]
+"""Settings that only some methods can use; the others refuse them."""
 
 
-class Method(Protocol):
-    """One way to compress."""
+class Method(ABC):
+    """One way to compress.
+
+    A method names itself, encodes blocks and opens them again (`encode`, `smallest`, `decoder`); everything else has a
+    default. ``options`` is an instance of the class attribute ``Options``.
+    """
 
     name: ClassVar[str]
+    """What users write."""
     summary: ClassVar[str]
-    bitstream_version: ClassVar[int]
-    experimental: ClassVar[bool]
-    Options: ClassVar[type[Any]]
-    quality_is_bytes: ClassVar[bool]
-    """True: ``quality`` is the byte limit of the part, met from below. False: a knob from 0, coarsest, to 1000, finest."""
+    """One line for ``microfield methods``."""
+    bitstream_version: ClassVar[int] = 1
+    """The version that `encode` writes; `decoder` reads all that ever were."""
+    experimental: ClassVar[bool] = False
+    """True: the bitstream may change without notice, and files say so."""
+    Options: ClassVar[type[Any]] = NoOptions
+    accepts: ClassVar[frozenset[Usable]] = frozenset()
+    """Which of the settings that not every method can use this one can."""
+    requires: ClassVar[Mapping[str, str]] = {}
+    """Modules that compressing needs beyond NumPy, each with the extra of the package that installs it."""
+    sections: ClassVar[int] = 1
+    """How many sections every part has."""
+    longest_chain: ClassVar[int] = 0
+    """How many earlier parts, one behind the other, a part may build on; at most `LONGEST_CHAIN`."""
 
-    accepts: ClassVar[tuple[str, ...]]
-    """Which of ``channel_weights``, ``voxel_weights``, ``guidance`` and ``optimiser`` the method can use; others are refused."""
-
-    def __init__(self, options: Any) -> None: ...
-
-    def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
-               state: Any = None) -> Encoded:
-        """Encode one part at ``quality``; ``state`` of an earlier call speeds it up."""
-        ...
-
-    def smallest(self, layout: Layout) -> int:
-        """Fewest bytes a part of this layout can take."""
-        ...
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> Decoder:
-        """Open one part. Raises FormatError where the sections do not describe such a part."""
-        ...
+    def with_options(cls, given: Mapping[str, Any]) -> Self:
+        """The method with options from text or Python values; UsageError where one is wrong (see `parse_options`)."""
+        return cls(parse_options(cls.name, cls.Options, given))
+
+    @property
+    def quality(self) -> ByteLimit | KnobTraits:
+        """What the ``quality`` of `encode` means."""
+        return ByteLimit()
+
+    # -- a part -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, state: Any = None) -> Encoded:
+        """Encode one part at ``quality``; ``state`` of an earlier call on the same part speeds it up."""
+
+    @abstractmethod
+    def smallest(self, layout: Layout) -> int:
+        """Fewest bytes that the sections of a part of this layout can take together."""
+
+    @classmethod
+    @abstractmethod
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> Decoder:
+        """Open one part.
+
+        Raises
+        ------
+        FormatError
+            The sections do not describe such a part.
+        """
+
+    # -- around a part: all of these have a default -------------------------------------------------------------------
+
+    def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
+        """A part whose setting is found, with its error measured as it decodes.
+
+        A method may leave work for this moment while the context asks it not to measure; the sections must not grow.
+        """
+        data = PartData(encoded.sections, context.shared, _parent_of(encoded, context))
+        decoder = self.decoder(layout, self.bitstream_version, data)
+        return replace(encoded, square_error=measure_error(decoder, block, layout))
+
+    def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
+        """About the setting of the knob at which a part takes ``nbytes``: where the search for a size begins."""
+        del block, layout, nbytes, context
+        traits = self.quality
+        return traits.first if isinstance(traits, KnobTraits) else 0.0
+
+    def rate_curve(self, block: npt.NDArray[Any], layout: Layout, context: Context) -> RateCurve | None:
+        """The method's own prediction for a part; None leaves it to `microfield.writing.prediction`."""
+        del block, layout, context
+        return None
+
+    def margin(self, layout: Layout) -> tuple[int, ...]:
+        """How many voxels beyond the part, along every axis, `encode` wants to see in `Context.surroundings`."""
+        return (0,) * len(layout.shape)
+
+    # -- around all parts of an image ---------------------------------------------------------------------------------
+
+    def share(self, parts: Sequence[Part], context: Context, nbytes: int | None) -> Sections:
+        """Sections that all parts of the file share, made before any part is encoded.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            All parts of the image; reading a few of them must do where there are many.
+        nbytes : int, optional
+            Bytes that the whole file may take; None where a quality is asked for.
+        """
+        del parts, context, nbytes
+        return ()
+
+    def references(self, parts: Sequence[Part], context: Context) -> Sequence[int | None] | None:
+        """For every part the number of an earlier part that it may build on, or None; None for all where no part does."""
+        del parts, context
+        return None
 
 
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None,  # noqa: A002
-           choices: tuple[str, ...] | None = None) -> Any:
-    """A dataclass field that `methods`, ``--option`` and the checks are generated from."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+def _parent_of(encoded: Encoded, context: Context) -> Decoder | None:
+    return None if encoded.reference is None or context.parent is None else context.parent.decoder
 
 
-def parse_options(method: type[Method], given: Mapping[str, Any]) -> Any:
-    """Build ``method.Options`` from text or Python values.
-
-    Raises
-    ------
-    UsageError
-        If an option is unknown, of the wrong type or out of bounds; the message names what is allowed.
-    """
-    fields = {f.name: f for f in dataclasses.fields(method.Options)}
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in fields:
-            known = ", ".join(sorted(fields)) or "none"
-            raise UsageError(f"method {method.name!r} has no option {key!r}; its options: {known}.")
-        values[key] = _parse_one(method.name, fields[key], value)
-    return method.Options(**values)
-
-
-def _parse_one(method: str, spec: dataclasses.Field[Any], value: Any) -> Any:
-    kind: type[Any] = type(spec.default)
-    what = f"option {spec.name}={value!r} of method {method!r}"
-    if kind is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if str(value).lower() not in words:
-            raise UsageError(f"{what} must be true or false.")
-        return words[str(value).lower()]
-    try:
-        parsed = kind(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{what} must be of type {kind.__name__}.") from None
-    low, high, choices = (spec.metadata[k] for k in ("low", "high", "choices"))
-    if choices is not None and parsed not in choices:
-        raise UsageError(f"{what} must be one of {', '.join(choices)}.")
-    if (low is not None and not parsed >= low) or (high is not None and not parsed <= high):
-        raise UsageError(f"{what} must lie between {low} and {high}.")
-    return parsed
-
-
-def finish(method: Method, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
-    """A part whose setting is found, with its error.
-
-    A method that leaves work for this moment while the context asks it not to measure has a method
-    ``finish(encoded, block, layout)``; the sections must not grow. Others have their error measured as the part decodes.
-    """
-    own: Callable[[Encoded, npt.NDArray[Any], Layout], Encoded] | None = getattr(method, "finish", None)
-    if own is not None:
-        return own(encoded, block, layout)
-    decoder = method.decoder(layout, method.bitstream_version, encoded.sections)
-    return replace(encoded, square_error=measure_error(decoder, block, layout))
-
-
-def measure_error(
-    decoder: Decoder, block: npt.NDArray[Any], layout: Layout, voxels: int = 1 << 22
-) -> npt.NDArray[np.float64]:
+def measure_error(decoder: Decoder, block: npt.NDArray[Any], layout: Layout, voxels: int = 1 << 22) -> Floats:
     """`Encoded.square_error` of a part as it decodes, slab by slab so that memory stays bounded."""
     rows = max(1, voxels * block.shape[0] // block.size)
     axes = layout.channel_axes

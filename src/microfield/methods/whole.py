@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.format.grid import Box
 from microfield.image import Layout
-from microfield.methods.base import Box, Cost
+from microfield.methods.base import Cost, Decoder
 
 
-class WholeDecoder(ABC):
-    """Reads one part, of ``nbytes`` in the file; safe to call from several threads."""
+class WholeDecoder(Decoder):
+    """Reads one part, of ``nbytes`` in the file, and, where it builds on one, its ``parent``; safe to use from several threads."""
 
-    def __init__(self, layout: Layout, nbytes: int) -> None:
-        self.layout, self.nbytes = layout, nbytes
+    def __init__(self, layout: Layout, nbytes: int, parent: Decoder | None = None) -> None:
+        super().__init__(layout)
+        self.nbytes, self.parent = nbytes, parent
         self._values: npt.NDArray[Any] | None = None
         self._lock = threading.Lock()
 
@@ -26,9 +28,12 @@ class WholeDecoder(ABC):
         """All values, in the part's shape and dtype."""
 
     def cost(self, box: Box) -> Cost:
-        """The whole part and all of its bytes, whatever is asked."""
+        """The whole part and all of its bytes, whatever is asked, and what its parent costs as a whole."""
         del box
-        return Cost(self.layout.size, self.nbytes)
+        own = Cost(self.layout.size, self.nbytes)
+        if self.parent is None:
+            return own
+        return own + self.parent.cost(tuple(range(n) for n in self.parent.layout.shape))
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Values of the outer product of ``box``, in the part's dtype."""

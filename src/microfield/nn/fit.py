@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from microfield.methods.base import Deadline
-from microfield.nn.guidance import BlockSampler, Guidance
+from microfield.deadline import Deadline
+from microfield.methods.objective import Guidance, GuidedBlock, Objective
+from microfield.nn.guidance import Blocks, BlockSampler
 from microfield.nn.network import Params, fake_quantise, forward
 from microfield.nn.optimisers import Optimiser
 from microfield.nn.sampling import Batch, Target, chunks, evaluation_batch
@@ -133,10 +134,14 @@ def _run_chunk(
     return params, state, jnp.mean(losses)
 
 
-def _guided(guidance: Guidance, block: tuple[jax.Array, jax.Array]) -> Callable[[Params], jax.Array]:
-    x, y = block
-    shape = (*guidance.block_shape, y.shape[-1])
-    return lambda p: guidance.weight * guidance.loss(forward(p, x).reshape(shape), y.reshape(shape))
+def _guided(guidance: Guidance, block: Blocks) -> Callable[[Params], jax.Array]:
+    """The weighed loss of one block as a function of the network's parameters."""
+
+    def shaped(values: Any) -> Any:
+        return values.reshape((*guidance.block_shape, values.shape[-1]))
+
+    known = GuidedBlock(shaped(block.y), shaped(block.y), shaped(block.position), {k: shaped(v) for k, v in block.arrays.items()})
+    return lambda p: guidance.weight * guidance.loss(known._replace(prediction=shaped(forward(p, jnp.asarray(block.x)))))
 
 
 @jax.jit
@@ -171,7 +176,7 @@ def no_quantiser(params: Params) -> Params:
 
 def fit(
     target: Target, params: Params, optimiser: Optimiser, plan: Plan, *,
-    requantise: Callable[[Params], Params] | None = None, guidance: Guidance | None = None,
+    requantise: Callable[[Params], Params] | None = None, objective: Objective | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Fitted:
     """Fit parameters to a target and return the best seen.
@@ -181,13 +186,13 @@ def fit(
     requantise : callable (params) -> Params of scalars, optional
         Chooses a quantiser step per tensor. It is asked when the schedule reaches `Plan.quantise_at`, and from then on
         the fit sees quantised weights (straight-through gradients) and only such weights count as best.
-    guidance : Guidance, optional
-        Extra loss on blocks.
+    objective : Objective, optional
+        Its guidance is an extra loss on blocks; its weights are part of the target already.
     progress : callable (fraction)
         Called after every chunk.
     """
     keep_compiled_code()
-    run = _Run(target, params, optimiser, plan, requantise, guidance)
+    run = _Run(target, params, optimiser, plan, requantise, objective or Objective())
     for fraction in run:
         progress(fraction)
     return run.best
@@ -203,8 +208,8 @@ class _Run:
     """State of one fit; iterating it advances one chunk at a time and yields the fraction done."""
 
     def __init__(self, target: Target, params: Params, optimiser: Optimiser, plan: Plan,
-                 requantise: Callable[[Params], Params] | None, guidance: Guidance | None) -> None:
-        self.plan, self.optimiser, self.guidance = plan, optimiser, guidance
+                 requantise: Callable[[Params], Params] | None, objective: Objective) -> None:
+        self.plan, self.optimiser, self.guidance = plan, optimiser, objective.guidance
         self.requantise = requantise
         self.requantise_at = list(plan.quantise_at) if requantise else []
         self.evaluation = padded(evaluation_batch(target, _judged(params)))
@@ -212,7 +217,9 @@ class _Run:
         self.quantiser = no_quantiser(params)
         self.state = optimiser.init(self.params)
         self.source = chunks(target, STEPS, plan.batch, plan.seed)
-        self.blocks = BlockSampler(target, guidance.block_shape) if guidance is not None else None
+        self.blocks: BlockSampler | None = None
+        if self.guidance is not None:
+            self.blocks = BlockSampler(target, self.guidance.block_shape, objective.arrays, objective.origin)
         self.rng = np.random.default_rng(plan.seed + 1)
         self.scale = 1.0
         self.done = 0

@@ -1,46 +1,56 @@
-"""Guidance: extra losses that look at neighbourhoods, not at scattered points.
+"""Blocks for a guidance: extra losses look at neighbourhoods, not at scattered points.
 
-INIF adds a segmentation or a perceptual loss on blocks to the squared error. A guidance names the block it wants to see
+INIF adds a segmentation or a perceptual loss on blocks to the squared error. A `Guidance` names the block it wants to see
 and gives a differentiable loss; the fit evaluates the network on random blocks of that shape and adds the loss.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.nn.sampling import Target
 
+Float32 = npt.NDArray[np.float32]
 
-class Guidance(Protocol):
-    """An extra loss on blocks. Must be hashable (a frozen dataclass), since compiled steps are kept per guidance."""
 
-    @property
-    def block_shape(self) -> tuple[int, ...]:
-        """Extent of the block along every coordinate axis of the network."""
-        ...
+class Blocks(NamedTuple):
+    """Random blocks; points in C order in the block.
 
-    @property
-    def weight(self) -> float:
-        """Factor of the loss beside the mean squared error of unit-variance targets."""
-        ...
+    ``x`` holds what the network sees (blocks, points, inputs), ``y`` targets (blocks, points, outputs), ``position`` the
+    index of every point in the whole image (blocks, points, inputs), ``arrays`` auxiliary values like ``y``.
+    """
 
-    def loss(self, prediction: jax.Array, target: jax.Array) -> jax.Array:
-        """Scalar loss of a block: both arrays have shape ``block_shape + (outputs,)``, in target units."""
-        ...
+    x: Float32
+    y: Float32
+    position: Float32
+    arrays: dict[str, Float32]
 
 
 @dataclass
 class BlockSampler:
-    """Random blocks for a guidance: coordinates (points, inputs) and targets (points, outputs), C order in the block."""
+    """Draws random blocks for a guidance.
+
+    Parameters
+    ----------
+    target : Target
+    block_shape : tuple of int
+        Extent along every coordinate axis of the network.
+    arrays : mapping of name to array of the part's shape
+        Auxiliary arrays.
+    origin : tuple of int
+        Position of the part's first voxel in the whole image, per array axis; empty means zeros.
+    """
 
     target: Target
     block_shape: tuple[int, ...]
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    origin: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         extents = self.target.coordinates.input_shape
@@ -49,12 +59,20 @@ class BlockSampler:
         ):
             raise InputError(f"the guidance wants blocks of {self.block_shape}, but the coordinates span {extents}.")
 
-    def draw(self, rng: np.random.Generator, n: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """``n`` blocks: arrays of shape (n, points, inputs) and (n, points, outputs)."""
-        extents = self.target.coordinates.input_shape
+    def draw(self, rng: np.random.Generator, n: int) -> Blocks:
+        """``n`` blocks."""
+        coordinates = self.target.coordinates
+        extents = coordinates.input_shape
+        origin = [self.origin[i] if self.origin else 0 for i in coordinates.inputs]
         offsets = np.stack(np.unravel_index(np.arange(int(np.prod(self.block_shape))), self.block_shape), 1)
-        blocks = []
+        drawn, positions = [], []
+        arrays: dict[str, list[Float32]] = {name: [] for name in self.arrays}
         for _ in range(n):
             corner = [int(rng.integers(0, e - b + 1)) for e, b in zip(extents, self.block_shape, strict=True)]
-            blocks.append(self.target.batch(np.ravel_multi_index(tuple((offsets + corner).T), extents)))
-        return np.stack([b.x for b in blocks]), np.stack([b.y for b in blocks])
+            index = tuple((offsets + corner).T)
+            drawn.append(self.target.batch(np.ravel_multi_index(index, extents)))
+            positions.append((offsets + corner + origin).astype(np.float32))
+            for name, array in self.arrays.items():
+                arrays[name].append(self.target.gather(array, index).astype(np.float32))
+        return Blocks(np.stack([b.x for b in drawn]), np.stack([b.y for b in drawn]), np.stack(positions),
+                      {name: np.stack(values) for name, values in arrays.items()})

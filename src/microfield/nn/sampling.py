@@ -67,13 +67,13 @@ class Target:
             np.take(table, index[k], out=x[:, k])
         channel = self._channels(index, flat.size)
         inverse = np.divide(1, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
-        y = (self._gather(self.block, index).astype(np.float32) - self.offset[channel]) * inverse[channel]
+        y = (self.gather(self.block, index).astype(np.float32) - self.offset[channel]) * inverse[channel]
         weight = np.broadcast_to(self.channel_weight[channel], y.shape)
         if self.voxel_weight is not None:
-            weight = weight * self._gather(self.voxel_weight, index)
+            weight = weight * self.gather(self.voxel_weight, index)
         return Batch(x, y, np.ascontiguousarray(weight, np.float32))
 
-    def _gather(self, array: npt.NDArray[Any], index: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[Any]:
+    def gather(self, array: npt.NDArray[Any], index: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[Any]:
         """Values of all outputs at the indexed points: (n, outputs), whatever the order of the array's axes."""
         c = self.coordinates
         rest = tuple(i for i in range(array.ndim) if i not in c.inputs + c.outputs)

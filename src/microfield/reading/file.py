@@ -20,7 +20,7 @@ from microfield.reading.parts import Parts
 from microfield.reading.selection import Selection, check_mask, check_points
 
 if TYPE_CHECKING:
-    from microfield.format.container import Header
+    from microfield.format.header import Header
     from microfield.methods.base import Cost
 
 SLAB_VOXELS = 1 << 22

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import FormatError, InputError, MicrofieldError
-from microfield.format.grid import Grid
-from microfield.methods import get_method, names
-from microfield.methods.base import Box, Cost, Decoder
+from microfield.errors import FormatError, InputError, MicrofieldError, UsageError
+from microfield.format.grid import Box, Grid
+from microfield.methods import get_method
+from microfield.methods.base import Cost, Decoder, PartData
 
 if TYPE_CHECKING:
     from microfield.format.container import Container
@@ -48,10 +48,11 @@ class Parts:
         self._container = container
         self._name = name
         self._max_read_bytes = max_read_bytes
-        if header.method not in names():
+        try:
+            self._method = get_method(header.method)
+        except UsageError:
             raise FormatError(f"{name} was written with method {header.method!r}, which this microfield does not know; "
-                              "a newer version may.")
-        self._method = get_method(header.method)
+                              "a newer version may, or the package that added it.") from None
         self.layout = header.layout
         self.grid = Grid(header.layout.shape, header.tile or header.layout.shape)
         self._decoders = Recent(self._open, cache_parts)
@@ -80,12 +81,8 @@ class Parts:
     def averaged(self, part: int, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
         """About the means of blocks of ``steps`` voxels of a part, where its decoder has a quick way to them; else None."""
         decoder = self._decoders.get(part)
-        quick = getattr(decoder, "averaged", None)
-        if quick is None:
-            return None
         with self._blame(part):
-            means: npt.NDArray[np.float64] | None = quick(steps)
-            return means
+            return decoder.averaged(steps)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[npt.NDArray[np.int64], ...],
                                                                    npt.NDArray[Any]]]:
@@ -110,31 +107,35 @@ class Parts:
 
     def cost(self, box: Box) -> Cost:
         """What `read` of the same box must touch, added over the parts."""
-        costs = [self._decoders.get(part).cost(local) for part, local, _ in self.grid.touching(box)]
-        return Cost(sum(c.voxels for c in costs), sum(c.nbytes for c in costs))
+        return sum((self._decoders.get(part).cost(local) for part, local, _ in self.grid.touching(box)), Cost(0, 0))
 
     def cost_where(self, mask: npt.NDArray[np.bool_]) -> Cost:
         """Upper bound of what `where` must touch: in every part the box around the voxels asked for."""
-        costs = [Cost(0, 0)]
+        cost = Cost(0, 0)
         for part in range(self.grid.n):
             inside = mask[self.grid.box(part)]
             if inside.any():
-                costs.append(self._decoders.get(part).cost(_bounds(inside)))
-        return Cost(sum(c.voxels for c in costs), sum(c.nbytes for c in costs))
+                cost += self._decoders.get(part).cost(_bounds(inside))
+        return cost
 
     def clear(self) -> None:
         """Forget all decoders."""
         self._decoders.clear()
 
     def _open(self, part: int) -> Decoder:
-        header = self._container.header
-        if header.references is not None and header.references[part] is not None:
-            raise FormatError(f"part {part} of {self._name} builds on another part, which method {header.method!r} "
-                              "cannot decode; a newer microfield may.")
-        sections = (*self._container.shared, *self._container.part(part))
-        layout = self._container.part_layout(part)
+        """The decoder of a part, and first that of the part it builds on; how long such chains get is checked with the header."""
+        header, layout = self._container.header, self._container.part_layout(part)
+        reference = None if header.references is None else header.references[part]
+        if reference is not None and self._method.longest_chain == 0:
+            raise FormatError(f"part {part} of {self._name} builds on another part, which method {header.method!r} never does; "
+                              "the file is damaged, or a newer microfield may open it.")
+        parent = None if reference is None else self._decoders.get(reference)
+        data = PartData(self._container.part(part), self._container.shared, parent)
+        if len(data.own) != self._method.sections:
+            raise FormatError(f"part {part} of {self._name} has {len(data.own)} sections where method {header.method!r} has "
+                              f"{self._method.sections}: the file is damaged, or a newer microfield may open it.")
         with self._blame(part):
-            decoder = self._method.decoder(layout, header.bitstream_version, sections)
+            decoder = self._method.decoder(layout, header.bitstream_version, data)
         needed = decoder.cost((range(1),) * len(layout.shape)).voxels * layout.dtype.itemsize
         if needed > self._max_read_bytes:
             raise InputError(f"method {header.method} decodes parts of {self._name} whole, which needs {needed:,} bytes, more "

@@ -6,15 +6,13 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from microfield.methods.base import Box
+from microfield.format.grid import Box
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,18 +9,23 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from io import BytesIO
+from time import monotonic
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError, MicrofieldError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import AUTO, get_method, names
-from microfield.methods.base import Deadline
 from microfield.statistics import ChannelStatistics, as_planes
+from microfield.writing.assemble import write_file
 from microfield.writing.budget import Budget
-from microfield.writing.job import Job, Progress
-from microfield.writing.settings import Report, Settings
+from microfield.writing.job import Progress, prepare
+from microfield.writing.report import Report
+from microfield.writing.settings import Settings
 
 SUMMARY = "tries field, hevc and av1 on the image, or on a crop of a large one, and takes the best at what was asked"
 
@@ -28,8 +33,6 @@ CANDIDATES = ("field", "hevc", "av1")
 """Who takes part where it is registered and installed."""
 PREFERRED = "field"
 """Wins ties: its files open without the codecs."""
-NEEDS = {"hevc": "av", "av1": "av"}
-"""Modules without which a candidate cannot work."""
 LIMIT = 1 << 22
 """Images of at most so many voxels are tried whole, larger ones on a crop of about so many."""
 TIE_DB, TIE_BYTES = 0.02, 0.005
@@ -37,7 +40,6 @@ TIE_DB, TIE_BYTES = 0.02, 0.005
 LEAST_YX, LEAST_ZT, SMALLEST_YX = 128, 8, 16
 """A crop's extents: rows and columns give way down to the first, then planes and times to the second, then again rows
 and columns to the third."""
-_CHECKS = ("channel_weights", "voxel_weights", "guidance", "optimiser")
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,26 @@ class Chosen:
     share: float = 0.0
 
 
-def compress_auto(image: Image, budget: Budget, settings: Settings, deadline: Deadline, progress: Progress,
-                  ) -> tuple[bytes, Report]:
-    """A file of the method that suits the image best, and its report, whose notes say which it is and why."""
+def write_chosen(image: Image, budget: Budget, settings: Settings, deadline: Deadline, progress: Progress, stream: IO[bytes],
+                 ) -> Report:
+    """Write a file of the method that suits the image best; the report, whose notes say which it is and why."""
+    begin = monotonic()
     chosen = choose(image, budget, settings, deadline, progress)
     if chosen.whole is not None:
+        stream.write(chosen.whole.data)
         report = chosen.whole.report
-        return chosen.whole.data, replace(report, notes=chosen.notes + report.notes)
+        return replace(report, notes=chosen.notes + report.notes, seconds=monotonic() - begin)
     failed: list[tuple[str, MicrofieldError]] = []
     progress = _stretch(progress, chosen.share, 1.0)
     for name in chosen.methods:
-        job = Job(image, _settings(settings, name, chosen.statistics), deadline, progress, chosen.statistics)
+        job = prepare(image, _settings(settings, name, chosen.statistics), deadline, progress, chosen.statistics)
         try:
-            data, report = job.pack(budget)
+            report = write_file(job, budget, stream)
         except MicrofieldError as error:
             failed.append((name, error))
             continue
         instead = tuple(f"auto took {name} instead: {_sentence(other, error)}" for other, error in failed)
-        return data, replace(report, notes=chosen.notes + instead + report.notes)
+        return replace(report, notes=chosen.notes + instead + report.notes, seconds=monotonic() - begin)
     raise _first(failed)
 
 
@@ -105,7 +109,7 @@ def choose(image: Image, budget: Budget, settings: Settings, deadline: Deadline,
         Where the whole image was tried and no candidate could code it: what the first refusal said.
     """
     able, notes = _able(settings, CANDIDATES if candidates is None else candidates)
-    base = Job(image, _settings(settings, able[0]), deadline, progress)  # refuses labels, NaN and wrong settings
+    base = prepare(image, _settings(settings, able[0]), deadline, progress)  # refuses labels, NaN and wrong settings
     statistics = base.statistics
     if len(able) == 1:
         return Chosen(tuple(able), (f"auto chose {able[0]}: there was no other method to try.", *notes), None, statistics)
@@ -114,8 +118,7 @@ def choose(image: Image, budget: Budget, settings: Settings, deadline: Deadline,
         box = crop(image, base.grid.tile if base.grid.n > 1 else None, statistics, settings.nan_fill)
     sample, asked = _sample(image, box, budget)
     whole = sample.shape == image.shape
-    if settings.voxel_weights is not None:
-        settings = replace(settings, voxel_weights=settings.voxel_weights[box])
+    settings = _cut(settings, base.context.objective.weights, box)
     work = [float(sample.layout.size)] * len(able) + [0.0 if whole else float(image.layout.size)]
     tried: list[Trial] = []
     failed: list[tuple[str, MicrofieldError]] = []
@@ -123,9 +126,11 @@ def choose(image: Image, budget: Budget, settings: Settings, deadline: Deadline,
         begin, end = sum(work[:i]) / sum(work), sum(work[: i + 1]) / sum(work)
         say = _stretch(progress, begin, end, f"try {name} ({i + 1} of {len(able)}): ")
         limited = deadline.share(work[i] / sum(work[i:]))
-        job = Job(sample, _settings(settings, name, statistics), limited, say, statistics)
+        job = prepare(sample, _settings(settings, name, statistics), limited, say, statistics)
         try:
-            tried.append(Trial(name, *job.pack(asked)))
+            stream = BytesIO()
+            report = write_file(job, asked, stream)
+            tried.append(Trial(name, stream.getvalue(), report))
         except MicrofieldError as error:
             failed.append((name, error))
     if whole and not tried:
@@ -163,7 +168,7 @@ def first(settings: Settings) -> str:
 
 def installed(name: str) -> bool:
     """Whether what a candidate needs is there."""
-    return name not in NEEDS or find_spec(NEEDS[name]) is not None
+    return all(find_spec(module) is not None for module in get_method(name).requires)
 
 
 # -- who takes part -------------------------------------------------------------------------------------------------------------
@@ -174,11 +179,12 @@ def _able(settings: Settings, candidates: Sequence[str]) -> tuple[list[str], tup
     check_options(settings)
     known = [name for name in candidates if name in names()]
     missing = [name for name in known if not installed(name)]
-    wanted = [what for what in _CHECKS if getattr(settings, what) is not None]
-    unfit = {name: lacking for name in known if (lacking := [w for w in wanted if w not in get_method(name).accepts])}
+    wanted = settings.used()
+    unfit = {name: sorted(lacking) for name in known if (lacking := wanted - get_method(name).accepts)}
     able = [name for name in known if name not in missing and name not in unfit]
     if not able and unfit:
-        raise UsageError(f"method {AUTO} cannot use {' and '.join(wanted)}: none of {', '.join(known)} can; name one that can.")
+        raise UsageError(f"method {AUTO} cannot use {' and '.join(sorted(wanted))}: none of {', '.join(known)} can; name one that "
+                         "can.")
     if not able:
         raise InputError(f"method {AUTO} finds none of {', '.join(candidates)} installed; name another method.")
     notes = [f"auto left out {name}, which cannot use {' and '.join(lacking)}." for name, lacking in unfit.items()]
@@ -190,6 +196,14 @@ def _able(settings: Settings, candidates: Sequence[str]) -> tuple[list[str], tup
 def _settings(settings: Settings, method: str, known: ChannelStatistics | None = None) -> Settings:
     """The settings for one method; an image whose statistics are known was looked at for labels already."""
     return replace(settings, method=method, not_labels=settings.not_labels or known is not None)
+
+
+def _cut(settings: Settings, weights: npt.NDArray[np.float32] | None, box: tuple[slice, ...]) -> Settings:
+    """The settings for the part of the image at ``box``."""
+    arrays = {name: array[box] for name, array in settings.guidance_arrays.items()}
+    # A crop without anything salient is tried as if nothing were.
+    salient = None if weights is None or not weights[box].any() else weights[box]
+    return replace(settings, saliency=salient, guidance_arrays=arrays)
 
 
 def _sample(image: Image, box: tuple[slice, ...], budget: Budget) -> tuple[Image, Budget]:

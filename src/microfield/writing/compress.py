@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from microfield.deadline import Deadline
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.methods import AUTO
-from microfield.methods.base import Deadline
-from microfield.writing.auto import compress_auto, first
+from microfield.writing.assemble import write_file
+from microfield.writing.auto import first, write_chosen
 from microfield.writing.budget import Budget
-from microfield.writing.job import Job, Progress
-from microfield.writing.prediction import predicted_psnr
-from microfield.writing.settings import Report, Settings
+from microfield.writing.job import Progress, prepare
+from microfield.writing.prediction import predicted_psnr, spectrum
+from microfield.writing.report import Report
+from microfield.writing.settings import Settings
 
-__all__ = ["Report", "Settings", "compress", "compress_to_bytes", "load", "predictions"]
+__all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_stream", "load", "predictions"]
 
 
 def compress(
@@ -67,12 +69,11 @@ def compress(
     path = Path(destination)
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist.")
-    data, report = compress_to_bytes(load(source, axes, scene, channel), budget, chosen, progress)
+    image = load(source, axes, scene, channel)
     from microfield.io.atomic import atomic_path
 
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-    return report
+    with atomic_path(path) as temporary, open(temporary, "w+b") as stream:
+        return compress_to_stream(image, stream, budget, chosen, progress)
 
 
 def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None) -> Image:
@@ -86,26 +87,31 @@ def load(source: Any, axes: str | None = None, scene: str | int | None = None, c
     return as_image(source, axes)
 
 
-def compress_to_bytes(
-    image: Image, budget: Budget, settings: Settings, progress: Progress | None = None
-) -> tuple[bytes, Report]:
-    """The bytes of a microfield file and the report (see `compress`)."""
+def compress_to_stream(image: Image, stream: IO[bytes], budget: Budget, settings: Settings, progress: Progress | None = None,
+                       ) -> Report:
+    """Write a microfield file to an empty binary stream that can be read and sought; the report (see `compress`)."""
     deadline = Deadline.after(settings.time_limit)
     say = progress or (lambda _done, _what: None)
-    if settings.method != AUTO:
-        return Job(image, settings, deadline, say).pack(budget)
-    begin = time.monotonic()
-    data, report = compress_auto(image, budget, settings, deadline, say)
-    return data, replace(report, seconds=time.monotonic() - begin)
+    if settings.method == AUTO:
+        return write_chosen(image, budget, settings, deadline, say, stream)
+    return write_file(prepare(image, settings, deadline, say), budget, stream)
+
+
+def compress_to_bytes(image: Image, budget: Budget, settings: Settings, progress: Progress | None = None) -> tuple[bytes, Report]:
+    """The bytes of a microfield file and the report (see `compress`)."""
+    stream = BytesIO()
+    report = compress_to_stream(image, stream, budget, settings, progress)
+    return stream.getvalue(), report
 
 
 def predictions(image: Image, settings: Settings) -> list[tuple[float, int, float]]:
     """Ratio, bytes and PSNR that a good transform codec would reach: what the command line shows without a budget."""
     if settings.method == AUTO:
         settings = replace(settings, method=first(settings))
-    job = Job(image, settings, Deadline(), lambda _done, _what: None)
+    job = prepare(image, settings, Deadline(), lambda _done, _what: None)
+    spectra = [spectrum(p.read(), p.layout, job.context.channel_range[p.channels]) for p in job.parts]
     rows = []
     for ratio in (16, 32, 64, 128, 256, 512, 1024, 2048):
         size = image.nbytes / ratio
-        rows.append((float(ratio), int(size), predicted_psnr(job.spectra, image.layout.size, size)))
+        rows.append((float(ratio), int(size), predicted_psnr(spectra, image.layout.size, size)))
     return rows

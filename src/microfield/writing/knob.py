@@ -1,14 +1,25 @@
-"""The search for one setting of a knob: a codec's rate factor, a quantiser's step."""
+"""The search for one setting of a knob, such as a codec's rate factor or a quantiser's step, common to all parts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from microfield.methods.base import Encoded, KnobTraits
+from microfield.writing.budget import TOLERANCE_DB
+from microfield.writing.request import Lineage, Request, attempt_context, encode_part, normalised_error, part_context
 
 Result = TypeVar("Result")
 
 END = 1000.0
 """Knobs run from 0 to this."""
+
+TOLERANCE = 0.006
+"""A size is met where its logarithm is at most this far below the limit."""
 
 SLOPE = 0.012
 """By how much the height rises with the setting, before two attempts say so: knobs span some 12 nats of bytes."""
@@ -114,3 +125,84 @@ class _Search(Generic[Result]):
             return 0.0 if aim < 0.1 * setting or self.slope == SLOPE / 4 else aim
         aim = setting + move
         return END if END - aim < 0.1 * (END - setting) else aim
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """All parts, as they come out at one setting."""
+
+    quality: float
+    encoded: list[Encoded]
+
+
+class Knob:
+    """All parts at one common setting of the method's knob; every attempt starts from the state of the one before."""
+
+    def __init__(self, request: Request, measure: bool) -> None:
+        traits = request.method.quality
+        assert isinstance(traits, KnobTraits)
+        self.traits = traits
+        self.request = replace(request, context=replace(request.context, measure=measure))
+        self.states: list[Any] = [None] * len(request.parts)
+        self.count = 0
+
+    def at(self, quality: float) -> list[Encoded]:
+        """Encode all parts."""
+        request, context = self.request, self.request.context
+        self.count += 1
+        context.progress(1 - 0.85**self.count, f"attempt {self.count}")
+        lineage = Lineage(request.method, request.references, context.shared)
+        encoded = []
+        for i, part in enumerate(request.parts):
+            encoded.append(encode_part(request, i, quality, attempt_context(request, i), lineage.parent(i), self.states[i]))
+            lineage.add(i, part, encoded[-1])
+        self.states = [e.state for e in encoded]
+        return encoded
+
+    def finest(self, limit: int) -> Attempt | None:
+        """The finest setting that takes at most ``limit`` bytes; None where not even the coarsest does."""
+        traits = self.traits
+        return largest(lambda x: self._size(x, limit), traits.step, TOLERANCE, self._late, first=self._guess(limit),
+                       drifts=traits.learns, slope=traits.slope)
+
+    def coarsest(self, error: float) -> Attempt | None:
+        """The coarsest setting whose normalised error is at most ``error``; None where not even the finest is."""
+        traits = self.traits
+        return largest(lambda x: self._error(END - x, error), traits.step, TOLERANCE_DB * math.log(10) / 10, self._late,
+                       first=END - traits.first, drifts=traits.learns)
+
+    def finished(self, encoded: list[Encoded]) -> list[Encoded]:
+        """Parts whose setting is found, with their errors."""
+        request = self.request
+        lineage = Lineage(request.method, request.references, request.context.shared)
+        done = []
+        for i, (part, one) in enumerate(zip(request.parts, encoded, strict=True)):
+            context = replace(part_context(request.context, part), parent=lineage.parent(i))
+            done.append(request.method.finish(one, part.read(), part.layout, context))
+            lineage.add(i, part, done[-1])
+        return done
+
+    def _guess(self, limit: int) -> float:
+        """Where to begin: what the method makes of the largest part's share, and the whole search follows."""
+        if limit <= 0:
+            return self.traits.first
+        request, parts = self.request, self.request.parts
+        index = int(np.argmax([p.layout.size for p in parts]))
+        part = parts[index]
+        share = limit * part.layout.size / request.voxels
+        return request.method.guess(part.read(), part.layout, share, attempt_context(request, index))
+
+    def _late(self) -> bool:
+        return self.request.context.deadline.passed
+
+    def _size(self, quality: float, limit: int) -> tuple[float, Attempt]:
+        encoded = self.at(quality)
+        size = self.request.total(encoded)
+        # Where more bytes would not help, any setting is as good as the finest.
+        if all(e.exhausted for e in encoded) and size <= limit:
+            return 0.0, Attempt(quality, encoded)
+        return math.log(max(size, 1) / max(limit, 1e-3)), Attempt(quality, encoded)
+
+    def _error(self, quality: float, error: float) -> tuple[float, Attempt]:
+        encoded = self.at(quality)
+        return math.log(max(normalised_error(self.request, encoded), 1e-300) / error), Attempt(quality, encoded)

@@ -8,7 +8,7 @@ of predictions; the sizes and errors that are reported are always measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.image import Layout
+from microfield.methods.base import RateCurve
 
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Variances of a block's bands, in squared channel ranges, and how many coefficients each band has."""
+    """Variances of a block's bands, in squared units (ranges or noise sigmas), and how many coefficients each band has."""
 
     variances: Float64
     counts: Float64
@@ -41,14 +42,17 @@ _CELLS = 16
 """Bands are split into this many groups of positions along each axis at most: empty regions cost nothing."""
 
 
-def spectrum(block: npt.NDArray[Any], layout: Layout, channel_range: Float64) -> Spectrum:
-    """Spectrum of a block: Haar bands over Z, Y, X (and T), each in local cells of similar activity."""
+def spectrum(block: npt.NDArray[Any], layout: Layout, unit: Float64) -> Spectrum:
+    """Spectrum of a block: Haar bands over Z, Y, X (and T), each in local cells of similar activity.
+
+    ``unit``, of shape (channels,), is what grey levels are counted in: ranges or noise sigmas (`Context.unit`).
+    """
     axes = layout.channel_axes
     channels = np.moveaxis(block, axes, range(len(axes))).reshape(layout.channels, *(
         n for i, n in enumerate(block.shape) if i not in axes
     ))
     variances: list[Float64] = []
-    for values, span in zip(channels, channel_range, strict=True):
+    for values, span in zip(channels, unit, strict=True):
         low = values.astype(np.float32) / np.float32(span)
         low -= low.mean()
         for _ in range(6):
@@ -88,19 +92,22 @@ def _local(band: npt.NDArray[np.float32]) -> Float64:
     return square.ravel()
 
 
+_EDGES = np.logspace(-14, 6, 401)
+"""Logarithmic bins that variances are gathered in."""
+
+
 def _histogram(values: Float64) -> Spectrum:
     """Variances gathered into logarithmic bins, so that sharing costs the same for any image."""
     if not values.size:
         return Spectrum(np.full(1, 1e-14), np.zeros(1))
-    edges = np.logspace(-14, 6, 401)
-    counts, _ = np.histogram(values, edges)
-    sums, _ = np.histogram(values, edges, weights=values)
+    counts, _ = np.histogram(values, _EDGES)
+    sums, _ = np.histogram(values, _EDGES, weights=values)
     used = counts > 0
     return Spectrum(sums[used] / counts[used], counts[used].astype(np.float64))
 
 
-def water_level(spectra: Sequence[Spectrum], total_bits: float) -> float:
-    """The common theta at which all spectra together take ``total_bits``."""
+def water_level(spectra: Sequence[RateCurve], total_bits: float) -> float:
+    """The common theta at which all curves together take ``total_bits``."""
     low, high = -60.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -109,8 +116,29 @@ def water_level(spectra: Sequence[Spectrum], total_bits: float) -> float:
     return float(2.0**high)
 
 
-def predicted_psnr(spectra: Sequence[Spectrum], voxels: int, total_bytes: float) -> float:
+def predicted_psnr(spectra: Sequence[RateCurve], voxels: int, total_bytes: float) -> float:
     """PSNR in dB that a good transform codec would reach with that many bytes."""
     theta = water_level(spectra, 8 * total_bytes)
     error = sum(s.error(theta) for s in spectra) / voxels
     return float("inf") if error <= 0 else float(-10 * np.log10(error))
+
+
+def predicted_bytes(spectra: Sequence[RateCurve], error: float, voxels: int) -> float:
+    """Bytes that a good transform codec would need for a mean squared error: where a search for a quality starts."""
+    low, high = -60.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        small = sum(s.error(2.0**middle) for s in spectra) / voxels < error
+        low, high = (middle, high) if small else (low, middle)
+    return sum(s.bits(2.0**low) for s in spectra) / 8
+
+
+def merged(spectra: Iterable[Spectrum]) -> Spectrum:
+    """One spectrum for many parts: the same bits at every theta, but for the width of the bins, in memory that does not grow."""
+    sums, counts = np.zeros(len(_EDGES) - 1), np.zeros(len(_EDGES) - 1)
+    for one in spectra:
+        which = np.clip(np.searchsorted(_EDGES, one.variances, side="right") - 1, 0, len(counts) - 1)
+        np.add.at(sums, which, one.variances * one.counts)
+        np.add.at(counts, which, one.counts)
+    used = counts > 0
+    return Spectrum(sums[used] / counts[used], counts[used]) if used.any() else Spectrum(np.full(1, 1e-14), np.zeros(1))

@@ -1,18 +1,22 @@
-"""Settings of a compression and the report of what it cost."""
+"""How to compress, apart from the budget."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import UsageError
+from microfield.errors import InputError, UsageError
+from microfield.image import Image
+from microfield.methods.objective import Guidance, Objective
 
 DEFAULT_METHOD = "field"
+
+_IN_MEMORY = ("saliency", "guidance", "guidance_arrays", "optimiser")
+"""Settings that are arrays or functions, which a plan on disk cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,11 @@ class Settings:
     options : mapping
         Options of the method (text or Python values).
     effort : int, 0 to 9
-        How much work, 0 to 9; what a step means is the method's own.
+        How much work; what a step means is the method's own.
     time_limit : float, optional
         Seconds the fit may take.
+    seed : int
+        Of everything that is drawn at random.
     tile : mapping, optional
         Axis letter to extent: cuts the image into a regular grid of parts.
     channel_weights : sequence of float, optional
@@ -39,10 +45,16 @@ class Settings:
         Compress even what looks like object labels.
     keep_metadata : bool
         Keep vendor metadata whatever it costs.
-    voxel_weights : float32 array of the image's shape, optional
-        Relative weight of every voxel's error.
-    guidance : `microfield.nn.guidance.Guidance`, optional
-        Extra loss on blocks.
+    saliency : array or Image, optional
+        What matters most. Booleans: True voxels weigh ``saliency_weight`` times as much as the others. Numbers: the relative
+        weight of every voxel's squared error, not negative. Of the image's shape; an Image may lack axes that the image has
+        (one mask for all channels or times).
+    saliency_weight : float, above 0
+        Weight of what a boolean saliency marks.
+    guidance : `microfield.methods.objective.Guidance`, optional
+        A differentiable function of blocks, added to the squared error.
+    guidance_arrays : mapping of name to array of the image's shape
+        What the guidance sees beside the image.
     optimiser : callable () -> `microfield.nn.optimisers.Optimiser`, optional
         Replaces the method's own optimiser.
     """
@@ -57,43 +69,84 @@ class Settings:
     nan_fill: float | None = None
     not_labels: bool = False
     keep_metadata: bool = False
-    guidance: Any = None
-    voxel_weights: npt.NDArray[np.float32] | None = None
-    optimiser: Any = None
+    saliency: npt.NDArray[Any] | Image | None = None
+    saliency_weight: float = 4.0
+    guidance: Guidance | None = None
+    guidance_arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    optimiser: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.effort <= 9:
             raise UsageError(f"effort must be 0 to 9, not {self.effort}.")
         if self.time_limit is not None and not self.time_limit > 0:
             raise UsageError(f"the time limit must be a positive number of seconds, not {self.time_limit}.")
+        if not 0 < self.saliency_weight < float("inf"):
+            raise UsageError(f"the saliency weight must be a positive number, not {self.saliency_weight}.")
+
+    def objective(self, image: Image) -> Objective:
+        """What an encode of this image minimises.
+
+        Raises
+        ------
+        InputError
+            The saliency or an array does not fit the image, or the weights are not numbers from 0 on with one above 0.
+        """
+        weights = None
+        if self.saliency is not None:
+            weights = _weights(self.saliency, image, self.saliency_weight)
+        found = Objective(weights, self.guidance_arrays, self.guidance)
+        found.check(image.shape)
+        return found
+
+    def used(self) -> frozenset[str]:
+        """Those of `Method.accepts` that these settings ask for."""
+        return frozenset(name for name in ("channel_weights", "saliency", "guidance", "optimiser")
+                         if getattr(self, name) is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, JSON-ready; `from_dict` gives them back.
+
+        Raises
+        ------
+        InputError
+            A setting is an array or a function.
+        """
+        if held := [name for name in _IN_MEMORY if getattr(self, name) is not None and name != "guidance_arrays"]:
+            raise InputError(f"settings with {' and '.join(held)} hold what JSON cannot; give them again where they are used.")
+        default = asdict(Settings())
+        return {k: v for k, v in asdict(self).items() if v != default[k]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """The inverse of `to_dict`.
+
+        Raises
+        ------
+        UsageError
+            A setting is unknown.
+        """
+        known = {f.name for f in fields(cls)} - set(_IN_MEMORY)
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+        found = dict(values)
+        if found.get("channel_weights") is not None:
+            found["channel_weights"] = tuple(found["channel_weights"])
+        return cls(**found)
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a compression cost, all measured on the file as it decodes.
-
-    ``psnr`` is the overall PSNR in dB (infinite for an exact copy), ``channel_psnr`` that of every channel, ``used`` the
-    share of the byte budget that the file takes (None for quality requests).
-    """
-
-    method: str
-    raw_bytes: int
-    file_bytes: int
-    ratio: float
-    source_bytes: int | None
-    psnr: float
-    channel_psnr: tuple[float, ...]
-    noise_factor: float | None
-    used: float | None
-    parts: int
-    seconds: float
-    notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready mapping; infinite values become None."""
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
-
-
-def decibel(error: float) -> float:
-    """PSNR of a normalised squared error; infinite for an exact copy."""
-    return math.inf if error <= 0 else -10 * math.log10(error)
+def _weights(saliency: npt.NDArray[Any] | Image, image: Image, inside: float) -> npt.NDArray[np.float32]:
+    """A saliency as weights of the image's shape."""
+    values = saliency.read() if isinstance(saliency, Image) else np.asarray(saliency)
+    if isinstance(saliency, Image) and saliency.axes != image.axes and set(saliency.axes) <= set(image.axes):
+        order = [saliency.axes.index(a) for a in image.axes if a in saliency.axes]
+        own = dict(zip(saliency.axes, values.shape, strict=True))
+        values = values.transpose(order).reshape([own.get(a, 1) for a in image.axes])
+        if all(n in (1, m) for n, m in zip(values.shape, image.shape, strict=True)):
+            values = np.broadcast_to(values, image.shape)
+    if values.dtype == np.bool_:
+        if not values.any():
+            raise InputError("the saliency mask is empty; it must mark at least one voxel that matters.")
+        return np.where(values, np.float32(inside), np.float32(1))
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"a saliency holds booleans or numbers, not {values.dtype.name} values.")
+    return values.astype(np.float32)

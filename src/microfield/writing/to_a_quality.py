@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from microfield.errors import BudgetError
-from microfield.methods.base import Encoded
+from microfield.methods.base import Encoded, KnobTraits
 from microfield.writing.budget import TOLERANCE_DB
-from microfield.writing.knob import END
-from microfield.writing.prediction import Spectrum
-from microfield.writing.to_a_size import Knob, Request, Shortage, encode_bytes, normalised_error, total
+from microfield.writing.knob import END, Knob
+from microfield.writing.prediction import predicted_bytes
+from microfield.writing.request import Request, Shortage, normalised_error
+from microfield.writing.to_a_size import encode_to_size
 
 
-def encode_quality(request: Request, error: float, largest_size: int, say: Callable[[float], str]) -> list[Encoded]:
+def encode_to_quality(request: Request, error: float, largest_size: int, say: Callable[[float], str]) -> list[Encoded]:
     """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
 
     ``say`` puts a PSNR into words in the units of the request.
@@ -30,18 +31,18 @@ def encode_quality(request: Request, error: float, largest_size: int, say: Calla
         smallest parts are below it).
     """
     goal = -10 * math.log10(error)
-    if not request.method.quality_is_bytes:
+    if isinstance(request.method.quality, KnobTraits):
         return _encode_knob(request, error, largest_size, say)
-    smallest = sum(request.method.smallest(p.layout) for p in request.parts)
+    smallest = sum(request.smallest(p) for p in request.parts)
     if smallest > largest_size:
         raise Shortage(smallest)
-    first = min(max(smallest, theta_bytes(request.spectra, error, request.voxels)), largest_size)
+    first = min(max(smallest, predicted_bytes(request.curves, error, request.voxels)), largest_size)
     search = _Search(goal, math.log2(first), math.log2(smallest), math.log2(largest_size))
     states: list[Any] | None = None
     while (log_bytes := search.propose()) is not None:
         left = request.context.deadline.share(1 / 3)
         limit = max(smallest, int(2**log_bytes))
-        attempt = encode_bytes(replace(request, context=request.context.with_deadline(left)), limit, states)
+        attempt = encode_to_size(replace(request, context=request.context.with_deadline(left)), limit, states)
         states = [e.state for e in attempt]
         search.tell(log_bytes, _psnr(request, attempt), attempt)
     if search.best is None:
@@ -50,7 +51,7 @@ def encode_quality(request: Request, error: float, largest_size: int, say: Calla
 
 
 def _psnr(request: Request, attempt: list[Encoded]) -> float:
-    error = normalised_error(attempt, request.parts, request.context.channel_range)
+    error = normalised_error(request, attempt)
     return math.inf if error <= 0 else -10 * math.log10(error)
 
 
@@ -58,13 +59,13 @@ def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> 
     """Take bytes away from an attempt that is better than asked, without fitting anew: fits scatter, this does not."""
     states = [e.state for e in best]
     coarse = replace(request, context=replace(request.context, reuse=True))
-    low, high = smallest, sum(e.nbytes for e in best)
+    low, high = smallest, request.total(best)
     for _ in range(14):
         if high - low <= 1 or _psnr(request, best) <= goal + TOLERANCE_DB or None in states:
             break
         # Quality falls ever faster with fewer bytes, so the answer lies nearer the upper end.
         middle = max(low + 1, min(high - 1, low + 2 * (high - low) // 3))
-        attempt = encode_bytes(coarse, middle, states)
+        attempt = encode_to_size(coarse, middle, states)
         if _psnr(request, attempt) >= goal:
             best, high = attempt, middle
         else:
@@ -74,11 +75,11 @@ def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> 
 
 def _nearest(coarse: Request, best: list[Encoded], states: list[Any], goal: float, smallest: int) -> list[Encoded]:
     """In files of some hundred bytes a byte is worth decibels, up or down: look at the next few counts one by one."""
-    end = sum(e.nbytes for e in best)
+    end = coarse.total(best)
     for size in range(end - 1, max(smallest, end - 41), -1):
         if _psnr(coarse, best) <= goal + TOLERANCE_DB or None in states:
             break
-        attempt = encode_bytes(coarse, size, states)
+        attempt = encode_to_size(coarse, size, states)
         if goal <= _psnr(coarse, attempt) < _psnr(coarse, best):
             best = attempt
     return best
@@ -88,28 +89,18 @@ def _encode_knob(request: Request, error: float, largest_size: int, say: Callabl
     """`encode_quality` for a method whose quality is a knob: its coarsest setting that is good enough."""
     knob = Knob(request, measure=True)
     found = knob.coarsest(error)
-    if found is not None and total(found) <= largest_size:
-        return found
+    if found is not None and request.total(found.encoded) <= largest_size:
+        return found.encoded
     asked = say(-10 * math.log10(error))
-    if found is None and total(finest := knob.at(END)) <= largest_size:
+    if found is None and request.total(finest := knob.at(END)) <= largest_size:
         raise BudgetError(f"method {request.method.name} reaches at most {say(_psnr(request, finest))} on this image, not {asked}.")
     fits = knob.finest(largest_size)
-    raise _too_fine(asked, say(-math.inf if fits is None else _psnr(request, fits)))
+    raise _too_fine(asked, say(-math.inf if fits is None else _psnr(request, fits.encoded)))
 
 
 def _too_fine(asked: str, reached: str) -> BudgetError:
     return BudgetError(f"the asked quality ({asked}) needs more than a quarter of the raw size ({reached} was reached). "
                        f"Ask for less, or store this image without loss.")
-
-
-def theta_bytes(spectra: Sequence[Spectrum], error: float, voxels: int) -> float:
-    """Bytes a transform codec would need for a normalised error: where the search starts."""
-    low, high = -60.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        small = sum(s.error(2.0**middle) for s in spectra) / voxels < error
-        low, high = (middle, high) if small else (low, middle)
-    return sum(s.bits(2.0**low) for s in spectra) / 8
 
 
 class _Search:

@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 from helpers.files import compressed
 from helpers.images import blobs, scaled
 from microfield.errors import BudgetError, FormatError, InputError, UsageError
-from microfield.format.container import Container, write
+from microfield.format.assembler import write
+from microfield.format.container import Container
 from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
@@ -51,7 +52,7 @@ def test_the_mapping_survives_its_bytes_and_keeps_grey_levels(dtype: str, data: 
     channels = data.draw(hnp.arrays(kind, (3, 5), elements=elements))
     weights = np.array(data.draw(st.lists(st.floats(0.1, 10), min_size=3, max_size=3)))
     span = np.ptp(channels.astype(np.float64), axis=1)
-    made = Intensities.of(channels, np.where(span > 0, span, 1.0), weights)
+    made = Intensities.of(channels, np.where(span > 0, span, 1.0), weights, 1.0)
     layout = Layout((3, 1, 5), "CYX", kind)
     read, rest = Intensities.unpack(made.pack(kind) + b"more", layout)
     assert rest == b"more"
@@ -68,7 +69,7 @@ def test_the_mapping_survives_its_bytes_and_keeps_grey_levels(dtype: str, data: 
 
 def test_gains_follow_the_weights_and_the_range_of_the_whole_image() -> None:
     channels = np.array([[0, 100], [0, 100], [0, 25]], np.uint8)
-    made = Intensities.of(channels, np.array([100.0, 100.0, 100.0]), np.array([1.0, 0.25, 1.0]))
+    made = Intensities.of(channels, np.array([100.0, 100.0, 100.0]), np.array([1.0, 0.25, 1.0]), 1.0)
     np.testing.assert_allclose(made.gain, [1, 0.5, 0.25])
 
 
@@ -187,8 +188,8 @@ def test_rate_factors_beyond_the_last_shrink_the_code_range(method: type[Hevc | 
     for knob in (20, 40, method.last, method.last + 6, method.last + 14):
         quality = 1000 * (knob - method.coarse) / (method.fine - method.coarse)
         encoded = method().encode(block, layout, quality, context)
-        sizes.append(encoded.nbytes)
-        errors.append(float(encoded.square_error[0]))
+        sizes.append(encoded.payload)
+        errors.append(float(encoded.measured[0]))
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 5
     assert errors == sorted(errors)
@@ -339,7 +340,7 @@ def test_channels_in_tiles_of_their_own_keep_their_weights() -> None:
 def test_what_a_codec_cannot_use_is_refused() -> None:
     source = stack()
     weights = np.ones(source.shape, np.float32)
-    for setting in ({"voxel_weights": weights}, {"guidance": object()}, {"optimiser": object}):
+    for setting in ({"saliency": weights}, {"guidance": object()}, {"optimiser": object}):
         with pytest.raises(UsageError, match="cannot use"):
             compressed(source, "av1", Budget("ratio", 20), **setting)
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from microfield.errors import FormatError
-from microfield.format.container import Header, write
+from microfield.format.assembler import write
+from microfield.format.header import Header
 from microfield.methods.coordinate.published import import_file, import_published
 from microfield.reading.file import open_file
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError, InputError, MicrofieldError, MissingExtraError
-from microfield.format.container import part_size
 from microfield.image import Layout
-from microfield.methods.base import Context, Encoded, Sections, measure_error, option
+from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.sheets import ORDERS, Floats, Sheets, from_opponent, is_colour, orders, to_opponent
+from microfield.methods.options import option
 from microfield.methods.whole import WholeDecoder
 
 PLANES, COLOUR = 0, 1
@@ -72,18 +72,19 @@ class Prepared:
     sheets: Floats
 
 
-class ConventionalMethod(ABC):
+_CHECKSUM = 4
+"""Bytes of a part's checksum, which packings are compared with."""
+
+
+class ConventionalMethod(Method):
     """A codec as a method. Quality runs from 0, the ``coarse`` end of the codec's knob, to 1000, its ``fine`` end.
 
     A codec codes sheets: float32 of shape (channels, frames, Y, X) in 0..1.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    bitstream_version: ClassVar[int] = 1
     experimental: ClassVar[bool] = True
-    quality_is_bytes: ClassVar[bool] = False
-    accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights"})
+    requires: ClassVar[Mapping[str, str]] = {"imagecodecs": "codecs"}
     Options: ClassVar[type[Any]] = CodecOptions
     coarse: ClassVar[float]
     fine: ClassVar[float]
@@ -91,15 +92,11 @@ class ConventionalMethod(ABC):
     """The smallest change of the knob worth an attempt."""
     packings: ClassVar[int] = 1
     """How many ways to pack the sheets the codec knows."""
-    extra: ClassVar[str] = "codecs"
-
-    def __init__(self, options: Any = None) -> None:
-        self.options = options or self.Options()
 
     @property
-    def quality_step(self) -> float:
-        """The smallest change of quality worth an attempt."""
-        return 1000 * self.step / abs(self.fine - self.coarse)
+    def quality(self) -> KnobTraits:
+        """The codec's knob, stretched to 0..1000."""
+        return KnobTraits(step=1000 * self.step / abs(self.fine - self.coarse))
 
     # -- what a codec adds ----------------------------------------------------------------------------------------
 
@@ -121,13 +118,13 @@ class ConventionalMethod(ABC):
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant one."""
-        return part_size((bytes(2 + layout.channels * layout.dtype.itemsize),))
+        return 2 + layout.channels * layout.dtype.itemsize
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
         """Code the block at ``quality`` 0..1000."""
         prepared = state if isinstance(state, Prepared) else None
-        with _codecs_installed(self.name, self.extra):
+        with _codecs_installed(self.name, "Compressing"):
             if prepared is None:
                 prepared = self._prepare(block, layout, quality, context)
             try:
@@ -139,17 +136,15 @@ class ConventionalMethod(ABC):
                     f"{self.name} cannot code a part of shape {layout.shape} ({type(refusal).__name__}: {refusal}); cut the image "
                     "into smaller parts (--tile), or take another method."
                 ) from refusal
-        error = np.full(layout.channels, math.nan)
-        if context.measure:
-            error = measure_error(self.decoder(layout, self.bitstream_version, (section,)), block, layout)
-        return Encoded((section,), part_size((section,)), error, prepared, not len(prepared.sheets))
+        encoded = Encoded((section,), None, prepared, not len(prepared.sheets))
+        return self.finish(encoded, block, layout, context) if context.measure else encoded
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> ConventionalDecoder:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> ConventionalDecoder:
         """Open a part; nothing is decoded yet."""
-        if bitstream_version != cls.bitstream_version or len(sections) != 1:
+        if bitstream_version != cls.bitstream_version or len(data.own) != 1:
             raise FormatError(f"these are not the sections of a part of {cls.name}.")
-        return ConventionalDecoder(cls, layout, sections[0])
+        return ConventionalDecoder(cls, layout, data.own[0])
 
     # -- encode ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +172,7 @@ class ConventionalMethod(ABC):
         for order in orders(layout) if asked == "auto" else (asked,):
             values = Sheets(layout, order).gather(block)
             flat = values.reshape(layout.channels, -1)
-            intensities = Intensities.of(flat, context.channel_range, context.channel_weights)
+            intensities = Intensities.of(flat, context.unit, context.channel_weights, context.reach)
             sheets = intensities.stretch(flat).reshape(-1, *values.shape[1:])
             opponent = is_colour(layout) and bool(intensities.coded.all())
             if opponent:
@@ -191,8 +186,8 @@ class ConventionalMethod(ABC):
         points = []
         for q in (quality, max(0.0, quality - 60)):
             encoded = self.encode(block, layout, q, replace(context, measure=True), prepared)
-            error = float(np.mean(context.channel_weights * encoded.square_error / context.channel_range**2))
-            points.append((math.log(encoded.nbytes), -10 * math.log10(max(error, 1e-30))))
+            error = float(np.mean(context.channel_weights * encoded.measured / context.unit**2))
+            points.append((math.log(encoded.payload + _CHECKSUM), -10 * math.log10(max(error, 1e-30))))
         return points
 
 
@@ -230,7 +225,7 @@ class ConventionalDecoder(WholeDecoder):
 
     def _expand(self, shape: tuple[int, int, int, int]) -> Floats:
         name = self.method.name
-        with _codecs_installed(name, self.method.extra, "Decoding"):
+        with _codecs_installed(name, "Decoding"):
             try:
                 sheets = self.method.expand(self.data, shape, self.arrangement)
             except (MicrofieldError, ImportError, MemoryError):
@@ -245,8 +240,8 @@ class ConventionalDecoder(WholeDecoder):
 
 
 @contextmanager
-def _codecs_installed(name: str, extra: str, doing: str = "Compressing") -> Iterator[None]:
+def _codecs_installed(name: str, doing: str) -> Iterator[None]:
     try:
         yield
     except ImportError as missing:
-        raise MissingExtraError(f"{doing} with {name}", extra) from missing
+        raise MissingExtraError(f"{doing} with {name}", "codecs") from missing

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from microfield.errors import FormatError
+from microfield.methods.base import Usable
 from microfield.methods.conventional.base import Arrangement, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 
@@ -23,7 +25,8 @@ class Downsample(ConventionalMethod):
     coarse: ClassVar[float] = 12.0
     fine: ClassVar[float] = 0.0
     step: ClassVar[float] = 0.002
-    accepts: ClassVar[tuple[str, ...]] = ()  # One size of cells serves all channels.
+    accepts: ClassVar[frozenset[Usable]] = frozenset()  # One size of cells serves all channels.
+    requires: ClassVar[Mapping[str, str]] = {}
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
         """Side of the cells as a float, then the cells' means as compressed bytes."""

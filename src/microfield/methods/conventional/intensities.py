@@ -36,13 +36,13 @@ class Intensities:
     gain: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, channels: npt.NDArray[np.generic], channel_range: npt.NDArray[np.float64],
-           weights: npt.NDArray[np.float64]) -> Intensities:
-        """The mapping of an array of shape (channels, values); weights are those of `Context`, 1 for the weightiest channel."""
+    def of(cls, channels: npt.NDArray[np.generic], unit: npt.NDArray[np.float64], weights: npt.NDArray[np.float64],
+           reach: float) -> Intensities:
+        """The mapping of an array of shape (channels, values); ``unit``, ``weights`` and ``reach`` are those of `Context`."""
         low = channels.min(axis=1).astype(np.float64)
         high = channels.max(axis=1).astype(np.float64)
-        wanted = (high - low) / channel_range * np.sqrt(weights)
-        wanted /= max(1.0, float(wanted.max()))
+        wanted = (high - low) / unit * np.sqrt(weights)
+        wanted /= max(1.0, reach, float(wanted.max()))
         codes = np.clip(np.rint(-GAINS_PER_OCTAVE * np.log2(np.maximum(wanted, 1e-30))), 0, 255)
         return cls(low, high, 2 ** (-codes / GAINS_PER_OCTAVE))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from microfield.coding.varint import decode_one, encode_one
 from microfield.errors import FormatError
-from microfield.methods.base import option
 from microfield.methods.conventional.base import COLOUR, PLANES, Arrangement, CodecOptions, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
+from microfield.methods.options import option
 
 Codes = npt.NDArray[np.uint16]
 
@@ -118,6 +118,7 @@ class Video(ConventionalMethod):
         return (COLOUR,) if self.subsampling == 1 else (PLANES, COLOUR)
 
     packings: ClassVar[int] = 2
+    requires: ClassVar[Mapping[str, str]] = {"av": "codecs"}
 
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:

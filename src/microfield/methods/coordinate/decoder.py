@@ -9,21 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
+from microfield.format.framing import Sections
+from microfield.format.grid import Box
 from microfield.image import Layout
-from microfield.methods.base import Box, Cost, Sections
+from microfield.methods.base import Cost, Decoder
 from microfield.methods.coordinate.bitstream import Part, unpack
 from microfield.nn.evaluate import evaluate
 
 Float32 = npt.NDArray[np.float32]
 
 
-class CoordinateDecoder:
+class CoordinateDecoder(Decoder):
     """Decoder of one part. Immutable after construction, so any number of threads may read."""
 
     def __init__(self, layout: Layout, sections: Sections) -> None:
         if len(sections) != 1:
             raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
-        self.layout = layout
+        super().__init__(layout)
         self.nbytes = len(sections[0])
         self.part: Part = unpack(sections[0], layout)
         self._output_channel = self.part.coordinates.channel_of_outputs

@@ -62,7 +62,7 @@ class PartEncoder:
 
     def __init__(self, block: npt.NDArray[Any], layout: Layout, recipe: Recipe, context: Context) -> None:
         self.block, self.layout, self.recipe, self.context = block, layout, recipe, context
-        self.mapping: Mapping = fit_mapping(_per_channel(block, layout), context.channel_range)
+        self.mapping: Mapping = fit_mapping(_per_channel(block, layout), context.unit)
 
     def encode(self, limit: int, state: State | None = None) -> tuple[bytes, State | None, bool]:
         """Bytes of at most ``limit``, a warm start for the next call, and whether more bytes would not help."""
@@ -119,13 +119,13 @@ class PartEncoder:
     # -- fit ------------------------------------------------------------------------------------------------------
 
     def target(self, output_axes: str) -> Target:
-        """What the network is fitted to. The loss is the mean over channels of square errors in ranges, rescaled."""
-        relative = self.mapping.scale / self.context.channel_range
+        """What the network is fitted to. The loss is the mean over channels of square errors in `Context.unit`, rescaled."""
+        relative = self.mapping.scale / self.context.unit
         typical = np.sqrt(np.mean(relative[relative > 0] ** 2))
         weight = (relative / typical) ** 2 * self.context.channel_weights / self.context.channel_weights.mean()
         return Target(
             CoordinateMap(self.layout, output_axes), self.block, self.mapping.scale, self.mapping.offset,
-            weight.astype(np.float32), self.context.voxel_weights,
+            weight.astype(np.float32), self.context.objective.weights,
         )
 
     def _optimiser(self) -> tuple[Optimiser, float]:
@@ -195,7 +195,7 @@ class PartEncoder:
             return as_params(steps, params)
 
         fitted = fit(
-            target, params, optimiser, plan, requantise=requantise, guidance=self.context.guidance,
+            target, params, optimiser, plan, requantise=requantise, objective=self.context.objective,
             progress=lambda done: self.context.progress(done, "fit"),
         )
         return self._code(limit, State(fitted.params, shape, choice))

@@ -92,24 +92,24 @@ class Mapping:
 _FRACTIONS = (1.0, 0.917004, 0.8408964, 0.7711054, 0.7071068, 0.6484198, 0.5946036, 0.5452539)
 
 
-def fit_mapping(values: list[Float64], channel_range: Float64) -> Mapping:
+def fit_mapping(values: list[Float64], unit: Float64) -> Mapping:
     """The mapping that gives targets of about unit variance over all channels.
 
     Parameters
     ----------
     values : list of float arrays, one per channel
         All values of the channel in the part, or a large sample that holds its extremes.
-    channel_range : float64 array (channels,)
-        Range of every channel in the whole image: equal normalised error is worth the same in every channel, whatever
-        the part holds of it.
+    unit : float64 array (channels,)
+        `Context.unit`: range or noise of every channel in the whole image. An error of one unit is worth the same in every
+        channel, whatever the part holds of it.
     """
     minimum = np.asarray([v.min() for v in values], np.float64)
     maximum = np.asarray([v.max() for v in values], np.float64)
     span = np.where(maximum > minimum, maximum - minimum, 1)
     mean = np.asarray([v.mean(dtype=np.float64) for v in values])
-    variance = np.asarray([v.var(dtype=np.float64) for v in values]) / channel_range**2
+    variance = np.asarray([v.var(dtype=np.float64) for v in values]) / unit**2
     common = max(float(np.sqrt(variance.mean())), 1e-9)
-    wanted = np.clip(common * channel_range / span, 2.0**-31, 1)
+    wanted = np.clip(common * unit / span, 2.0**-31, 1)
     return Mapping(
         minimum, maximum,
         np.clip(np.rint((mean - minimum) / span * 255), 0, 255).astype(np.int64),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy.typing as npt
 
 from microfield.errors import BudgetError, MissingExtraError
-from microfield.format.container import part_size
 from microfield.image import Layout
-from microfield.methods.base import Context, Encoded, Sections, measure_error, option
+from microfield.methods.base import ByteLimit, Context, Encoded, Method, PartData, Usable, measure_error
 from microfield.methods.coordinate.decoder import CoordinateDecoder
 from microfield.methods.coordinate.published import fit_published, published_shape
+from microfield.methods.options import option
 
 
 @dataclass(frozen=True)
@@ -28,38 +29,30 @@ class CoordinateOptions:
     optimiser: str = option("soap", "optimiser of the fit", choices=("soap", "adam", "adamax"))
 
 
-class CoordinateMethod:
+class CoordinateMethod(Method):
     """A coordinate network whose weights are the file."""
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    bitstream_version: ClassVar[int] = 1
-    experimental: ClassVar[bool] = False
-    quality_is_bytes: ClassVar[bool] = True
-    accepts: ClassVar[tuple[str, ...]] = ("channel_weights", "voxel_weights", "guidance", "optimiser")
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency", "guidance", "optimiser"})
+    requires: ClassVar[Mapping[str, str]] = {"jax": "compress", "optax": "compress", "scipy": "compress", "skimage": "compress"}
+    options: CoordinateOptions
     Options: ClassVar[type[Any]] = CoordinateOptions
     learn_frequency: ClassVar[bool]
     published_w0: ClassVar[float]
 
-    def __init__(self, options: CoordinateOptions | None = None) -> None:
-        self.options = options or CoordinateOptions()
-
     @property
-    def continuous(self) -> bool:
-        """Whether the size can be met closely: float32 networks come in whole widths only."""
-        return not self.options.paper
+    def quality(self) -> ByteLimit:
+        """A number of bytes, which the published configuration cannot fill: float32 networks come in whole widths only."""
+        return ByteLimit(fills=not self.options.paper)
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
-        """Fit a network to the block so that the stored part takes at most ``quality`` bytes."""
-        limit = int(quality) - part_size((b"",))
+        """Fit a network to the block so that it takes at most ``quality`` bytes."""
         try:
-            data, state, exhausted = self._fit(block, layout, limit, context, state)
+            data, state, exhausted = self._fit(block, layout, int(quality), context, state)
         except ModuleNotFoundError as missing:
             raise MissingExtraError(f"Compressing with {self.name}", "compress") from missing
-        decoder = CoordinateDecoder(layout, (data,))
-        error = measure_error(decoder, block, layout)
-        return Encoded((data,), part_size((data,)), error, state, exhausted)
+        error = measure_error(CoordinateDecoder(layout, (data,)), block, layout)
+        return Encoded((data,), error, state, exhausted)
 
     def _fit(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
              ) -> tuple[bytes, Any, bool]:
@@ -78,15 +71,14 @@ class CoordinateMethod:
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes a part of this layout can take: one value per channel, or a published network of width 1."""
         if self.options.paper:
-            limit = next(n for n in range(64, 1 << 16) if published_shape(layout, n) is not None)
-            return limit + part_size((b"",))
+            return next(n for n in range(64, 1 << 16) if published_shape(layout, n) is not None)
         per_channel = 2 + (2 * layout.dtype.itemsize if layout.dtype.kind == "f" else 2 * layout.dtype.itemsize + 2)
-        return part_size((b"",)) + 2 + layout.channels * (per_channel + 1) + 8
+        return 2 + layout.channels * (per_channel + 1) + 8
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> CoordinateDecoder:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> CoordinateDecoder:
         """Open a part."""
         del bitstream_version
-        return CoordinateDecoder(layout, sections)
+        return CoordinateDecoder(layout, data.own)
 
 

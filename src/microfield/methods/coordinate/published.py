@@ -53,7 +53,7 @@ def fit_published(
     scale = np.full(layout.channels, (high - low) / 100 or 1, np.float32)
     target = Target(
         CoordinateMap(layout, ""), block, scale, np.full(layout.channels, low, np.float32),
-        np.ones(layout.channels, np.float32), context.voxel_weights,
+        np.ones(layout.channels, np.float32), context.objective.weights,
     )
     batch = int(min(BATCH, 1 << (layout.size.bit_length() - 1)))
     flops = 1.25e11 * 2.0**context.effort * max(1.0, np.sqrt(layout.size / 4e6))
@@ -62,7 +62,7 @@ def fit_published(
                 learn_frequency=learn_frequency)
     params = init_published(context.seed, shape.inputs, shape.width, shape.depth, 1, w0)
     best = fit(target, params, context.optimiser() if context.optimiser else adamax(), plan,
-               guidance=context.guidance, progress=lambda done: context.progress(done, "fit")).params
+               objective=context.objective, progress=lambda done: context.progress(done, "fit")).params
     return pack_published(_to_published(best, shape, scale[0], np.float32(low)), "")
 
 
@@ -96,7 +96,8 @@ def import_file(source: str, destination: str) -> None:
     """Write a published network (an ``.npz`` of the authors' arrays) as a microfield file."""
     from pathlib import Path
 
-    from microfield.format.container import Header, write
+    from microfield.format.assembler import write
+    from microfield.format.header import Header
     from microfield.io.atomic import atomic_path
 
     with np.load(source, allow_pickle=False) as arrays:

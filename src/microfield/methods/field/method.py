@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError, InputError
-from microfield.format.container import part_size
 from microfield.image import Layout
-from microfield.methods.base import Context, Encoded, Sections, option
+from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
 from microfield.methods.field import choose, coefficients
 from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
@@ -22,8 +20,11 @@ from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.schedules import NAMES
 from microfield.methods.field.tuning import Changes, Seen, tuned
+from microfield.methods.options import option
 from microfield.models import named
 
+FIRST = 300.0
+"""The quality where a search begins that nothing is known for."""
 TRIALS_FROM = 3
 """The effort from which transforms are tried."""
 MOVED = 60.0
@@ -91,29 +92,23 @@ class Attempt:
     values: list[Floats]
 
 
-class FieldMethod:
+class FieldMethod(Method):
     """The lattice of wavelet levels. Quality runs from 0, a step of twice a channel's range, to 1000, 2**-16 of it."""
 
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
-    bitstream_version: ClassVar[int] = 1
-    experimental: ClassVar[bool] = False
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights"})
+    options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
-    quality_is_bytes: ClassVar[bool] = False
-    continuous: ClassVar[bool] = True
-    quality_step: ClassVar[float] = 0.05
-    quality_first: ClassVar[float] = 300.0
-    """Where a search begins: a step of some 6 % of the range, usual at ratios around 100."""
-    quality_slope: ClassVar[float] = 0.019
-    """Nats of bytes per unit of quality, about."""
-    accepts: ClassVar[tuple[str, ...]] = ("channel_weights",)
 
-    def __init__(self, options: Any = None) -> None:
-        self.options: FieldOptions = options or FieldOptions()
+    @property
+    def quality(self) -> KnobTraits:
+        """The logarithm of the quantiser step. A search begins at a step of some 6 % of the range, usual at ratios around 100."""
+        return KnobTraits(step=0.05, first=FIRST, slope=0.019, fills=True, learns=True)
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant one."""
-        return part_size((bytes(1 + -(-layout.channels // 8) + layout.channels * layout.dtype.itemsize),))
+        return 1 + -(-layout.channels // 8) + layout.channels * layout.dtype.itemsize
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
@@ -126,7 +121,7 @@ class FieldMethod:
         head = replace(prepared.head, step=step)
         if not prepared.coefficients:
             section = head.pack(layout)
-            return Encoded((section,), part_size((section,)), np.zeros(layout.channels), Attempt(prepared, head, []), True)
+            return Encoded((section,), np.zeros(layout.channels), Attempt(prepared, head, []), True)
         contexts = contexts_of(named("contexts", self.options.nets))
         tune = context.effort >= TRIALS_FROM and not context.reuse and prepared.tunings < TUNINGS
         tune = tune and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
@@ -142,21 +137,21 @@ class FieldMethod:
         if coded is None:
             coded = self._coded(prepared, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
-        encoded = Encoded((section,), part_size((section,)), np.full(layout.channels, math.nan),
-                          Attempt(prepared, head, coded.values))
-        return self.finish(encoded, block, layout) if context.measure else encoded
+        encoded = Encoded((section,), None, Attempt(prepared, head, coded.values))
+        return self.finish(encoded, block, layout, context) if context.measure else encoded
 
     def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
         """About the quality at which the block takes so many bytes, from its coefficients."""
         channels = gathered(block, layout)
-        known = measured(channels, context.channel_range, context.channel_weights)
+        known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         if not known.coded.any():
-            return self.quality_first
+            return FIRST
         some = channels if channels.size <= GUESSED else choose.piece(channels)
         return choose.quality_for(known.forward(some), 8 * nbytes / layout.size)
 
-    def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout) -> Encoded:
+    def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
+        del context
         attempt = encoded.state
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
@@ -169,11 +164,11 @@ class FieldMethod:
         return replace(encoded, sections=sections, square_error=error)
 
     @classmethod
-    def decoder(cls, layout: Layout, bitstream_version: int, sections: Sections) -> FieldDecoder:
+    def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> FieldDecoder:
         """Open a part; nothing but its head is read yet."""
-        if bitstream_version != cls.bitstream_version or len(sections) != 1:
+        if bitstream_version != cls.bitstream_version or len(data.own) != 1:
             raise FormatError("these are not the sections of a part of field.")
-        return FieldDecoder(layout, sections[0])
+        return FieldDecoder(layout, data.own[0])
 
     def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
                ) -> coefficients.EncodedCoefficients:
@@ -195,7 +190,7 @@ class FieldMethod:
         """Stretch, rotate and transform."""
         nets = (named("contexts", self.options.nets), named("refinement", self.options.nets))
         channels = gathered(block, layout)
-        known = measured(channels, context.channel_range, context.channel_weights)
+        known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         coded = int(known.coded.sum())
         with np.errstate(over="ignore"):
             if not np.isfinite(known.high - known.low).all():

@@ -1,0 +1,106 @@
+"""What an encode minimises: squared errors, their weights, and a function of blocks that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import InputError
+
+
+class GuidedBlock(NamedTuple):
+    """A block of a fit, as a `Guidance` sees it; every array is a jax array.
+
+    Attributes
+    ----------
+    prediction, target : arrays of shape ``block_shape + (outputs,)``
+        What the network gives and what it should give, in target units (zero mean, about unit variance).
+    coordinates : array of shape ``block_shape + (inputs,)``
+        Index of every point in the whole image along the axes that are coordinates of the network.
+    arrays : dict of arrays of shape ``block_shape + (outputs,)``
+        The auxiliary arrays of the `Objective` at the same voxels.
+    """
+
+    prediction: Any
+    target: Any
+    coordinates: Any
+    arrays: dict[str, Any]
+
+
+class Guidance(Protocol):
+    """A differentiable loss on blocks, added to the squared error of a fit.
+
+    Must be hashable (a frozen dataclass), since compiled steps are kept per guidance.
+    """
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Extent of the block along every coordinate axis of the network."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Factor of the loss beside the mean squared error of targets of unit variance."""
+        ...
+
+    def loss(self, block: GuidedBlock) -> Any:
+        """Scalar loss of a block, differentiable by jax with respect to ``block.prediction``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised beside the plain mean squared error.
+
+    Attributes
+    ----------
+    weights : float32 array of the block's shape, optional
+        Relative weight of every voxel's squared error, not negative (saliency, regions of interest).
+    arrays : mapping of name to array of the block's shape
+        Auxiliary arrays, such as a segmentation, for the guidance.
+    guidance : Guidance, optional
+        The user's differentiable function of blocks.
+    origin : tuple of int
+        Position of the block's first voxel in the whole image; empty means zeros.
+    """
+
+    weights: npt.NDArray[np.float32] | None = None
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    guidance: Guidance | None = None
+    origin: tuple[int, ...] = ()
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse weights and arrays that cannot belong to an image of this shape.
+
+        Raises
+        ------
+        InputError
+            The shape differs, or weights are negative, not finite or all zero.
+        """
+        for name, array in self.arrays.items():
+            if array.shape != shape:
+                raise InputError(f"the auxiliary array {name!r} has shape {array.shape}, the image {shape}; they must be the same.")
+        if self.weights is None:
+            return
+        if self.weights.shape != shape:
+            raise InputError(f"the saliency has shape {self.weights.shape}, the image {shape}; they must be the same.")
+        if not np.isfinite(self.weights).all():
+            raise InputError("the saliency holds NaN or infinite values; its weights must be numbers from 0 on.")
+        if (self.weights < 0).any():
+            raise InputError("the saliency holds negative values; its weights must be numbers from 0 on.")
+        if not self.weights.any():
+            raise InputError("the saliency is zero everywhere; it must name at least one voxel that matters.")
+
+    def cut(self, box: tuple[slice, ...]) -> Objective:
+        """The objective of the part of the image that lies at ``box``."""
+        origin = self.origin or (0,) * len(box)
+        return Objective(
+            None if self.weights is None else self.weights[box],
+            {name: array[box] for name, array in self.arrays.items()},
+            self.guidance,
+            tuple(o + s.start for o, s in zip(origin, box, strict=True)),
+        )

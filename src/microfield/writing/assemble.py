@@ -1,0 +1,145 @@
+"""From a job and a budget to the file: small images are searched as a whole, large ones encoded from a plan, part by part."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import IO
+
+import numpy as np
+
+from microfield.errors import BudgetError
+from microfield.format.assembler import Assembler
+from microfield.methods.base import ByteLimit
+from microfield.reading.file import open_file
+from microfield.statistics import as_planes, boxes, channel_numbers
+from microfield.writing.budget import Budget
+from microfield.writing.envelope import Envelope, envelope
+from microfield.writing.job import Job
+from microfield.writing.planned import Pass, Target, encode_planned_image
+from microfield.writing.report import Report, decibel
+from microfield.writing.request import ErrorTotals, Request, Shortage
+from microfield.writing.to_a_quality import encode_to_quality
+from microfield.writing.to_a_size import encode_to_size
+
+WHOLE_VOXELS, WHOLE_PARTS = 1 << 26, 4096
+"""Images of at most so many array elements and parts are searched as a whole: every attempt encodes all parts, whose states
+are kept from one attempt to the next. Larger ones get a setting from sampled parts."""
+
+
+def write_file(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
+    """Encode a job to a budget and write the file to ``stream``, which can be read and sought.
+
+    Raises
+    ------
+    BudgetError
+        The budget cannot be met; the message says what can.
+    """
+    job = job.for_budget(budget)
+    limit = budget.byte_limit(job.image.layout)
+    around = envelope(job, limit)
+    request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references)
+    target = _target(job, budget, limit)
+    small = job.image.layout.size <= WHOLE_VOXELS and job.grid.n <= WHOLE_PARTS
+    try:
+        done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
+    except Shortage as short:
+        raise _too_small(job, around, limit, short.smallest) from None
+    with done.assembler:
+        size = done.assembler.write(stream)
+    if limit is not None and size > limit:
+        raise AssertionError(f"{size} bytes were written for a budget of {limit}")
+    inside, outside = _by_saliency(job, stream)
+    report = _report(job, done, size, limit, around.notes)
+    return replace(report, psnr_inside=inside, psnr_outside=outside)
+
+
+def _target(job: Job, budget: Budget, limit: int | None) -> Target:
+    if limit is not None:
+        return Target(limit)
+    quarter = job.image.nbytes // 4
+    if budget.kind == "noise_factor":
+        return Target(quarter, budget.value**2, _say_noise)
+    return Target(quarter, 10 ** (-budget.value / 10), _say_psnr)
+
+
+def _searched(request: Request, around: Envelope, target: Target) -> Pass:
+    """All parts of a small image."""
+    if isinstance(request.method.quality, ByteLimit):
+        request = request.with_curves()
+    room = target.limit - around.overhead(target.limit)
+    if target.error is None:
+        encoded = encode_to_size(request, max(0, room))
+    else:
+        encoded = encode_to_quality(request, target.error, room, target.say)
+    errors = ErrorTotals(request.context.unit.size)
+    assembler = Assembler(around.header, around.shared)
+    for part, one in zip(request.parts, encoded, strict=True):
+        errors.add(part, one)
+        assembler.add(one.sections, one.reference)
+    return Pass(assembler, errors, assembler.size)
+
+
+def _too_small(job: Job, around: Envelope, limit: int | None, parts: int) -> BudgetError:
+    """What to say where the smallest parts are too large."""
+    name = job.image.name
+    if limit is None:
+        return BudgetError(
+            f"{name} takes at least {parts + around.overhead(parts)} bytes with method "
+            f"{job.method.name}, more than a quarter of its raw {job.image.nbytes} bytes; store it without loss."
+        )
+    smallest = limit
+    # What the index is allowed grows with the file, so the named size is one that holds its own overhead.
+    while (needed := parts + around.overhead(smallest)) > smallest:
+        smallest = needed
+    return BudgetError(
+        f"{limit} bytes are too few: {name} takes at least {smallest} bytes with method "
+        f"{job.method.name} (ratio {job.image.nbytes / smallest:.0f})."
+    )
+
+
+def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
+    """What it cost."""
+    errors, noise, raw = done.errors.square_error, job.statistics.noise, job.image.nbytes
+    relative = errors / job.statistics.range**2
+    return Report(
+        method=job.method.name, raw_bytes=raw, file_bytes=size, ratio=raw / size, source_bytes=job.image.source_bytes,
+        psnr=decibel(float(relative.mean())), channel_psnr=tuple(decibel(float(r)) for r in relative),
+        noise_factor=float(np.sqrt(np.mean(errors / noise**2))) if (noise > 0).all() else None,
+        used=None if limit is None else size / limit, parts=job.grid.n, seconds=time.monotonic() - job.begin,
+        notes=job.notes + notes, scores=done.errors.scores,
+    )
+
+
+def _by_saliency(job: Job, stream: IO[bytes]) -> tuple[float | None, float | None]:
+    """PSNR of the voxels that weigh more than the mean weight, and of the others.
+
+    None where there is no saliency, or no such voxel.
+    """
+    weights = job.context.objective.weights
+    if weights is None:
+        return None, None
+    layout, mean = job.image.layout, float(weights.mean(dtype=np.float64))
+    total, count = np.zeros((2, layout.channels)), np.zeros((2, layout.channels))
+    file = open_file(stream, max_read_bytes=max(1 << 32, 2 * layout.nbytes))
+    for box in boxes(layout):
+        square = (np.asarray(file[box]).astype(np.float64) - job.image.read(box)) ** 2
+        values, marks = as_planes(square, layout.axes), as_planes(weights[box] > mean, layout.axes)
+        for k, channel in enumerate(channel_numbers(layout, box)):
+            for side, where in enumerate((marks[k], ~marks[k])):
+                total[side, channel] += values[k][where].sum()
+                count[side, channel] += where.sum()
+    found: list[float | None] = []
+    for sums, voxels in zip(total, count, strict=True):
+        seen = voxels > 0
+        relative = sums[seen] / voxels[seen] / job.statistics.range[seen] ** 2
+        found.append(decibel(float(relative.mean())) if seen.any() else None)
+    return found[0], found[1]
+
+
+def _say_psnr(psnr: float) -> str:
+    return f"{psnr:.2f} dB"
+
+
+def _say_noise(psnr: float) -> str:
+    return f"{10 ** (-psnr / 20):.2f} times the noise"

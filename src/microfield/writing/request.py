@@ -1,0 +1,198 @@
+"""What a search for a size or a quality works on: parts of an image, one method, one context; and encoding one of these parts.
+
+One part is as good as many, so a search nests: a method that consists of others searches for its own block (`rate_control`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.errors import BudgetError
+from microfield.format.framing import overhead, part_size
+from microfield.methods.base import Context, Decoder, Encoded, Method, Parent, Part, PartData, RateCurve
+from microfield.writing.prediction import spectrum
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Shortage(BudgetError):
+    """Raised with the bytes the parts take at least; `job` turns it into a sentence about the file."""
+
+    def __init__(self, smallest: int) -> None:
+        super().__init__(f"the parts take at least {smallest} bytes.")
+        self.smallest = smallest
+
+
+@dataclass(frozen=True)
+class Request:
+    """Parts to encode together.
+
+    Attributes
+    ----------
+    method : Method
+    parts : sequence of Part
+    context : Context
+        Of the whole image; `part_context` cuts it to a part.
+    references : mapping of int to int
+        Number of a part to that of the earlier part that it may build on; parts without one are left out.
+    curves : sequence of RateCurve
+        Predicted curve of every part; only methods whose quality is a byte limit need them (`with_curves`).
+    framed : bool
+        True: sizes count what a file adds to a part, its checksum and the lengths of its sections. False: sections only.
+    """
+
+    method: Method
+    parts: Sequence[Part]
+    context: Context
+    references: Mapping[int, int] = field(default_factory=dict)
+    curves: Sequence[RateCurve] = ()
+    framed: bool = True
+
+    @property
+    def voxels(self) -> int:
+        """Array elements of all parts."""
+        return sum(p.layout.size for p in self.parts)
+
+    def size(self, encoded: Encoded) -> int:
+        """Bytes that an encoded part counts for."""
+        return part_size(encoded.sections) if self.framed else encoded.payload
+
+    def total(self, encoded: Sequence[Encoded]) -> int:
+        """Bytes of all parts."""
+        return sum(self.size(e) for e in encoded)
+
+    def payload(self, limit: int) -> int:
+        """Bytes that the sections of a part may take which counts for at most ``limit``."""
+        return limit - (overhead(self.method.sections, limit) if self.framed else 0)
+
+    def smallest(self, part: Part) -> int:
+        """Fewest bytes that a part can count for."""
+        payload = self.method.smallest(part.layout)
+        return payload + (overhead(self.method.sections, payload) if self.framed else 0)
+
+    def with_curves(self) -> Request:
+        """The same request with the predicted curve of every part."""
+        return replace(self, curves=[rate_curve(self.method, part, self.context) for part in self.parts])
+
+
+def rate_curve(method: Method, part: Part, context: Context) -> RateCurve:
+    """The method's own curve of a part, or else the one that a transform codec would have."""
+    block = part.read()
+    own = method.rate_curve(block, part.layout, part_context(context, part))
+    return spectrum(block, part.layout, context.unit[part.channels]) if own is None else own
+
+
+def part_context(context: Context, part: Part) -> Context:
+    """The context of the whole image cut to one part."""
+    where = part.channels
+    return replace(
+        context,
+        channel_range=context.channel_range[where],
+        channel_weights=context.channel_weights[where],
+        noise=None if context.noise is None else context.noise[where],
+        objective=context.objective.cut(part.box),
+        image_reach=context.reach,
+    )
+
+
+def attempt_context(request: Request, index: int, fraction: float = 1.0) -> Context:
+    """The context of one part in an attempt at all of them: ``fraction`` of the time left, its share of the progress."""
+    whole, n = request.context, len(request.parts)
+    return replace(
+        part_context(whole, request.parts[index]),
+        deadline=whole.deadline.share(fraction),
+        progress=lambda done, what: whole.progress((index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
+    )
+
+
+@dataclass
+class Lineage:
+    """The decoders of parts that later parts build on, each kept until the last of these is encoded."""
+
+    method: Method
+    references: Mapping[int, int]
+    shared: tuple[bytes, ...]
+    decoders: dict[int, Decoder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._last = {parent: part for part, parent in sorted(self.references.items())}
+
+    def parent(self, part: int) -> Parent | None:
+        """What a part may build on."""
+        number = self.references.get(part)
+        return None if number is None else Parent(number, self.decoders[number])
+
+    def add(self, number: int, part: Part, encoded: Encoded) -> None:
+        """Learn how a part came out, and forget what no later part builds on."""
+        before = self.references.get(number)
+        if number in self._last:
+            parent = None if encoded.reference is None else self.decoders[encoded.reference]
+            data = PartData(encoded.sections, self.shared, parent)
+            self.decoders[number] = self.method.decoder(part.layout, self.method.bitstream_version, data)
+        if before is not None and self._last[before] == number:
+            del self.decoders[before]
+
+
+def encode_part(request: Request, index: int, quality: float, context: Context, parent: Parent | None, state: Any = None,
+                ) -> Encoded:
+    """Encode one part.
+
+    Parameters
+    ----------
+    quality : float
+        A setting of the knob, or the bytes that the part may count for.
+    context : Context
+        Cut to the part.
+    """
+    method, part = request.method, request.parts[index]
+    block, layout = part.read(), part.layout
+    context = replace(context, parent=parent)
+    if any(margin := method.margin(layout)):
+        context = replace(context, surroundings=part.read_with_margin(margin))
+    encoded = method.encode(block, layout, quality, context, state)
+    if len(encoded.sections) != method.sections:
+        raise ValueError(f"method {method.name} gave {len(encoded.sections)} sections; it declares {method.sections}.")
+    if encoded.reference is not None and (parent is None or encoded.reference != parent.number):
+        raise ValueError(f"method {method.name} builds part {index} on part {encoded.reference}, which it was not given.")
+    return encoded
+
+
+def normalised_error(request: Request, encoded: Sequence[Encoded]) -> float:
+    """Mean over channels of the squared error in units, over all parts: PSNR = -10 log10 of it."""
+    errors = ErrorTotals(request.context.unit.size)
+    for one, part in zip(encoded, request.parts, strict=True):
+        errors.add(part, one)
+    return float(np.mean(errors.square_error / request.context.unit**2))
+
+
+class ErrorTotals:
+    """Adds up errors and scores of parts, in memory that does not grow with their number."""
+
+    def __init__(self, channels: int) -> None:
+        self._total, self._voxels = np.zeros(channels), np.zeros(channels)
+        self._scores: dict[str, tuple[float, int]] = {}
+
+    def add(self, part: Part, encoded: Encoded) -> None:
+        """Learn the errors of a part, which must have been measured."""
+        where = part.channels
+        per_channel = part.layout.size / part.layout.channels
+        self._total[where] += encoded.measured * per_channel
+        self._voxels[where] += per_channel
+        for name, score in encoded.scores.items():
+            total, voxels = self._scores.get(name, (0.0, 0))
+            self._scores[name] = total + score * part.layout.size, voxels + part.layout.size
+
+    @property
+    def square_error(self) -> Float64:
+        """Mean squared error of every channel of the image, in squared grey levels."""
+        return np.asarray(self._total / self._voxels)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Mean of every score over the parts that have it, weighed by voxels."""
+        return {name: total / voxels for name, (total, voxels) in self._scores.items()}
