@@ -1,4 +1,4 @@
-"""Which method for my kind of image: the first minute of docs/results.md, computed from the rows of the comparison."""
+"""Which method for my kind of image: the advice at the top of docs/results.md, from the rows of the comparison."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from microfield.bench.rows import Row
 from microfield.bench.summary import reached, unique
 
 LEVEL = 0.1
-"""Decibels below which two methods are called level."""
+"""Methods whose PSNR differs by less than this, in dB, are called level."""
 MEASURES = {"ssim": ("SSIM", 0.005), "iou": ("segmentation overlap (IoU)", 0.01), "object_f1": ("counted objects (F1)", 0.01)}
-"""What else is asked besides PSNR: field, words, and how much another method must be ahead to be named."""
+"""Other measures than PSNR: field of a row to its name, and by how much another method must lead there to be named."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One method on all images of a kind at one ratio; the means are over those images."""
+    """A method in the ranking of one kind of image at one ratio; PSNR in dB and `MEASURES` are means over its images."""
 
     method: str
     psnr: float
@@ -26,7 +26,7 @@ class Place:
 
 
 def sections(rows: Sequence[Row]) -> list[str]:
-    """The advice: in a sentence, as a table, and what cannot be had."""
+    """The advice in sentences and as a table, where other measures disagree, and which ratios cannot be reached."""
     return [_words(rows), _table(rows), _other_measures(rows), _unreachable(rows)]
 
 
@@ -49,10 +49,10 @@ def _means(runs: Sequence[Row]) -> dict[str, float]:
 
 
 def deficits(rows: Sequence[Row]) -> dict[str, list[float]]:
-    """Method to how many dB it lies below the best one, for every image and ratio it reached."""
+    """Method to how many dB its PSNR lies below the best one, for every image and ratio it reached."""
     best: dict[tuple[str, float], float] = {}
     for r in reached(rows):
-        best[r["image"], r["asked"]] = max(best.get((r["image"], r["asked"]), -1e9), r["psnr"])
+        best[r["image"], r["asked"]] = max(best.get((r["image"], r["asked"]), r["psnr"]), r["psnr"])
     found: dict[str, list[float]] = {m: [] for m in unique(rows, "method")}
     for r in reached(rows):
         found[r["method"]].append(best[r["image"], r["asked"]] - r["psnr"])

@@ -1,20 +1,26 @@
-"""Rows of the comparison, small enough to be kept with the code: rounded, and what many rows share is written once.
+"""The store of the standing comparison: rows of a bench, compact enough to be kept with the code.
 
-``comparison.jsonl`` has three kinds of lines: ``{"setup": 0, ...}`` (machine, versions, effort), ``{"about": NAME, ...}`` (axes,
-shape and dtype of an image), and one per run, which names both. `Store.rows` gives runs back as full rows of a bench.
+Numbers are rounded, and what many rows share is written once. ``comparison.jsonl`` has three kinds of lines:
+``{"setup": 0, ...}`` (machine, versions, effort), ``{"about": NAME, ...}`` (axes, shape and dtype of an image), and one per
+run, which names both. `Store.rows` gives runs back as full rows of a bench.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.images import listed
 from microfield.bench.rows import Row
 from microfield.io.atomic import atomic_path
 
 ABOUT = ("kind", "axes", "shape", "dtype", "raw_bytes", "labels")
+"""Fields of a row that describe its image."""
 SETUP = ("effort", "seed", "time_limit", "measures", "versions", "machine")
+"""Fields of a row on how it was measured."""
 RUN = (
     "status", "message", "options", "limit", "bytes",
     "psnr", "psnr_robust", "psnr_lowest", "ssim", "noise_factor", "max_error", "pearson",
@@ -27,7 +33,7 @@ RUN = (
 
 
 class RowKey(NamedTuple):
-    """What tells runs of the comparison apart."""
+    """A run of the comparison: ``ratio`` is the one asked for."""
 
     image: str
     method: str
@@ -35,7 +41,13 @@ class RowKey(NamedTuple):
 
 
 class Store:
-    """The rows of one file, read whole, changed in memory, written whole."""
+    """The rows of one file: read whole, changed in memory, written whole.
+
+    Attributes
+    ----------
+    path : the file; need not exist yet
+    rows : run to its full row of a bench
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,25 +68,19 @@ class Store:
                 self.add({"budget": "ratio", "message": "", "options": {}, **row})
 
     def add(self, row: Row) -> None:
-        """Add or replace a run."""
+        """Add or replace a run; what follows from other fields (ratio, share of the budget, bits) is worked out again."""
         row = dict(row)
         if row.get("bytes"):
             row["ratio"] = row["raw_bytes"] / row["bytes"]
             row["used"] = row["bytes"] / row["limit"]
-            voxels = 1
-            for n in row["shape"]:
-                voxels *= n
-            row["bits_per_voxel"] = 8 * row["bytes"] / voxels
+            row["bits_per_voxel"] = 8 * row["bytes"] / math.prod(row["shape"])
         self.rows[RowKey(row["image"], row["method"], row["asked"])] = row
 
-    def ordered(self) -> list[Row]:
-        """All rows in the order of images.toml, then of the methods of the comparison, then by ratio."""
-        from benchmarks.comparison import METHODS
-        from benchmarks.images import listed
-
+    def ordered(self, methods: Sequence[str]) -> list[Row]:
+        """All rows of listed images and of these methods: in the order of images.toml, then of ``methods``, then by ratio."""
         images = list(listed())
-        known = [row for key, row in self.rows.items() if key.image in images and key.method in METHODS]
-        return sorted(known, key=lambda r: (images.index(r["image"]), METHODS.index(r["method"]), r["asked"]))
+        known = [row for key, row in self.rows.items() if key.image in images and key.method in methods]
+        return sorted(known, key=lambda r: (images.index(r["image"]), methods.index(r["method"]), r["asked"]))
 
     def save(self) -> None:
         """Write all rows: the file is the old or the new one, never half of one."""

@@ -1,7 +1,7 @@
-"""The standing comparison: every listed image, every method, ratios 32 to 512, by the machinery of `microfield bench`.
+"""The standing comparison: a bench of every listed image and method at ratios from 32 to 512.
 
-Files and full rows stay in a folder of the user's choice; what the results page needs is kept rounded in
-``comparison.jsonl``. What that file holds is not run again.
+Compressed files and full rows stay in a folder of the user's choice; the numbers that the results page needs are kept,
+rounded, in ``comparison.jsonl``. Runs that this file holds are not repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.compact import RowKey, Store
 from benchmarks.images import Listed, listed
 from microfield.bench import plan as bench
 from microfield.bench import rows
-from microfield.bench.plan import BenchImage, Plan
+from microfield.bench.plan import BenchImage, BenchPlan
 from microfield.methods import names
 from microfield.writing.budget import Budget
 
@@ -34,7 +34,7 @@ EFFORT, SEED = 5, 0
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StandingComparison:
     """What to compare and where.
 
     Attributes
@@ -42,9 +42,11 @@ class Comparison:
     data : folder with the images
     files : folder for compressed files and full rows
     seconds : time limit of every fit of a network
-    jobs : worker processes of the codecs; with more than one, times are those of a busy machine
-    only : names ``comparison/IMAGE/METHOD/`` must begin so
-    methods : those to run; all where it is empty
+    only : run only what has a name, ``comparison/IMAGE/METHOD/``, that begins so
+    again : run anew what the store holds already
+    measures : names of the measures of the bench
+    jobs : most worker processes of the codecs; with more than one, times are those of a busy machine
+    methods : methods to run; all of `METHODS` where it is empty
     """
 
     data: Path
@@ -57,7 +59,7 @@ class Comparison:
     methods: tuple[str, ...] = ()
 
     def groups(self) -> Iterator[tuple[Listed, tuple[str, ...]]]:
-        """Images and methods that run together, in their order: fits use all cores and so run one at a time, at the end."""
+        """Images and the methods that run on them together; fits use all cores, so they run one at a time, after the codecs."""
         here = [m for m in METHODS if m in names() and (not self.methods or m in self.methods)]
         for methods in ([m for m in here if m not in FITTED], *([m] for m in here if m in FITTED)):
             for image in listed().values():
@@ -66,8 +68,8 @@ class Comparison:
                     yield image, chosen
 
 
-def run(comparison: Comparison, store: Store) -> None:
-    """Run what is missing; the store is saved after every image and method."""
+def run(comparison: StandingComparison, store: Store) -> None:
+    """Run what is missing in the store, which is saved after every group of runs."""
     groups = list(comparison.groups())
     checked: set[str] = set()
     for number, (image, methods) in enumerate(groups, 1):
@@ -88,9 +90,9 @@ def _ratios(method: str) -> tuple[float, ...]:
     return FITTED_RATIOS if method in FITTED else RATIOS
 
 
-def _missing(comparison: Comparison, store: Store, image: Listed, methods: tuple[str, ...],
+def _missing(comparison: StandingComparison, store: Store, image: Listed, methods: tuple[str, ...],
              ) -> dict[tuple[Budget, ...], list[str]]:
-    """Budgets that are missing, and the methods that miss just these."""
+    """Missing budgets to the methods that lack exactly these: each entry is one bench."""
     found: dict[tuple[Budget, ...], list[str]] = {}
     for method in methods:
         wanted = [r for r in _ratios(method) if comparison.again or not _done(comparison, store, image, method, r)]
@@ -104,7 +106,7 @@ def _say(row: dict[str, Any], done: int, total: int) -> None:
     print(f"  {done}/{total} {rows.one_line(row)}", flush=True)
 
 
-def _done(comparison: Comparison, store: Store, image: Listed, method: str, ratio: float) -> bool:
+def _done(comparison: StandingComparison, store: Store, image: Listed, method: str, ratio: float) -> bool:
     found = store.rows.get(RowKey(image.name, method, ratio))
     if found is None or found["status"] in ("failed", "refused"):
         return False
@@ -112,16 +114,16 @@ def _done(comparison: Comparison, store: Store, image: Listed, method: str, rati
 
 
 def _unseen(image: str) -> dict[str, str]:
-    """Networks that were not trained on the image."""
+    """Options of ``field`` for networks that were not trained on the image (``all`` where it is in neither training half)."""
     from microfield.training.images import images
 
     return {"nets": "b" if image in images("a") else "a" if image in images("b") else "all"}
 
 
-def _plan(comparison: Comparison, image: Listed, methods: tuple[str, ...], budgets: tuple[Budget, ...]) -> Plan:
+def _plan(comparison: StandingComparison, image: Listed, methods: tuple[str, ...], budgets: tuple[Budget, ...]) -> BenchPlan:
     labels = comparison.data / image.labels if image.labels else None
     options = {m: _unseen(image.name) if m == "field" else {} for m in methods}
-    return Plan(
+    return BenchPlan(
         images=(BenchImage(comparison.data / image.file, image.name, image.kind, labels),), methods=options,
         budgets=budgets, out=comparison.files, effort=EFFORT, seed=SEED, measures=comparison.measures, again=comparison.again,
         time_limit=comparison.seconds if set(methods) & set(FITTED) else None,

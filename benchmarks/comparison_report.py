@@ -1,8 +1,9 @@
-"""How the comparison was measured, and the methods over all images: differences to the best, BD-rate, shares, times."""
+"""The sections of docs/results.md on all images together: how it was measured, differences, BD-rate, shares, times."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -65,7 +66,7 @@ def _example(rows: Sequence[Row]) -> str:
 
 
 def _settings(rows: Sequence[Row]) -> str:
-    """What every method is and how it was set."""
+    """A table of what every method is and of its options."""
     from microfield.methods import get_method
 
     body = []
@@ -81,15 +82,14 @@ def _settings(rows: Sequence[Row]) -> str:
 
 
 def _differences(rows: Sequence[Row]) -> str:
-    kinds = unique(rows, "kind")
-    methods = sorted(unique(rows, "method"), key=lambda m: statistics.fmean(deficits(rows)[m] or [1e9]))
+    kinds, behind = unique(rows, "kind"), deficits(rows)
+    methods = sorted(unique(rows, "method"), key=lambda m: statistics.fmean(behind[m]) if behind[m] else math.inf)
     body = []
     for kind in kinds:
         mine = [r for r in rows if r["kind"] == kind]
-        behind = deficits(mine)
+        of_kind = deficits(mine)
         cases = len({(r["image"], r["asked"]) for r in mine})
-        body.append([kind, *(_behind(behind.get(m, []), cases) for m in methods)])
-    behind = deficits(rows)
+        body.append([kind, *(_behind(of_kind.get(m, []), cases) for m in methods)])
     cases = len({(r["image"], r["asked"]) for r in rows})
     body.append(["**all**", *(_behind(behind[m], cases) for m in methods)])
     return text("""
@@ -102,6 +102,7 @@ def _differences(rows: Sequence[Row]) -> str:
 
 
 def _behind(values: Sequence[float], cases: int) -> str:
+    """Mean difference to the best method, and the share of cases that were reached."""
     if not values:
         return "-"
     share = "" if len(values) == cases else f" ({len(values) / cases:.0%})"

@@ -1,4 +1,4 @@
-"""The flagship against the best codec of every image and size: what decides whether it may be the default."""
+"""The section of docs/results.md on `field`, the default method, against the best codec of every image and ratio."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from microfield.bench.rows import Row
 from microfield.bench.summary import unique
 
 PEERS = ("hevc", "av1", "sperr", "jpegxl")
+"""The codecs that `field` is measured against."""
 CHOICES = ("field", "av1", "hevc")
 """What `auto` chooses from."""
 RATIOS = (64.0, 128.0, 256.0, 512.0)
 MOVING = ("3-D fluorescence", "light-sheet", "time-lapse", "5-D")
-"""Kinds of images that stand for fluorescence stacks and time-lapses."""
+"""Kinds of images that are summed up as fluorescence stacks and time-lapses."""
 
 Cell = dict[str, Row]
+"""The runs of one image at one ratio, by method."""
 
 
 def section(rows: Sequence[Row]) -> str:
-    """Two tables and what they say; empty where there is no row of `field`."""
+    """Two tables and their explanation; empty without rows of `field`."""
     cells = _cells(rows)
     if not cells:
         return ""
@@ -37,7 +39,7 @@ def section(rows: Sequence[Row]) -> str:
 
 
 def _cells(rows: Sequence[Row]) -> dict[tuple[str, float], Cell]:
-    """Runs of an image and ratio by method, where `field` and a peer reached it."""
+    """(image, ratio) to its cell, where `field` and at least one peer reached the ratio."""
     cells: dict[tuple[str, float], Cell] = {}
     for row in rows:
         if row["status"] == "ok" and row["asked"] in RATIOS:
@@ -46,16 +48,18 @@ def _cells(rows: Sequence[Row]) -> dict[tuple[str, float], Cell]:
 
 
 def _best(cell: Cell, methods: Sequence[str]) -> Row:
+    """The run of highest PSNR among those of some methods."""
     return max((cell[m] for m in methods if m in cell), key=lambda r: r["psnr"])
 
 
 def _gain(cell: Cell, name: str) -> float | None:
-    """By how much `field` is above the peer of highest PSNR."""
+    """By how much a measure of `field` exceeds that of the peer of highest PSNR; None where either was not measured."""
     mine, theirs = cell["field"].get(name), _best(cell, PEERS).get(name)
     return None if mine is None or theirs is None else mine - theirs
 
 
 def _above(cell: Cell, method: str) -> float | None:
+    """PSNR of `field` minus that of another method in dB; None where that did not reach the ratio."""
     return cell["field"]["psnr"] - cell[method]["psnr"] if method in cell else None
 
 

@@ -1,7 +1,8 @@
-"""Every image of the comparison: its plot, the command of its rows, and a table of all of them."""
+"""The section of docs/results.md on every image: its plot, the command that repeats its rows, and a table of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from microfield.bench.summary import show, unique
 
 
 def section(rows: Sequence[Row]) -> str:
-    """All images: one plot per kind in sight, everything else to be unfolded."""
+    """All images: the plot of the first one of every kind, and everything else in parts to unfold."""
     parts = ["## Every image", "", "Rate-distortion curves of the first image of every kind; all others are below.", "",
              _gallery(rows), ""]
     for kind in unique(rows, "kind"):
@@ -43,10 +44,11 @@ def _details(image: str, rows: Sequence[Row]) -> str:
 
 
 def _body(rows: Sequence[Row]) -> list[list[str]]:
-    """One line per run that ended well, ratio by ratio, the best PSNR first and in bold."""
+    """One line per successful run, ratio by ratio, the best PSNR first and in bold; an exact copy, which has none, is best."""
     body = []
     for ratio in sorted(unique(rows, "asked")):
-        runs = sorted((r for r in rows if r["asked"] == ratio and r["status"] == "ok"), key=lambda r: -(r.get("psnr") or 1e9))
+        runs = sorted((r for r in rows if r["asked"] == ratio and r["status"] == "ok"),
+                      key=lambda r: math.inf if r.get("psnr") is None else r["psnr"], reverse=True)
         for place, r in enumerate(runs):
             psnr = "exact" if r.get("psnr") is None else f"{r['psnr']:.2f}"
             body.append([
@@ -58,7 +60,7 @@ def _body(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
-    """Why runs are missing: one line per method and reason, with the ratios it is true of."""
+    """Why runs are missing: one line per method and reason, with the ratios it applies to."""
     found: dict[tuple[str, str], list[str]] = {}
     for r in rows:
         if r["status"] != "ok":

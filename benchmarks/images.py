@@ -1,4 +1,4 @@
-"""The benchmark images: listed in images.toml with kind, source, licence and checksum, found in a folder of the user's."""
+"""The benchmark images: images.toml lists their kind, source, licence and checksum; the files are in a folder of the user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from microfield import Image, open_image
 
 @dataclass(frozen=True)
 class Listed:
-    """One entry of images.toml; ``labels`` is the file of its ground truth, if there is one."""
+    """One entry of images.toml.
+
+    Attributes
+    ----------
+    file, labels : names of the image and of its ground-truth labels (empty without) in the folder
+    kind : of image, in words
+    source, licence : where it is from, and how it may be used
+    sha256, labels_sha256 : checksums of the two files
+    """
 
     file: str
     kind: str
@@ -28,13 +36,13 @@ class Listed:
         return self.file.removesuffix(".ome.tif")
 
     def check(self, folder: Path) -> None:
-        """Stop where a file of the folder is not the one that was measured."""
+        """Exit with a message where a file in the folder is not the one that was measured."""
         for file, expected in ((self.file, self.sha256), (self.labels, self.labels_sha256)):
             if file and hashlib.sha256((folder / file).read_bytes()).hexdigest() != expected:
                 raise SystemExit(f"{folder / file} is not the file the results were measured on (its checksum differs).")
 
     def load(self, folder: Path) -> Image:
-        """The image, after its checksum was compared."""
+        """Open the image after checking its checksum."""
         self.check(folder)
         return open_image(folder / self.file)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are right-aligned where a cell of them starts with a digit or sign."""
+    """A Markdown table; columns after the first are aligned right if one of their cells starts with a digit or a sign."""
     right = [i > 0 and any(cells[i][:1].isdigit() or cells[i][:1] in "+-−" for cells in body if cells[i]) for i in range(len(head))]
     lines = [_line(head), "|" + "".join("---:|" if r else "---|" for r in right)]
     return "\n".join(lines + [_line(cells) for cells in body]) + "\n"

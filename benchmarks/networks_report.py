@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.markdown import table
 
 Rows = dict[str, dict[str, Any]]
+"""Name of a measurement, such as ``speed/train/64``, to its row of results.json, as quality.py, sizes.py or speed.py made it."""
 
 
 def sections(rows: Rows) -> list[str]:
@@ -16,6 +17,7 @@ def sections(rows: Rows) -> list[str]:
 
 
 def _under(rows: Rows, prefix: str) -> list[dict[str, Any]]:
+    """Rows whose name begins so, by name."""
     return [row for name, row in sorted(rows.items()) if name.startswith(prefix)]
 
 

@@ -1,4 +1,4 @@
-"""Default inif against the published configuration: same bytes, same time, on five kinds of image.
+"""Default inif against the published configuration at equal bytes and equal time, on five kinds of image.
 
 Both run in this program on this machine, one after the other for every image. The published configuration is fitted with
 Adamax, since the authors' learned optimiser cannot be shipped: its figures are not the paper's results.
@@ -27,7 +27,7 @@ RATIO = 128.0
 
 
 def measure(folder: Path, image: str, case: str, ratio: float, seconds: float) -> dict[str, Any]:
-    """One fit: its size, PSNR, SSIM and time."""
+    """One fit: its bytes, PSNR in dB (None for an exact copy), SSIM and seconds."""
     method, option = {"default": ("inif", {}), "quarter": ("inif", {}), "paper inif": ("inif", {"paper": True}),
                       "paper siren": ("siren", {"paper": True})}[case]
     original = listed()[image].load(folder)

@@ -1,4 +1,4 @@
-"""docs/results.md: what a reader needs first, then how it was measured, then everything."""
+"""The page docs/results.md: advice first, then how it was measured, then every result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ typed by hand. Images are listed with source, licence and checksum in `benchmark
 
 
 def write(page: Path, compared: list[Row], own: dict[str, dict[str, Any]]) -> None:
-    """Write the page, and the plots it shows into the folder ``plots`` beside it."""
+    """Write the page, and its plots into the folder ``plots`` beside it.
+
+    ``compared`` are the rows of the standing comparison in their order, ``own`` those of our own networks by name.
+    """
     parts = [HEAD]
     if compared:
         parts += [*advice.sections(compared), field_report.section(compared), *comparison_report.sections(compared)]

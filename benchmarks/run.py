@@ -1,9 +1,10 @@
-"""Run all measurements (or some), keep every finished row, and write docs/results.md from them."""
+"""Run all measurements, or some, keep every finished row, and write docs/results.md from the rows."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from benchmarks import comparison, quality, report, sizes, speed
 from benchmarks.compact import Store
-from benchmarks.comparison import Comparison
+from benchmarks.comparison import StandingComparison
 
 HERE = Path(__file__).parent
 ROWS = HERE / "results.json"
@@ -40,18 +41,18 @@ def main() -> None:
     try:
         if not arguments.page_only:
             _own(arguments, done)
-            comparison.run(Comparison(
-                arguments.data, arguments.files, arguments.fit_seconds, arguments.only, arguments.again,
-                tuple(arguments.measures.split(",")), arguments.jobs,
-                tuple(filter(None, arguments.methods.split(","))),
+            comparison.run(StandingComparison(
+                data=arguments.data, files=arguments.files, seconds=arguments.fit_seconds, only=arguments.only,
+                again=arguments.again, measures=tuple(arguments.measures.split(",")), jobs=arguments.jobs,
+                methods=tuple(filter(None, arguments.methods.split(","))),
             ), store)
     finally:
-        report.write(PAGE, store.ordered(), done)
+        report.write(PAGE, store.ordered(comparison.METHODS), done)
         print(f"wrote {PAGE}")
 
 
 def _own(arguments: argparse.Namespace, done: dict[str, Any]) -> None:
-    """Our own quality, sizes and speed."""
+    """Measure quality, sizes and speed of our own networks: the rows of results.json that are missing in ``done``."""
     jobs = [*speed.rows(arguments.data), *quality.rows(arguments.data, arguments.seconds),
             *sizes.rows(arguments.data, arguments.size_seconds)]
     wanted = [(name, job) for name, job in jobs if name.startswith(arguments.only) and (arguments.again or name not in done)]
@@ -62,9 +63,7 @@ def _own(arguments: argparse.Namespace, done: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What a row was measured on."""
-    import os
-
+    """The machine and the versions that a row was measured with."""
     import jax
     import numpy as np
 

@@ -20,8 +20,9 @@ from helpers import bench_methods
 from helpers.images import image
 from microfield.bench import measures, rows
 from microfield.bench import plan as bench
-from microfield.bench.plan import BenchImage, Plan
+from microfield.bench.plan import BenchImage, BenchPlan
 from microfield.cli import main
+from microfield.statistics import channel_statistics
 from microfield.writing.budget import Budget
 
 MEANS, RAW = "means-for-tests", "raw-for-tests"
@@ -41,8 +42,8 @@ def _measures(monkeypatch: pytest.MonkeyPatch) -> None:
     measures.register("broken", bench_methods.broken)
 
 
-def plan(picture: Path, ratios: tuple[float, ...] = (4.0, 16.0), **changed: Any) -> Plan:
-    return Plan(**{
+def plan(picture: Path, ratios: tuple[float, ...] = (4.0, 16.0), **changed: Any) -> BenchPlan:
+    return BenchPlan(**{
         "images": (BenchImage(picture, "cells"),), "methods": {MEANS: {}}, "budgets": tuple(Budget("ratio", r) for r in ratios),
         "out": picture.parent / "out", "measures": ("brightest",), **changed,
     })
@@ -66,7 +67,7 @@ def test_a_row_says_everything(picture: Path) -> None:
         assert ok["psnr"] == pytest.approx(expected["psnr"]) == pytest.approx(ok["psnr_lowest"])
         assert ok["ssim"] == pytest.approx(expected["ssim"])
         assert ok["brightest"] == file.asarray().max()
-    assert ok["nothing"] is None  # NaN
+    assert ok["nothing"] is None
     assert ok["used"] == pytest.approx(ok["bytes"] / ok["limit"])
     assert (ok["axes"], ok["shape"], ok["dtype"], ok["status"]) == ("YX", [48, 40], "uint8", "ok")
     assert ok["encode_seconds"] >= 0
@@ -244,6 +245,15 @@ def test_what_was_refused_is_tried_again(picture: Path) -> None:
     np.save(labels, np.full((48, 40), 3, np.uint8))
     row = bench.run(plan(picture, **known))[0]
     assert (row["status"], row["message"], row["label"]) == ("ok", "", 3)
+
+
+def test_a_measure_that_gives_nan_is_refused() -> None:
+    measures.register("nan", lambda original, reconstruction, known: {"value": float("nan")})
+    measures.register("exact", lambda original, reconstruction, known: {"psnr": float("inf"), "ssim": None})
+    taken = image("uint8"), image("uint8").read(), measures.Known(channel_statistics(image("uint8")))
+    with pytest.raises(ValueError, match="measure nan gave NaN as value"):
+        measures.measure_all(["nan"], *taken)
+    assert measures.measure_all(["exact"], *taken) == {"psnr": None, "ssim": None}
 
 
 def test_a_broken_measure_keeps_the_encode(picture: Path) -> None:

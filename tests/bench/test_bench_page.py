@@ -180,7 +180,11 @@ def test_spread_names_do_not_overlap(wanted: list[float]) -> None:
 
 def test_colours_are_steady() -> None:
     assert plot_style.colour_index("av1", ["x", "av1"]) == plot_style.colour_index("av1", ["av1", "y"])
-    assert plot_style.colour_index("x", ["x", "y"]) != plot_style.colour_index("y", ["x", "y"])
+    others = [f"method {i}" for i in range(plot_style.STYLES - len(plot_style.FIXED))]
+    assert len({plot_style.colour_index(m, others) for m in (*plot_style.FIXED, *others)}) == plot_style.STYLES
+    # A method nobody foresaw has its colour from its name alone, unless another one on the plot has the same.
+    assert plot_style.colour_index("new", ["new"]) == plot_style.colour_index("new", ["av1", "a", "new"])
+    assert all(plot_style.colour_index(m, [*others, "one more"]) < plot_style.STYLES for m in (*others, "one more"))
 
 
 def test_a_hopeless_curve_does_not_flatten_the_others() -> None:

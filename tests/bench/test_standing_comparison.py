@@ -62,7 +62,7 @@ def test_a_store_keeps_rows_rounded(tmp_path: Path) -> None:
     assert again.rows[RowKey(POLLEN, "zfp", 128.0)]["message"] == TOO_SMALL["message"]
     again.save()
     assert Store(tmp_path / "c.jsonl").rows == again.rows
-    assert [r["method"] for r in again.ordered()][:4] == ["av1", "av1", "sperr", "sperr"]
+    assert [r["method"] for r in again.ordered(comparison.METHODS)][:4] == ["av1", "av1", "sperr", "sperr"]
     # A thousand rows stay small.
     assert (tmp_path / "c.jsonl").stat().st_size < 600 * len(rows())
 
@@ -147,7 +147,7 @@ def test_the_comparison_runs_resumes_and_checks_its_files(tmp_path: Path, monkey
     monkeypatch.setattr(comparison, "RATIOS", (8.0, 16.0))
     __import__("helpers.bench_methods")
     store = Store(tmp_path / "c.jsonl")
-    asked = comparison.Comparison(tmp_path, tmp_path / "files", 5, measures=("quality",))
+    asked = comparison.StandingComparison(tmp_path, tmp_path / "files", 5, measures=("quality",))
     comparison.run(asked, store)
     found = Store(tmp_path / "c.jsonl").rows
     assert [(key.ratio, r["status"]) for key, r in found.items()] == [(8.0, "ok"), (16.0, "ok")]

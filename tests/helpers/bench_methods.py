@@ -67,7 +67,7 @@ def means(block: npt.NDArray[Any], side: int) -> npt.NDArray[np.uint8]:
 def brightest(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Mapping[str, float | None]:
     """A measure with a known answer."""
     labels = -1.0 if known.labels is None else float(known.labels.read().max())
-    return {"brightest": float(reconstruction.max()), "label": labels, "nothing": float("nan")}
+    return {"brightest": float(reconstruction.max()), "label": labels, "nothing": None}
 
 
 def broken(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Mapping[str, float | None]:

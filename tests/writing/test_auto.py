@@ -17,7 +17,7 @@ import microfield as mf
 from helpers.files import compressed
 from helpers.images import blobs, image, scaled
 from microfield.bench import plan as bench
-from microfield.bench.plan import BenchImage, Plan
+from microfield.bench.plan import BenchImage, BenchPlan
 from microfield.cli import main
 from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError, UsageError
@@ -309,7 +309,7 @@ def test_methods_lists_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bench_runs_it(tmp_path: Path) -> None:
     source = tmp_path / "cells.npy"
     np.save(source, image("uint8").read())
-    plan = Plan(images=(BenchImage(source, "cells"),), methods={AUTO: {}}, budgets=(Budget("ratio", 6.4),),
+    plan = BenchPlan(images=(BenchImage(source, "cells"),), methods={AUTO: {}}, budgets=(Budget("ratio", 6.4),),
                 out=tmp_path / "out", effort=0)
     (row,) = bench.run(plan)
     assert (row["status"], row["method"]) == ("ok", AUTO)

@@ -22,11 +22,11 @@ Curve = Sequence[tuple[float, float]]
 """Points (rate, quality): rate in any unit above 0 (bytes, bits per voxel), quality in dB."""
 
 MIN_OVERLAP = 0.05
-"""Least share of the shorter curve's interval that both must cover; a mean over less says nothing."""
+"""The interval that two curves share must be at least this share of the shorter one's; a mean over less says nothing."""
 MAX_GAP = 8.0
-"""Widest step in rate between neighbouring points across which a curve is believed; see `stretch`."""
+"""Largest factor between the rates of neighbouring points across which a curve is interpolated; see `stretch`."""
 _SLACK = 1.05
-"""Files rarely use their budget to the byte, so that ratios of 64 and 512 lie a little more or less than 8 apart."""
+"""Tolerance of `MAX_GAP`: files rarely use their budget to the byte, so ratios of 64 and 512 are not exactly 8 apart."""
 
 
 def bd_rate(anchor: Curve, test: Curve) -> float | None:
@@ -119,6 +119,7 @@ def _mean_difference(anchor: tuple[Any, ...], test: tuple[Any, ...]) -> float | 
 
 
 def _integral(x: Floats, y: Floats, low: float, high: float) -> float:
+    """Integral from low to high of the monotone cubic through points of rising x."""
     try:
         from scipy.interpolate import PchipInterpolator
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a bench leaves for people and other programs: CSV, Parquet and the page, written from its recorded rows."""
+"""The files that a bench makes of its recorded rows, for people and other programs: CSV, Parquet and a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def write_all(out: Path, anchor: str | None = None) -> list[str]:
     Returns
     -------
     list of str
-        One sentence for everything that was left out.
+        One sentence for every file that was left out.
     """
     recorded = rows.load(out / "rows.jsonl")
     if not recorded:

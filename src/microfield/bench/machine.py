@@ -1,4 +1,4 @@
-"""What a measurement ran on: processor, memory, versions of everything that shapes a file or a time."""
+"""What a measurement ran on: processor and cores, versions of the libraries involved, and the memory it took."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("microfield", "numpy")
-"""Every row carries the versions of these; a method adds its own."""
+"""Every row carries the versions of these ..."""
 
 CODECS = ("imagecodecs", "av")
 NETWORKS = ("jax",)
+"""... and of these where they are loaded."""
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, system and Python."""
+    """Processor, number of cores this process may use, system, and version of Python."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"processor": _processor(), "cores": cores, "system": platform.system(), "python": platform.python_version()}
 
@@ -37,8 +38,8 @@ def _processor() -> str:
 def versions(loaded: Iterable[str] | None = None) -> dict[str, str]:
     """Versions of microfield and numpy, and of the codec and network libraries that are loaded.
 
-    ``loaded`` replaces what is looked at in place of ``sys.modules``: top-level module names, which for these packages are
-    the names of the distributions, too.
+    ``loaded`` are names of top-level modules, by default those in ``sys.modules``; for these libraries they are also the
+    names of the distributions.
     """
     present = set(sys.modules if loaded is None else loaded)
     found = {}
@@ -51,7 +52,7 @@ def versions(loaded: Iterable[str] | None = None) -> dict[str, str]:
 
 
 def reset_peak() -> bool:
-    """Let `peak_memory` count anew from now; False where the system cannot (it can on Linux)."""
+    """Let `peak_memory` start again from now; False where the system cannot do that (Linux can)."""
     try:
         _RESET.write_text("5", encoding="ascii")
     except OSError:
@@ -60,9 +61,9 @@ def reset_peak() -> bool:
 
 
 def peak_memory() -> int | None:
-    """Most bytes of memory this process held at once since `reset_peak`, libraries and the image included.
+    """Most bytes of memory that this process held at once since `reset_peak`, libraries and image included.
 
-    Where the peak cannot be reset (macOS) it is that of the whole process so far; None where the system does not tell
+    Where the peak cannot be reset (macOS) it is that of the process since its start; None where the system does not tell it
     (Windows).
     """
     try:

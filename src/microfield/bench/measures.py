@@ -1,4 +1,4 @@
-"""The registry of measures: each turns an original and its reconstruction into named numbers for one row of a bench."""
+"""The registry of measures. Each turns an original and its reconstruction into named numbers for one row of a bench."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
     from microfield.statistics import ChannelStatistics
 
 Numbers = dict[str, float | None]
+"""Field of a row to its number; None where it could not be measured."""
 
 ANALYSED = 1 << 21
-"""Voxels of an image that the analysis of a row looks at: spread time points and the middle of larger images."""
+"""Most voxels of an image that the measure ``downstream`` analyses: of larger images spread time points and their middle."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the original before any reconstruction: measured once per image.
+    """What is known of an original before any reconstruction, measured once per image.
 
     Attributes
     ----------
     statistics : ranges, percentiles and noise of every channel
-    labels : object labels or a mask, for measures that can use one
-    memo : what a measure found in the original, under its name, kept from one reconstruction to the next
+    labels : ground-truth object labels or a mask; None without
+    memo : name of a measure to what it found in the original and keeps from one reconstruction to the next
     """
 
     statistics: ChannelStatistics
@@ -39,7 +40,10 @@ class Known:
 
 
 Measure = Callable[["Image", "npt.NDArray[Any]", Known], Mapping[str, float | None]]
-"""Called with the original, the whole decoded array and what is known; names of its numbers are columns of the rows."""
+"""Called with the original, the whole decoded array and what is known; gives fields of the row and their numbers.
+
+What it cannot measure is None. Infinity (the PSNR of an exact copy) becomes None in the row; NaN is refused.
+"""
 
 _MEASURES: dict[str, str | Measure] = {
     "quality": "microfield.bench.measures:quality",
@@ -47,7 +51,7 @@ _MEASURES: dict[str, str | Measure] = {
     "downstream": "microfield.bench.measures:downstream",
 }
 _INCLUDES = {"full": "quality"}
-"""A measure whose numbers contain those of another one."""
+"""Name of a measure to the one whose numbers it contains."""
 
 
 def names() -> tuple[str, ...]:
@@ -96,18 +100,26 @@ def without_repeats(wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def missing(wanted: Iterable[str], have: Iterable[str]) -> tuple[str, ...]:
-    """The wanted measures that the measures already taken do not contain."""
+    """The wanted measures that the measures ``have``, already taken, do not contain."""
     taken = set(have)
     taken |= {_INCLUDES[name] for name in taken if name in _INCLUDES}
     return tuple(name for name in without_repeats(wanted) if name not in taken)
 
 
 def measure_all(wanted: Iterable[str], original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Numbers:
-    """All numbers of the wanted measures; infinity (the PSNR of an exact copy) and NaN become None."""
+    """All numbers of the wanted measures; infinity (the PSNR of an exact copy) becomes None.
+
+    Raises
+    ------
+    ValueError
+        If a measure gives NaN.
+    """
     numbers: Numbers = {}
     for name in wanted:
-        found = get(name)(original, reconstruction, known)
-        numbers |= {k: None if v is None or not math.isfinite(v) else float(v) for k, v in found.items()}
+        for field_name, value in get(name)(original, reconstruction, known).items():
+            if value is not None and math.isnan(value):
+                raise ValueError(f"measure {name} gave NaN as {field_name}; what cannot be measured is None.")
+            numbers[field_name] = None if value is None or math.isinf(value) else float(value)
     return numbers
 
 
@@ -115,12 +127,12 @@ def measure_all(wanted: Iterable[str], original: Image, reconstruction: npt.NDAr
 
 
 def quality(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Numbers:
-    """PSNR, SSIM and the other figures of `microfield.compare`, and the PSNR of the worst channel."""
+    """PSNR, SSIM and the other metrics of `microfield.compare`, and the PSNR of the worst channel (``psnr_lowest``)."""
     return _compared(original, reconstruction, known, full=False)
 
 
 def full(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Numbers:
-    """`quality`, and what takes longer: 3-D and multi-scale SSIM, Fourier correlation, histograms, blocking."""
+    """`quality` and the slower metrics: 3-D and multi-scale SSIM, Fourier correlation, histogram distance, blocking."""
     return _compared(original, reconstruction, known, full=True)
 
 
@@ -136,7 +148,7 @@ def _compared(original: Image, reconstruction: npt.NDArray[Any], known: Known, f
 
 
 def downstream(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Numbers:
-    """What segmentation, counting, spots, traces and colocalisation find in both (`microfield.analysis.judge`)."""
+    """Agreement of segmentation, counts, spots, traces and colocalisation in both images (`microfield.analysis.judge`)."""
     from microfield.analysis.judge import judge
 
     memo = known.memo.setdefault("downstream", {})

@@ -1,8 +1,9 @@
-"""The page of a bench: summary over all images, then every image with its plot and its rows. One HTML file, no requests."""
+"""The page of a bench: a summary, the plots of all images, then the rows of every image. One HTML file that loads nothing."""
 
 from __future__ import annotations
 
 import html
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -41,13 +42,13 @@ _NUMBERS = (
     ("max_error", "max error", ".4g"), ("encode_seconds", "encode s", ".2f"), ("decode_seconds", "decode s", ".2f"),
     ("encode_memory", "peak MB", "mb"),
 )
-"""Fields of a row that have a column of their own: name, heading, format."""
-_FOUND = (
+"""Fields of a row that have a column of their own: name, heading, format (``mb``: bytes shown in MB)."""
+_ANALYSIS = (
     ("iou", "IoU", "IoU: overlap of the segmentation of the decoded image with that of the original (1 is the same)."),
     ("object_f1", "F1", "F1: share of objects found again, matched at IoU 0.5."),
     ("truth_f1_reconstruction", "F1 of labels", "F1 of labels: objects of the decoded image matched with the given labels."),
 )
-"""What the page sums up of the measure downstream: field, heading, explanation."""
+"""Fields of the measure ``downstream`` that the page sums up: name, heading, explanation."""
 _HIDDEN = frozenset((
     "image", "kind", "axes", "axes_given", "shape", "dtype", "raw_bytes", "source_bytes", "method", "options", "budget", "asked",
     "status", "message", "limit", "effort", "seed", "time_limit", "measures", "notes", "versions", "machine", "date", "file",
@@ -82,7 +83,7 @@ def page(rows: Sequence[Row], anchor: str | None = None) -> str:
 
 
 def _conditions(rows: Sequence[Row]) -> str:
-    """Machine and versions, each once."""
+    """Machines and versions of all rows, each once."""
     machines = dict.fromkeys(
         f"{m['cores']} cores, {m['processor']}, {m['system']}, Python {m['python']}" for r in rows if (m := r.get("machine"))
     )
@@ -98,13 +99,13 @@ def _explanation(rows: Sequence[Row], anchor: str | None) -> str:
 
 
 def _downstream(rows: Sequence[Row], methods: Sequence[str]) -> str:
-    """What segmentation finds in the decoded images, method by method; nothing where it was not measured."""
-    columns = [(b, name, f"{summary.asked(*b)} {short}") for name, short, _ in _FOUND for b in summary.budgets(rows)
+    """A table of what the analysis finds in the decoded images, method by method; empty where it was not measured."""
+    columns = [(b, name, f"{summary.asked(*b)} {short}") for name, short, _ in _ANALYSIS for b in summary.budgets(rows)
                if any(r.get(name) is not None for r in rows)]
     if not columns:
         return ""
     body = [[m, *(summary_text.mean_of(rows, m, b, name, ".3f") for b, name, _ in columns)] for m in methods]
-    said = " ".join(what for name, _, what in _FOUND if any(c[1] == name for c in columns))
+    said = " ".join(what for name, _, what in _ANALYSIS if any(c[1] == name for c in columns))
     truth = [r["truth_f1_original"] for r in rows if r.get("truth_f1_original") is not None]
     if truth:
         said += f" The originals themselves reach {statistics.fmean(truth):.3f} on average."
@@ -192,14 +193,14 @@ def _runs(rows: Sequence[Row]) -> str:
 
 
 def _rank(row: Row) -> float:
-    """PSNR; an exact copy is above all, a row without a measured PSNR below."""
+    """PSNR; an exact copy ranks above all, a row without a measured PSNR below."""
     if row.get("psnr") is not None:
         return float(row["psnr"])
-    return 1e9 if exact(row) else -1e9
+    return math.inf if exact(row) else -math.inf
 
 
 def _missing(rows: Sequence[Row]) -> str:
-    """Why the other runs of one image have no figures."""
+    """Why the other runs of one image have no numbers."""
     items = [f"<li>{html.escape(said)}</li>" for said in summary_text.complaints(rows)]
     return f"<ul class=\"faint\">{''.join(items)}</ul>" if items else ""
 

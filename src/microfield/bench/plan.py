@@ -15,8 +15,8 @@ from pathlib import Path
 from microfield.bench import measures, rows
 from microfield.bench.repeat_command import command
 from microfield.bench.rows import Row
-from microfield.bench.supervisor import OnProgress, OnRow, Workers
-from microfield.bench.worker import Task, Todo
+from microfield.bench.supervisor import OnProgress, OnRow, Supervisor
+from microfield.bench.worker import PendingRun, Task
 from microfield.errors import InputError, MicrofieldError, UsageError
 from microfield.writing.budget import Budget
 from microfield.writing.settings import Settings
@@ -24,7 +24,15 @@ from microfield.writing.settings import Settings
 
 @dataclass(frozen=True)
 class BenchImage:
-    """One image of a bench: where it is, what rows call it, of what kind it is, and its ground-truth labels."""
+    """One image of a bench.
+
+    Attributes
+    ----------
+    path : the file, or the folder of a Zarr image
+    name : what rows call it; different for every image of a bench
+    kind : of what kind of images it is one, in words; may be empty
+    labels : file of its ground-truth labels; None without
+    """
 
     path: Path
     name: str
@@ -33,7 +41,7 @@ class BenchImage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """Everything a bench does.
 
     Attributes
@@ -44,7 +52,7 @@ class Plan:
     out : folder for rows and files; made where it is missing
     effort, seed, time_limit, axes, nan_fill, not_labels : as in `microfield.compress`
     measures : names of measures
-    jobs : how many worker processes at once; times are only comparable with one
+    jobs : most worker processes at once; times are only comparable with one
     again : run anew what is done already
     """
 
@@ -73,8 +81,8 @@ class Plan:
                         time_limit=self.time_limit, nan_fill=self.nan_fill, not_labels=self.not_labels)
 
 
-def check(plan: Plan) -> None:
-    """Refuse what cannot work whatever the images: unknown methods, options, measures, missing labels, a file as folder.
+def check(plan: BenchPlan) -> None:
+    """Refuse a plan that cannot work for any image: unknown methods, options or measures, missing labels, a bad folder.
 
     Raises
     ------
@@ -83,7 +91,6 @@ def check(plan: Plan) -> None:
     """
     from microfield.errors import MissingExtraError
     from microfield.methods import AUTO, get_method
-    from microfield.methods.base import parse_options
     from microfield.writing.auto import check_options
 
     if not plan.images or not plan.methods or not plan.budgets:
@@ -101,13 +108,13 @@ def check(plan: Plan) -> None:
             check_options(settings)
             continue
         try:
-            parse_options(get_method(method), options)
+            get_method(method).with_options(options)
         except MissingExtraError:
-            continue  # its rows will say so, and the other methods go on
+            continue  # the rows of this method will say so, and the other methods go on
 
 
-def _check_paths(plan: Plan) -> None:
-    """The folder can be one, and every file of labels is there: without them all rows of an image would say the same."""
+def _check_paths(plan: BenchPlan) -> None:
+    """Refuse an output folder that cannot be made, and labels that do not exist: all rows of an image would say the same."""
     for path in (plan.out, *plan.out.parents):
         if path.exists() and not path.is_dir():
             raise UsageError(f"--out {plan.out} cannot be a folder, because {path} is a file.")
@@ -116,29 +123,34 @@ def _check_paths(plan: Plan) -> None:
             raise UsageError(f"there is no file {image.labels}, which --labels names for {image.path}.")
 
 
-def run(plan: Plan, on_row: OnRow | None = None, on_progress: OnProgress | None = None) -> list[Row]:
+def run(plan: BenchPlan, on_row: OnRow | None = None, on_progress: OnProgress | None = None) -> list[Row]:
     """Run what is not done yet and return the rows of all runs of the plan, in its order.
 
-    Done is what ended well and what cannot be reached; what was refused or failed is tried again, since a file or a
-    package may be there now. One failing run does not stop the rest: its row says why. Every row is on disk as soon as
-    it is finished, so that a stopped bench goes on where it stopped.
+    Runs that succeeded are done, and so are those whose budget cannot be reached; what was refused or failed is tried again,
+    since a file or a package may be there now. One failing run does not stop the rest: its row says why. Every row is on
+    disk as soon as it is finished, so that an interrupted bench goes on where it stopped.
+
+    Raises
+    ------
+    UsageError
+        As `check` does.
     """
     check(plan)
     (plan.out / "files").mkdir(parents=True, exist_ok=True)
     done = {} if plan.again else {rows.key(row): row for row in rows.load(plan.log)}
     wanted = list(_wanted(plan))
     tasks = list(_tasks(plan, wanted, done))
-    total = sum(len(task.todo) for task in tasks)
-    workers = Workers(plan.log, plan.jobs, total, on_row or (lambda *_: None), on_progress or (lambda *_: None))
-    workers.run(tasks)
-    done |= {rows.key(row): row for row in workers.finished}
+    total = sum(len(task.runs) for task in tasks)
+    supervisor = Supervisor(plan.log, plan.jobs, total, on_row or (lambda *_: None), on_progress or (lambda *_: None))
+    supervisor.run(tasks)
+    done |= {rows.key(row): row for row in supervisor.finished}
     return [done[key] for key, _, _ in wanted if key in done]
 
 
 # -- what is left to do ---------------------------------------------------------------------------------------------------------
 
 
-def _wanted(plan: Plan) -> Iterator[tuple[str, Row, Budget]]:
+def _wanted(plan: BenchPlan) -> Iterator[tuple[str, Row, Budget]]:
     """Key, first fields and budget of every run of the plan; images outermost, so that an image's rows come together."""
     for image in plan.images:
         mark = _mark(image.path)
@@ -161,7 +173,7 @@ def _wanted(plan: Plan) -> Iterator[tuple[str, Row, Budget]]:
 
 
 def _mark(path: Path) -> str:
-    """The image's fingerprint; what cannot be read has its path instead, and its worker will say why."""
+    """The image's fingerprint; an unreadable file has its path instead, and the rows of its worker will say why."""
     try:
         return rows.fingerprint(path)
     except InputError:
@@ -169,30 +181,31 @@ def _mark(path: Path) -> str:
 
 
 def _plain(name: str) -> str:
+    """A name that every file system takes."""
     return re.sub(r"[^\w.-]+", "_", name)[:80]
 
 
-def _tasks(plan: Plan, wanted: Sequence[tuple[str, Row, Budget]], done: Mapping[str, Row]) -> Iterator[Task]:
+def _tasks(plan: BenchPlan, wanted: Sequence[tuple[str, Row, Budget]], done: Mapping[str, Row]) -> Iterator[Task]:
     """One task per image and method with something left to do."""
     for image in plan.images:
         for method in plan.methods:
-            todo = tuple(
+            runs = tuple(
                 one for key, row, budget in wanted
                 if row["method"] == method and row["image"] == image.name
-                and (one := _todo(plan, key, row, budget, done.get(key))) is not None
+                and (one := _pending(plan, key, row, budget, done.get(key))) is not None
             )
-            if todo:
+            if runs:
                 yield Task(
                     path=str(image.path), axes=plan.axes, labels=None if image.labels is None else str(image.labels),
-                    settings=plan.settings(method), todo=todo, modules=_modules(method),
+                    settings=plan.settings(method), runs=runs, modules=_modules(method),
                     measures={name: measures.source(name) for name in plan.measures}, out=plan.out,
                     log=plan.out / "log.txt",
                 )
 
 
-def _todo(plan: Plan, key: str, row: Row, budget: Budget, before: Row | None) -> Todo | None:
-    """What is left of one run; None where nothing is."""
-    everything = Todo(key, budget, row, measures.without_repeats(plan.measures))
+def _pending(plan: BenchPlan, key: str, row: Row, budget: Budget, before: Row | None) -> PendingRun | None:
+    """What is left to do of one run, given its row ``before``, if any; None where it is done."""
+    everything = PendingRun(key, budget, row, measures.without_repeats(plan.measures))
     if before is None:
         return everything
     if before["status"] == "unreachable":
@@ -203,7 +216,7 @@ def _todo(plan: Plan, key: str, row: Row, budget: Budget, before: Row | None) ->
     if before.get("encode_seconds") is None or not (plan.out / before["file"]).exists():
         have = before.get("measures", ())
         return replace(everything, measures=measures.without_repeats((*have, *plan.measures)))
-    return Todo(key, budget, before | {name: row[name] for name in ("labels", "command")}, missing, encoded=True)
+    return PendingRun(key, budget, before | {name: row[name] for name in ("labels", "command")}, missing, encoded=True)
 
 
 def _modules(method: str) -> tuple[str, ...]:

@@ -17,17 +17,23 @@ from microfield.bench.plot_style import PALETTE, colour_index, style
 Point = tuple[float, float]
 
 DEPTH = 8.0
-"""Decibels that a plot shows below the best method's lowest point: what is worse would flatten all other curves."""
+"""A plot reaches so many decibels below the lowest point of the best curve: worse points would flatten all other curves."""
 
 LABEL = 42.0
-"""Width that the label of a ratio takes."""
+"""Width of the label of a ratio, in units of the drawing."""
+NAME_GAP = 13.0
+"""Least distance between the names of two curves, likewise."""
 
 MARKERS = ("circle", "square", "triangle", "diamond")
+"""Shapes of points: curves take them in turn, so that neighbours differ in more than colour."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values lie in the drawing; ``low`` and ``high`` are log10 of bits per voxel, and dB."""
+    """Size of the drawing, its margins, and the limits of its axes.
+
+    ``x`` holds the limits as log10 of bits per voxel, ``y`` in dB; everything else is in units of the drawing.
+    """
 
     width: float = 560
     height: float = 330
@@ -94,7 +100,7 @@ def plot(curves: Mapping[str, Sequence[Point]], title: str, raw_bits: float | No
 
 
 def _within(curves: Mapping[str, Sequence[Point]], rates: tuple[float, float] | None) -> dict[str, list[Point]]:
-    """The points between two rates; all of them where there are no limits or no point lies between."""
+    """The points between two rates; all points where there are no limits or no point lies between them."""
     low, high = rates or (0.0, math.inf)
     inside = {name: [p for p in points if low <= p[0] <= high] for name, points in curves.items()}
     return inside if any(inside.values()) else {name: list(points) for name, points in curves.items()}
@@ -115,7 +121,7 @@ def _floor(curves: Mapping[str, Sequence[Point]]) -> float:
 
 
 def _frame(points: Sequence[Point]) -> Frame:
-    """Axis limits around the points, with a little air."""
+    """A frame whose axes hold all points, with a small margin."""
     if not points:
         return Frame()
     rates = [math.log10(p[0]) for p in points]
@@ -135,6 +141,7 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def _axes(frame: Frame, raw_bits: float | None) -> str:
+    """Grid, ticks and titles of the axes."""
     parts = []
     left, right = frame.left, frame.width - frame.right
     top, bottom = frame.top, frame.height - frame.bottom
@@ -167,6 +174,7 @@ def _ratios(frame: Frame, raw_bits: float) -> str:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
+    """Round rates between two limits given as log10: 1, 2, 5 times powers of ten, or only these over a wide range."""
     steps = (1, 2, 5) if high - low < 2.5 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
     found = [m * 10.0**p for p in powers for m in steps if low <= math.log10(m * 10.0**p) <= high]
@@ -183,7 +191,7 @@ def _clipped(frame: Frame, markup: str) -> str:
 
 def _hidden(frame: Frame, curves: Mapping[str, Sequence[Point]], near: Mapping[str, Sequence[Point]],
             named: Mapping[str, Sequence[Point]]) -> str:
-    """Which methods lie below everything that is shown, and which wholly or in part at other rates."""
+    """A note naming the methods below everything that is shown, and those wholly or partly at rates that are not shown."""
     below = [name for name, points in near.items() if points and name not in named]
     beside = [name for name, points in curves.items() if points and not near[name]]
     partly = [name for name in named if len(near[name]) < len(curves[name])]
@@ -217,7 +225,7 @@ def _names(frame: Frame, named: Mapping[str, Sequence[Point]], methods: Sequence
     """The name of every curve in the right margin, in the order of the curves' ends, spread so that none overlap."""
     last = {name: frame.at([p for p in points if frame.shows(p)][-1]) for name, points in named.items()}
     ends = sorted((y, x, name) for name, (x, y) in last.items())
-    heights = spread([y for y, _, _ in ends], 13.0, frame.top - 6, frame.height - frame.bottom + 4)
+    heights = spread([y for y, _, _ in ends], NAME_GAP, frame.top - 6, frame.height - frame.bottom + 4)
     x = frame.width - frame.right + 16
     parts = []
     for (y, end, name), height in zip(ends, heights, strict=True):
@@ -228,7 +236,7 @@ def _names(frame: Frame, named: Mapping[str, Sequence[Point]], methods: Sequence
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Rising positions near the wanted (rising) ones, at least ``gap`` apart where low..high has the room."""
+    """Rising positions near the wanted ones (rising, too), at least ``gap`` apart where low..high has room for that."""
     if not wanted:
         return []
     gap = min(gap, (high - low) / len(wanted))

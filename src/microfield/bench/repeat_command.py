@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from microfield.bench.rows import Row
 
 FLAGS = {"ratio": "--ratios", "psnr": "--psnr"}
-"""Budget kinds a bench can ask for, and their flags."""
+"""Kind of a budget that a bench can ask for, to its flag."""
 
 
 def command(row: Row, image: str, labels: str, measures: Sequence[str], out: str = "again") -> str:
-    """What to type for this row: the same image, method, options and budget, measured the same way.
+    """The command line that repeats a row: the same image, method, options and budget, measured the same way.
 
     ``image``, ``labels`` (may be empty) and ``out`` (the folder of the bench) are the paths to name.
     """

@@ -1,7 +1,28 @@
-"""Rows of a bench: one per image, method and budget; kept as lines of JSON, written out as CSV and Parquet.
+"""Rows of a bench: one per run, that is per image, method and budget; kept as lines of JSON, exported as CSV and Parquet.
 
 ``rows.jsonl`` only ever grows: a finished row is appended as one line, and a later line for the same run replaces the
-earlier one. A half-written last line (the power went) is ignored.
+earlier one. A last line that a crash left half-written is ignored.
+
+A row is a dict of these fields; those that a run did not get to are missing, and what could not be measured is None.
+
+==============================================  ==================================================================
+``image``, ``kind``, ``labels``                 name and kind of the image, file name of its labels or None
+``fingerprint``, ``axes_given``                 of the content of its file; axes the user named, or None
+``axes``, ``shape``, ``dtype``                  of the array
+``raw_bytes``, ``source_bytes``                 bytes of the array and of its file (None where unknown)
+``method``, ``options``, ``budget``, ``asked``  what was run; kind of the budget ("ratio", "psnr") and its value
+``effort``, ``seed``, ``time_limit``            as in `microfield.compress`; seconds or None
+``nan_fill``, ``not_labels``                    only where they were given
+``status``, ``message``                         "ok", "unreachable", "refused" or "failed", and why in a sentence
+``limit``, ``bytes``, ``used``                  bytes allowed (None for a quality), bytes of the file, their quotient
+``ratio``, ``bits_per_voxel``                   raw_bytes / bytes, and 8 bytes / elements of the array
+``encode_seconds``, ``decode_seconds``          of the whole image
+``encode_memory``, ``decode_memory``            most bytes of memory of the process (None where the system does not tell)
+``measures``                                    names of the measures taken; their numbers are fields of their own
+``psnr``, ...                                   numbers; ``psnr`` is None for an exact copy, whose ``max_error`` is 0
+``notes``, ``versions``, ``machine``, ``date``  how the row came about
+``file``, ``command``                           compressed file inside the folder; command that repeats the run
+==============================================  ==================================================================
 """
 
 from __future__ import annotations
@@ -18,18 +39,19 @@ from typing import Any
 from microfield.errors import InputError
 
 Row = dict[str, Any]
+"""The fields listed above."""
 
 IDENTITY = ("fingerprint", "axes_given", "method", "options", "budget", "asked", "effort", "seed", "time_limit")
 """Fields that make two rows the same run."""
 IDENTITY_IF_SET = ("nan_fill", "not_labels")
-"""Fields that tell runs apart, too, but that only rows with another value than the default have."""
+"""Further fields that make two rows the same run, present only where their value is not the default."""
 
 FIRST = (
     "image", "kind", "axes", "shape", "dtype", "raw_bytes", "method", "options", "budget", "asked", "status", "message",
     "limit", "bytes", "ratio", "bits_per_voxel", "used", "psnr", "psnr_robust", "psnr_lowest", "ssim", "nrmse", "pearson",
     "max_error", "noise_factor",
 )
-"""Columns that come first in a table; the others follow in the order they turn up."""
+"""Columns that come first in a table; others follow in the order in which rows have them."""
 LAST = (
     "encode_seconds", "decode_seconds", "encode_memory", "decode_memory", "effort", "seed", "time_limit", "measures", "notes",
     "versions", "machine", "date", "file", "fingerprint", "axes_given", "nan_fill",
@@ -46,7 +68,7 @@ def key(row: Mapping[str, Any]) -> str:
 
 
 def title(row: Row) -> str:
-    """What a run is called in progress and messages."""
+    """Name of a run in progress and messages."""
     return f"{row['image']} {row['method']} {row['budget']} {row['asked']:g}"
 
 
@@ -96,7 +118,7 @@ def load(path: Path) -> list[Row]:
 
 
 def columns(rows: Iterable[Row]) -> list[str]:
-    """Every field of the rows, identification first, then the measures, then how the row came about."""
+    """All fields of the rows as columns: `FIRST`, then the measures, then `LAST`."""
     seen = dict.fromkeys(name for row in rows for name in row)
     middle = [name for name in seen if name not in FIRST + LAST]
     return [*(n for n in FIRST if n in seen), *middle, *(n for n in LAST if n in seen)]

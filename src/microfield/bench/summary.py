@@ -1,25 +1,26 @@
-"""What the rows of a bench say together: curves, Bjøntegaard differences, one line per method."""
+"""The rows of a bench summed up: rate-distortion curves, Bjøntegaard differences, one line per method."""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from microfield.bench.bjontegaard import bd_psnr, bd_rate, stretch
+from microfield.bench.bjontegaard import Curve, bd_psnr, bd_rate, stretch
 from microfield.bench.rows import Row
 
 Curves = dict[str, list[tuple[float, float]]]
-"""Method to points (bits per voxel, PSNR in dB)."""
+"""Method to its points (bits per voxel, PSNR in dB), by rising rate."""
 BudgetKey = tuple[str, float]
 """Kind of a budget and what was asked, such as ``("ratio", 64.0)``."""
 
 ANCHORS = ("av1", "hevc", "sperr", "inif")
-"""Which method the others are compared with, unless told: the first of these that has rows."""
+"""The method that others are compared with by default: the first of these that has rows."""
 MIN_POINTS, SURE_POINTS = 3, 4
-"""Points a curve must have to count in a mean of Bjøntegaard differences, and those below which the mean is marked."""
+"""A curve needs so many points to count in a mean of Bjøntegaard differences, and so many for the mean to be unmarked."""
 
 
 def reached(rows: Iterable[Row]) -> list[Row]:
@@ -42,18 +43,18 @@ def unique(rows: Iterable[Row], name: str) -> list[Any]:
 
 
 def budgets(rows: Iterable[Row]) -> list[BudgetKey]:
-    """What was asked for, each once: ratios by size, then qualities."""
+    """The budgets of the rows, each once: ratios first, all by rising value."""
     found = {(row["budget"], float(row["asked"])) for row in rows}
     return sorted(found, key=lambda one: (one[0] != "ratio", one))
 
 
 def asked(budget: str, value: float) -> str:
-    """A budget in a few characters."""
+    """A budget in a few characters, such as ``64x`` or ``40 dB``."""
     return f"{value:g}x" if budget == "ratio" else f"{value:g} dB"
 
 
 def anchor_of(rows: Sequence[Row], asked: str | None = None) -> str | None:
-    """The method that others are compared with; None where no row has one."""
+    """The method that others are compared with: ``asked`` where it has rows, else by `ANCHORS`; None without any row."""
     methods = unique(reached(rows), "method")
     candidates = (asked, *ANCHORS, *methods)
     return next((m for m in candidates if m in methods), None)
@@ -75,8 +76,8 @@ class Line:
     bd_images : over how many images the means of BD-rate and BD-PSNR go
     rough : whether a curve of fewer than `SURE_POINTS` points is among them
     gain : mean difference of PSNR to the anchor in dB, over the images and ratios both reached; None without any
-    used : median share of the byte budget
-    encode_seconds, decode_seconds : medians
+    used : median share of the byte budget that files use; None where no budget was in bytes
+    encode_seconds, decode_seconds : medians; None without any successful run
     """
 
     method: str
@@ -100,31 +101,44 @@ def lines(rows: Sequence[Row], anchor: str | None) -> list[Line]:
         _line(method, [r for r in rows if r["method"] == method], by_image, anchor, reference)
         for method in unique(rows, "method")
     ]
-    return sorted(found, key=lambda line: tuple(-1e9 if v is None else v for v in (line.bd_psnr, line.gain)), reverse=True)
+    return sorted(found, key=lambda line: tuple(-math.inf if v is None else v for v in (line.bd_psnr, line.gain)), reverse=True)
 
 
 def _case(row: Row) -> tuple[Any, ...]:
+    """What was asked of every method: image and budget."""
     return row["image"], row["budget"], row["asked"]
 
 
 def _line(method: str, rows: Sequence[Row], by_image: dict[str, Curves], anchor: str | None,
           reference: dict[tuple[Any, ...], float]) -> Line:
-    pairs = [(stretch(c[anchor]), stretch(c[method])) for c in by_image.values() if anchor in c and method in c] if anchor else []
-    compared = [
-        (min(len(a), len(b)), bd_rate(a, b), bd_psnr(a, b)) for a, b in pairs if min(len(a), len(b)) >= MIN_POINTS
-    ]
-    rates = [rate for _, rate, _ in compared if rate is not None]
-    gains = [gain for _, _, gain in compared if gain is not None]
-    rough = any(n < SURE_POINTS and (rate is not None or gain is not None) for n, rate, gain in compared)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
+    """The line of one method from its rows; ``reference`` holds the anchor's PSNR in every case."""
+    differences = [_difference(c[anchor], c[method]) for c in by_image.values() if anchor in c and method in c] if anchor else []
+    compared = [d for d in differences if d.points >= MIN_POINTS]
+    rates = [d.rate for d in compared if d.rate is not None]
+    gains = [d.psnr for d in compared if d.psnr is not None]
     same = [r["psnr"] - reference[_case(r)] for r in reached(rows) if r["budget"] == "ratio" and _case(r) in reference]
+    done = [row for row in rows if row["status"] == "ok"]
     return Line(
-        method, counts, _geometric(rates), _mean(gains), (len(rates), len(gains)), rough, _mean(same),
-        *(_median([row.get(name) for row in rows if row["status"] == "ok"]) for name in
-          ("used", "encode_seconds", "decode_seconds")),
+        method=method, counts=dict(Counter(row["status"] for row in rows)), bd_rate=_geometric(rates), bd_psnr=_mean(gains),
+        bd_images=(len(rates), len(gains)),
+        rough=any(d.points < SURE_POINTS and (d.rate is not None or d.psnr is not None) for d in compared),
+        gain=_mean(same), used=_median([row.get("used") for row in done]),
+        encode_seconds=_median([row.get("encode_seconds") for row in done]),
+        decode_seconds=_median([row.get("decode_seconds") for row in done]),
     )
+
+
+class _Difference(NamedTuple):
+    """Bjøntegaard differences of one image in percent and dB, and how many points the shorter curve has."""
+
+    points: int
+    rate: float | None
+    psnr: float | None
+
+
+def _difference(anchor: Curve, test: Curve) -> _Difference:
+    a, b = stretch(anchor), stretch(test)
+    return _Difference(min(len(a), len(b)), bd_rate(a, b), bd_psnr(a, b))
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -132,6 +146,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _geometric(percents: Sequence[float]) -> float | None:
+    """Geometric mean of changes in percent; None without any."""
     return 100 * math.expm1(statistics.fmean(math.log1p(p / 100) for p in percents)) if percents else None
 
 

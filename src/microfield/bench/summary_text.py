@@ -1,4 +1,4 @@
-"""The summary of a bench in words: the table of methods, what to know of it, and why runs have no figures."""
+"""The summary of a bench as text: the table of methods, remarks on it, and why some runs have no numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from microfield.bench.rows import Row, exact
 from microfield.bench.summary import MIN_POINTS, SURE_POINTS, BudgetKey, Line, asked, budgets, lines, show, unique
 
 STATUSES = ("ok", "unreachable", "refused", "failed")
+"""How a run can end, in the order of the columns."""
 
 
 def mean_of(rows: Sequence[Row], method: str, budget: BudgetKey, name: str, spec: str) -> str:
@@ -76,7 +77,7 @@ def bd_cells(line: Line, rate_spec: str, psnr_spec: str) -> tuple[str, str]:
 
 
 def remarks(rows: Sequence[Row], anchor: str | None) -> list[str]:
-    """What a reader of the table of methods must know, one sentence or two each."""
+    """Remarks on the table of methods: what its columns mean and how far to trust them, a sentence or two each."""
     found = lines(rows, anchor)
     said = []
     if has_bd(found, anchor):
@@ -106,7 +107,7 @@ def text(rows: Sequence[Row], anchor: str | None) -> str:
 
 
 def complaints(rows: Sequence[Row]) -> list[str]:
-    """Why runs have no figures: a sentence per image where all its runs say the same, else per method and reason."""
+    """Why runs have no numbers: a sentence per image where all its runs say the same, else one per method and reason."""
     said = []
     for image in unique(rows, "image"):
         mine = [r for r in rows if r["image"] == image]

@@ -1,4 +1,4 @@
-"""The parent's side of a bench: starts worker processes, records their rows, survives their deaths."""
+"""The supervisor of a bench: the parent that starts worker processes, records their rows and goes on where one dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from microfield.bench import rows
 from microfield.bench.rows import Row
-from microfield.bench.worker import Task, Todo, serve
+from microfield.bench.worker import PendingRun, Task, run_worker
 
 OnRow = Callable[[Row, int, int], None]
 """Called with a finished row, how many are done, and how many there are in all."""
@@ -22,14 +22,19 @@ OnProgress = Callable[[str, float, str], None]
 
 
 @dataclass
-class Workers:
-    """Worker processes at work.
+class Supervisor:
+    """Runs tasks in worker processes.
 
     Attributes
     ----------
     log : file that finished rows are appended to
-    jobs, total : processes at once, and runs in all
+    jobs : most worker processes at once
+    total : number of runs in all tasks
+    on_row, on_progress : called as runs finish and go on
     finished : the rows so far
+    workers : the processes that are running
+    lock : held while a row is recorded, since several threads finish runs
+    stopped : whether no further process may be started
     """
 
     log: Path
@@ -43,7 +48,7 @@ class Workers:
     stopped: bool = False
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Do all tasks, ``jobs`` at a time."""
+        """Do all tasks, at most ``jobs`` at a time."""
         if self.jobs == 1:
             try:
                 for task in tasks:
@@ -64,32 +69,33 @@ class Workers:
             worker.kill()
 
     def _finish(self, task: Task) -> None:
-        """Run a task; where its process dies, record that run as failed and go on with the next in a new process."""
-        while task.todo and not self.stopped:
+        """Do a task to its end; where its process dies, record that run as failed and do the rest in a new process."""
+        while task.runs and not self.stopped:
             left, running, status = self._process(task)
             if not left or self.stopped:
                 return
             died = next((one for one in left if one.key == running), left[0])
             self._record(died.row | {"status": "failed", "message": _death(status)})
-            task = replace(task, todo=tuple(one for one in left if one is not died))
+            task = replace(task, runs=tuple(one for one in left if one is not died))
 
-    def _process(self, task: Task) -> tuple[tuple[Todo, ...], str | None, int | None]:
-        """One worker process to its end: what it left undone, the run it was at, and its exit status."""
+    def _process(self, task: Task) -> tuple[tuple[PendingRun, ...], str | None, int | None]:
+        """Start one worker process and wait for its end: gives the runs it left, the key of the one it was at, its exit status."""
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe(duplex=False)
-        worker = spawn.Process(target=serve, args=(task, theirs), daemon=True)
+        worker = spawn.Process(target=run_worker, args=(task, theirs), daemon=True)
         worker.start()
         self.workers.add(worker)
         theirs.close()
         finished, running = self._listen(ours, task)
         worker.join()
         self.workers.discard(worker)
-        return tuple(one for one in task.todo if one.key not in finished), running, worker.exitcode
+        return tuple(one for one in task.runs if one.key not in finished), running, worker.exitcode
 
     def _listen(self, connection: Connection, task: Task) -> tuple[set[str], str | None]:
+        """Record what a worker sends until it ends: gives the keys of the finished runs, and that of the last one begun."""
         finished: set[str] = set()
         running: str | None = None
-        names = {one.key: rows.title(one.row) for one in task.todo}
+        names = {one.key: rows.title(one.row) for one in task.runs}
         while True:
             try:
                 kind, value = connection.recv()
@@ -111,6 +117,7 @@ class Workers:
 
 
 def _death(status: int | None) -> str:
+    """Message for a run whose process died with this exit status (negative: a signal)."""
     if status is not None and status < 0:
         return f"the process was ended by signal {-status} (a crash of the codec, or no memory left)."
     return f"the process ended with status {status}; see log.txt."

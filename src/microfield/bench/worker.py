@@ -1,12 +1,13 @@
-"""The worker of a bench: a fresh process that encodes one image with one method at every budget, and measures each.
+"""The worker of a bench: a child process that encodes one image with one method at every budget, and measures each result.
 
-A process of its own per image and method keeps a crash of a native codec, its memory and its threads to itself. The image
-is opened and its statistics are measured once for all budgets.
+A process of its own per image and method keeps the crash of a native codec, its memory and its threads away from the other
+runs. The image is opened and its statistics are measured once for all budgets. The parent's side is `supervisor`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
@@ -26,17 +27,24 @@ from microfield.bench.rows import Row
 from microfield.errors import BudgetError, MicrofieldError, MissingExtraError
 from microfield.image import Image, filled
 from microfield.writing.budget import Budget
-from microfield.writing.settings import Report, Settings
+from microfield.writing.report import Report
+from microfield.writing.settings import Settings
 
 Send = Callable[[str, Any], None]
-"""Tells the parent: ``("begin", key of a run)``, ``("row", row)`` or ``("progress", (fraction, message))``."""
+"""Sends the supervisor ``("begin", key of a run)``, ``("row", row)`` or ``("progress", (fraction, message))``."""
 
 
 @dataclass(frozen=True)
-class Todo:
-    """One run: its budget, its row as far as it is known, and which measures it still needs.
+class PendingRun:
+    """A run that is not finished.
 
-    ``encoded`` says that the file of ``row`` is there already, so that only measures are missing.
+    Attributes
+    ----------
+    key : of its row (`microfield.bench.rows.key`)
+    budget : what to ask of the method
+    row : as far as it is known
+    measures : names of the measures that are still to be taken
+    encoded : whether its compressed file exists already, so that only measures are missing
     """
 
     key: str
@@ -53,26 +61,29 @@ class Task:
     Attributes
     ----------
     path, axes : how to open the image
-    labels : file of ground-truth labels, if any
+    labels : file of ground-truth labels; None without
     settings : method, options, effort, seed, time limit
-    modules : modules to import first, which register the method and the measures
+    runs : what to do, in this order
+    modules : modules to import first, which register the method
+    measures : name of every measure to where it is found, ``"module:function"``
     out : folder of the bench; compressed files go to ``out/files``
+    log : file for what native codecs print
     """
 
     path: str
     axes: str | None
     labels: str | None
     settings: Settings
-    todo: tuple[Todo, ...]
+    runs: tuple[PendingRun, ...]
     modules: tuple[str, ...]
     measures: Mapping[str, str]
     out: Path
     log: Path
 
 
-def serve(task: Task, connection: Any) -> None:
-    """Entry point of the worker process: work, and send every row as it is finished."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
+def run_worker(task: Task, connection: Any) -> None:
+    """Entry point of the worker process: do the task, and send every row through the connection as it is finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _own_output(task.log)
     try:
@@ -88,7 +99,7 @@ def serve(task: Task, connection: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on for minutes to no purpose."""
+    """End this process when its parent ends: nobody would read its results."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -96,7 +107,7 @@ def _end_with_parent() -> None:
 
 
 def _own_output(log: Path) -> None:
-    """What native codecs print goes to the log, not between the lines of the bench."""
+    """Send what native codecs print to the log, so that it does not mix with the lines of the bench."""
     with contextlib.suppress(OSError):
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
@@ -106,20 +117,18 @@ def _own_output(log: Path) -> None:
 
 def work(task: Task, send: Send) -> None:
     """Do all runs of a task; whatever goes wrong becomes the status and message of a row."""
-    begun: dict[str, Any] = {}
 
+    @functools.cache
     def original() -> tuple[Image, measures.Known]:
         """Opened at the first use, so that an image that cannot be opened gives rows that say so."""
-        if not begun:
-            begun["image"] = _open(task)
-            begun["known"] = _known(begun["image"], task)
-        return begun["image"], begun["known"]
+        image = _open(task)
+        return image, _known(image, task)
 
-    for todo in task.todo:
-        send("begin", todo.key)
-        row = dict(todo.row)
+    for run in task.runs:
+        send("begin", run.key)
+        row = dict(run.row)
         try:
-            for fields in _steps(task, todo, original, lambda done, what: send("progress", (done, what))):
+            for fields in _steps(task, run, original, lambda done, what: send("progress", (done, what))):
                 row |= fields
         except (BrokenPipeError, ConnectionError):
             raise
@@ -129,7 +138,7 @@ def work(task: Task, send: Send) -> None:
 
 
 def _ended(error: Exception) -> Row:
-    """Status and message of a run that did not get through."""
+    """Status and message of a run that ended with an error: unreachable, refused or failed."""
     if isinstance(error, MicrofieldError):
         status = "unreachable" if isinstance(error, BudgetError) else "refused"
         # What an installation lacks today may be there tomorrow, so such a run is tried again.
@@ -147,7 +156,7 @@ def _first_line(error: Exception) -> str:
 def _open(task: Task) -> Image:
     from microfield.io import open_image
 
-    # The measures compare with what stands in place of NaN and infinity, too.
+    # NaN and infinity are replaced here, so that the measures compare with the values that were compressed.
     return filled(open_image(task.path, axes=task.axes), task.settings.nan_fill)
 
 
@@ -159,27 +168,27 @@ def _known(image: Image, task: Task) -> measures.Known:
     return measures.Known(channel_statistics(image), labels)
 
 
-def _steps(task: Task, todo: Todo, original: Callable[[], tuple[Image, measures.Known]],
+def _steps(task: Task, run: PendingRun, original: Callable[[], tuple[Image, measures.Known]],
            progress: Callable[[float, str], None]) -> Iterator[Row]:
-    """The fields of one run as they are found, so that an encode is not lost where a measure fails."""
+    """Do one run; gives the fields of its row as they are found, so that an encode is not lost where a measure fails."""
     import numpy as np
 
     from microfield.reading.file import open_file
 
     image, known = original()
     yield describe(image)
-    path = task.out / todo.row["file"]
-    if not todo.encoded:
-        yield {"limit": todo.budget.byte_limit(image.layout)}
-        yield _encode(image, todo.budget, task.settings, path, progress)
+    path = task.out / run.row["file"]
+    if not run.encoded:
+        yield {"limit": run.budget.byte_limit(image.layout)}
+        yield _encode(image, run.budget, task.settings, path, progress)
     progress(1.0, "decode")
     reset_peak()
     begin = time.perf_counter()
     with open_file(path, max_read_bytes=max(2**32, 2 * image.nbytes)) as file:
         decoded = np.asarray(file[...])
     yield {"decode_seconds": round(time.perf_counter() - begin, 4), "decode_memory": peak_memory()}
-    taken: tuple[str, ...] = tuple(todo.row.get("measures", ())) if todo.encoded else ()
-    for name in todo.measures:
+    taken: tuple[str, ...] = tuple(run.row.get("measures", ())) if run.encoded else ()
+    for name in run.measures:
         progress(1.0, f"measure {name}")
         numbers = measures.measure_all([name], image, decoded, known)
         taken = measures.without_repeats((*taken, name))
@@ -188,13 +197,13 @@ def _steps(task: Task, todo: Todo, original: Callable[[], tuple[Image, measures.
 
 
 def describe(image: Image) -> Row:
-    """What a row says of the image itself."""
+    """The fields of a row that describe the image itself."""
     return {"axes": image.axes, "shape": list(image.shape), "dtype": image.dtype.name, "raw_bytes": image.nbytes,
             "source_bytes": image.source_bytes}
 
 
 def _encode(image: Image, budget: Budget, settings: Settings, path: Path, progress: Callable[[float, str], None]) -> Row:
-    """Compress into a file, with the time and the memory that took."""
+    """Compress into a file; gives sizes, seconds and the peak of memory in bytes."""
     from microfield.io.atomic import atomic_path
     from microfield.writing.compress import compress_to_bytes
 

@@ -13,7 +13,7 @@ from microfield.cli.progress import ProgressLine
 from microfield.errors import MicrofieldError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.bench.plan import BenchImage, Plan
+    from microfield.bench.plan import BenchImage, BenchPlan
     from microfield.bench.rows import Row
     from microfield.writing.budget import Budget
 
@@ -116,13 +116,13 @@ def _sentence(row: Row) -> tuple[str, str, str]:
     return row["image"], row["status"], row["message"]
 
 
-def _plan(arguments: argparse.Namespace) -> Plan:
+def _plan(arguments: argparse.Namespace) -> BenchPlan:
     from microfield.bench.measures import without_repeats
-    from microfield.bench.plan import Plan
+    from microfield.bench.plan import BenchPlan
 
     methods = _words(arguments.methods, "--methods")
     _check_patterns(arguments.paths)
-    return Plan(
+    return BenchPlan(
         images=_images(_expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
         budgets=_budgets(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
         time_limit=_seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
