@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.coding.decisions import DecisionWriter
-from microfield.methods.field.coders import Writer
-from microfield.methods.field.features import CONSTANTS, ONE, PLANES
+from microfield.methods.field.coders import BandEncoder, CoefficientEncoder, ContextModel
+from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PICTURE_PLANES, PLANES
 from microfield.methods.field.lifting import Floats, forward
-from microfield.methods.field.network import LIMIT, SUM, WEIGHT, ContextNet, whole_numbers
-from microfield.methods.field.phases import steps
+from microfield.methods.field.network import LARGEST_ACTIVATION, LARGEST_WEIGHT, SUM_SCALE, WEIGHT_SCALE, ContextNet, whole_numbers
+from microfield.methods.field.phases import phase_slices
+from microfield.methods.field.quantise import Quantiser
 from microfield.methods.field.schedules import NAMES, schedule
-from microfield.methods.field.walk import Band, Ints, Known, Walk, walk
+from microfield.methods.field.surroundings import CodedBands
+from microfield.methods.field.symbols import SymbolWriter
+from microfield.methods.field.walk import Band, Ints, PhaseContext, Walk, walk
 from microfield.models import save
 from microfield.threads import single_threaded_blas
 from microfield.training.images import arguments, images, volumes
@@ -33,6 +35,12 @@ FRACTIONS = (0.045, 0.018, 0.007, 0.0025)
 """Share of coefficients that are not zero, about: ratios of some 30 to 600 for 16-bit images."""
 KEPT = 20_000
 """Samples of each sort (something known around, nothing known) that a channel gives at a step, about."""
+MAGNITUDE_CAP = 60
+"""Magnitudes are cut at this before they are kept."""
+_RDO = 0.1
+"""Squared steps of error that a bit is worth in the second round."""
+_USUAL_ROUNDING = 0.34
+"""Added to magnitudes before they are rounded down in the first round, which makes a dead zone around 0."""
 
 Bytes = npt.NDArray[np.uint8]
 Params = dict[str, Any]
@@ -45,7 +53,7 @@ class Samples:
     Attributes
     ----------
     planes, constants : uint8 arrays (n, PLANES), (n, CONSTANTS)
-    magnitudes : uint8 array (n,), cut at 60
+    magnitudes : uint8 array (n,), cut at `MAGNITUDE_CAP`
     weights : float32 array (n,); every image, channel and step counts the same
     """
 
@@ -61,57 +69,67 @@ class Samples:
 
 
 class _Collector:
-    """A writer that also keeps a sample of what it sees; without a network it quantises with a dead zone."""
+    """A visitor that keeps a sample of what it sees; the values are those of an encoder or, without a network, of a dead zone."""
 
-    def __init__(self, writer: Writer, rounds: bool, rng: np.random.Generator) -> None:
-        self.writer, self.rounds, self.rng = writer, rounds, rng
-        n = writer.quantised.size
-        share = float(np.mean(np.abs(writer.group) * writer.inverse_step > 0.6))
+    def __init__(self, encoder: CoefficientEncoder, networked: bool, rng: np.random.Generator) -> None:
+        self.encoder, self.networked, self.rng = encoder, networked, rng
+        n = encoder.quantised.size
+        share = float(np.mean(np.abs(encoder.group) * encoder.quantiser.inverse_step > 0.6))
         self.active, self.idle = min(1.0, KEPT / max(6 * share * n, 1)), min(1.0, KEPT / n)
         self.kept: list[Samples] = []
 
-    def begin(self, band: Band) -> int:
-        return self.writer.begin(band)
+    def begin(self, band: Band) -> _BandCollector:
+        return _BandCollector(self, self.encoder.begin(band), band)
 
-    def phase(self, band: Band, phase: int, features: Callable[[slice], Floats], slabs: Sequence[slice],
-              constants: Floats) -> Ints:
-        if self.rounds:
-            found = self.writer.phase(band, phase, features, slabs, constants)
-        else:
-            values = self.writer.band[steps(phase)] * self.writer.inverse_step
-            found = (np.sign(values) * np.floor(np.abs(values) + 0.34)).astype(np.int32)
-        for rows in slabs:
-            self._keep(features(rows).T.astype(np.uint8), constants.astype(np.uint8),
-                       np.minimum(np.abs(found[:, :, rows]), 60).astype(np.uint8).reshape(-1))
-        return found
+    def keep(self, context: PhaseContext, found: Ints) -> None:
+        """Keep a sample of a phase, whose quantised values are ``found``."""
+        for rows in context.slabs:
+            self._keep(context.features(rows).T.astype(np.uint8), context.constants.astype(np.uint8),
+                       np.minimum(np.abs(found[:, :, rows]), MAGNITUDE_CAP).astype(np.uint8).reshape(-1))
 
     def _keep(self, planes: Bytes, constants: Bytes, magnitudes: Bytes) -> None:
-        picture = slice(17, 24)
-        active = (np.delete(planes, picture, axis=1) > 0).any(1)
+        active = (np.delete(planes, PICTURE_PLANES, axis=1) > 0).any(1)
         share = np.where(magnitudes > 0, 1.0, np.where(active, self.active, self.idle))
         k = self.rng.random(len(share)) < share
         self.kept.append(Samples(planes[k], np.broadcast_to(constants, (int(k.sum()), CONSTANTS)), magnitudes[k],
                                  (1 / share[k]).astype(np.float32)))
 
 
+class _BandCollector:
+    """Visits one band for a `_Collector`."""
+
+    def __init__(self, collector: _Collector, encoder: BandEncoder, band: Band) -> None:
+        self.collector, self.encoder, self.mean_code = collector, encoder, encoder.mean_code
+        self.values = collector.encoder.group[band.box] * collector.encoder.quantiser.inverse_step
+
+    def phase(self, context: PhaseContext) -> Ints:
+        if self.collector.networked:
+            found = self.encoder.phase(context)
+        else:
+            values = self.values[phase_slices(context.number)]
+            found = (np.sign(values) * np.floor(np.abs(values) + _USUAL_ROUNDING)).astype(np.int32)
+        self.collector.keep(context, found)
+        return found
+
+
 def collect(data: Path, name: str, contexts: ContextNet | None, rng: np.random.Generator) -> Iterator[Samples]:
     """Samples of every channel and step of an image."""
-    references: list[Known | None] = [None] * len(FRACTIONS)
+    references: list[CodedBands | None] = [None] * len(FRACTIONS)
     for volume in volumes(data, name):
         kind = str(rng.choice(NAMES))
-        plan = schedule(kind, volume.shape)
-        coefficients = forward(volume - np.quantile(volume, 0.005), plan)
+        split = schedule(kind, volume.shape)
+        coefficients = forward(volume - np.quantile(volume, 0.005), split)
         for i, fraction in enumerate(FRACTIONS):
             step = float(np.quantile(np.abs(coefficients), 1 - fraction * rng.uniform(0.7, 1.4))) / 0.62
             if step < 1e-4:
                 continue
             net = contexts if contexts is not None else _blank()
-            writer = Writer(coefficients, step, plan, net, 0.1, DecisionWriter(3), [])
-            collector = _Collector(writer, contexts is not None, rng)
+            encoder = CoefficientEncoder(coefficients, split, Quantiser(step, _RDO), ContextModel(net), SymbolWriter())
+            collector = _Collector(encoder, contexts is not None, rng)
             with single_threaded_blas():
-                one = Walk(plan, writer.quantised, collector, references[i])
+                one = Walk(split, encoder.quantised, collector, references[i])
                 walk([one])
-            references[i] = one.known
+            references[i] = one.coded
             if collector.kept:
                 samples = Samples.join(collector.kept)
                 samples.weights /= max(int((samples.magnitudes > 0).sum()), 100)
@@ -142,9 +160,9 @@ def bits(p: Params, planes: Any, constants: Any, magnitudes: Any, weights: Any) 
     import jax
     import jax.numpy as jnp
 
-    top = 255 / ONE
-    first = jnp.clip(planes.astype(jnp.float32) / ONE @ p["planes"] + constants.astype(jnp.float32) / ONE @ p["constants"]
-                     + p["bias1"], 0, top)
+    top = LARGEST_ACTIVATION / FEATURE_ONE
+    inputs = (planes.astype(jnp.float32) / FEATURE_ONE, constants.astype(jnp.float32) / FEATURE_ONE)
+    first = jnp.clip(inputs[0] @ p["planes"] + inputs[1] @ p["constants"] + p["bias1"], 0, top)
     zero, one, tail = (jnp.clip(first @ p["second"] + p["bias2"], 0, top) @ p["third"] + p["bias3"]).T
     y, soft = magnitudes.astype(jnp.float32), jax.nn.softplus
     nats = (soft(zero) - (y > 0) * zero + (y > 0) * (soft(one) - (y > 1) * one)
@@ -159,7 +177,7 @@ def train(samples: Samples, params: Params, count: int, rate: float, seed: int, 
     import optax
 
     optimiser = optax.adam(optax.cosine_decay_schedule(rate, count))
-    state, bound = optimiser.init(params), (LIMIT - 1) / WEIGHT
+    state, bound = optimiser.init(params), (LARGEST_WEIGHT - 1) / WEIGHT_SCALE
 
     @jax.jit
     def update(p: Params, state: Any, *rows: Any) -> tuple[Params, Any, Any]:
@@ -194,7 +212,7 @@ def main() -> None:
             print(f"{fold}, round {round_ + 1}: {len(samples.weights)} samples, {loss:.4f}, {time.time() - started:.0f} s")
         save("contexts", fold, whole_numbers(params),
              {"images": list(images(fold)), "steps": args.steps, "seed": args.seed, "hidden": list(HIDDEN), "loss": loss,
-              "sum": SUM})
+              "sum": SUM_SCALE})
 
 
 if __name__ == "__main__":

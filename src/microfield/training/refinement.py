@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.field.coefficients import Plan, encode
+from microfield.methods.field.coefficients import CodingOrder, encode
 from microfield.methods.field.lifting import Floats, forward, inverse
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import COLUMNS, FEATURES, MEANS, RING, WINDOW, Cells, slabs
@@ -77,13 +77,13 @@ def collect(data: Path, name: str, contexts: ContextNet, rng: np.random.Generato
         volume = np.ascontiguousarray(_even(volume))
         dark = np.quantile(volume, 0.005)
         for fraction in FRACTIONS:
-            plan = schedule(str(rng.choice(NAMES)), volume.shape)
-            coefficients = forward(volume - dark, plan)
+            split = schedule(str(rng.choice(NAMES)), volume.shape)
+            coefficients = forward(volume - dark, split)
             step = float(np.quantile(np.abs(coefficients), 1 - fraction * rng.uniform(0.7, 1.4))) / 0.62
             if step < 1e-4:
                 continue
-            values = encode([coefficients], Plan((plan,), (None,)), step, contexts).values[0]
-            rebuilt = inverse(values, plan) + np.float32(dark)
+            values = encode([coefficients], CodingOrder((split,), (None,)), step, contexts).values[0]
+            rebuilt = inverse(values, split) + np.float32(dark)
             share = min(1.0, KEPT / len(channels) / (volume.size / 4))
             pieces = [_sample(volume[b], rebuilt[b], step, float(dark), share, rng) for b in range(len(volume))]
             yield Samples(name, *(np.concatenate(p) for p in zip(*pieces, strict=True)))

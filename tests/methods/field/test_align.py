@@ -117,7 +117,7 @@ def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.
     assert Head.unpack(rolled.sections[0], layout)[0].shifts is not None
     values = FieldMethod.decoder(layout, 1, rolled.sections).read(tuple(range(n) for n in block.shape))
     assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.square_error[0]))
-    monkeypatch.setattr("microfield.methods.field.choose.estimate", lambda planes: None)
+    monkeypatch.setattr("microfield.methods.field.transform_search.estimate", lambda planes: None)
     straight = FieldMethod().encode(block, layout, 400, context)
     assert rolled.nbytes < 0.9 * straight.nbytes
     assert rolled.square_error[0] < 1.2 * straight.square_error[0]

@@ -21,16 +21,16 @@ import microfield as mf
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.coding.decisions import COSTS, DecisionWriter
 from microfield.errors import FormatError
-from microfield.methods.field import coders, coefficients, features, tuning
+from microfield.methods.field import coefficients, features, symbols, tuning
 from microfield.methods.field.coarsest import from_residuals, residuals
-from microfield.methods.field.coefficients import Plan
+from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.head import PINNED
 from microfield.methods.field.lifting import Floats, forward, inverse
-from microfield.methods.field.network import LIMIT, ContextNet
-from microfield.methods.field.phases import LARGEST, ORDER, Phases, steps
+from microfield.methods.field.network import EXACT, LARGEST_WEIGHT, ContextNet
+from microfield.methods.field.phases import CONTEXT_CAP, Phases, phase_slices
 from microfield.methods.field.schedules import COARSEST, NAMES, schedule
-from microfield.methods.field.walk import Walk, walk
+from microfield.methods.field.walk import Band, PhaseContext, Walk, walk
 from microfield.models import index, load, named
 
 POLLEN = Path(__file__).parent.parent.parent.parent / "examples" / "pollen.ome.tif"
@@ -49,7 +49,7 @@ def net() -> ContextNet:
     return ContextNet.load(PINNED[0])
 
 
-def grouped(name: str) -> tuple[list[Floats], Plan]:
+def grouped(name: str) -> tuple[list[Floats], CodingOrder]:
     """Coefficients of a plane; a stack; two channels of a time series of stacks, in six groups with references."""
     values = pollen()
     if name == "2-D":
@@ -59,7 +59,7 @@ def grouped(name: str) -> tuple[list[Floats], Plan]:
     else:
         groups = Groups(2, (4, 2, 96, 96), "Z1", 2)
         values = np.stack([values[:8], 0.6 * values[:8] + 0.2 * values[8:]])
-    return groups.forward(values), groups.plan
+    return groups.forward(values), groups.order
 
 
 # -- coefficients -----------------------------------------------------------------------------------------------------
@@ -82,16 +82,16 @@ class Counting(DecisionWriter):
 @pytest.mark.parametrize("step", [0.5, 0.06, 0.004])
 @pytest.mark.parametrize("name", ["2-D", "3-D", "groups"])
 def test_coefficients_come_back_at_the_ideal_size(name: str, step: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    groups, plan = grouped(name)
-    assert (name == "groups") == any(r is not None for r in plan.references)
-    monkeypatch.setattr(coefficients, "DecisionWriter", Counting)
+    groups, order = grouped(name)
+    assert (name == "groups") == any(r is not None for r in order.references)
+    monkeypatch.setattr(symbols, "DecisionWriter", Counting)
     monkeypatch.setattr(Counting, "bits", 0.0)
-    coded = coefficients.encode(groups, plan, step, net())
-    values = coefficients.decode(coded.data, plan, step, net())
+    coded = coefficients.encode(groups, order, step, net())
+    values = coefficients.decode(coded.data, order, step, net())
     for wanted, found, original in zip(coded.values, values, groups, strict=True):
         np.testing.assert_array_equal(found, wanted, strict=True)
         assert np.abs(found - original).max() <= 1.6 * step
-    coarsest = sum(np.prod(s.extents[-1]) for s in plan.schedules)
+    coarsest = sum(np.prod(s.extents[-1]) for s in order.schedules)
     signs = sum(int((v != 0).sum()) for v in values)
     ideal = (Counting.bits + signs) / 8
     assert len(coded.data) <= 1.01 * ideal + 40 + 3 * coarsest
@@ -103,29 +103,29 @@ def test_coefficients_come_back_at_the_ideal_size(name: str, step: float, monkey
 def test_any_shape_and_magnitude_comes_back(shape: tuple[int, ...], transform: str, channels: int, scale: float, seed: int) -> None:
     """Magnitudes above 20, where contexts are cut; axes of 1; one voxel."""
     rng = np.random.default_rng(seed)
-    plan = Plan((schedule(transform, shape),) * channels, (None, *range(channels - 1)))
+    order = CodingOrder((schedule(transform, shape),) * channels, (None, *range(channels - 1)))
     groups = [(rng.standard_t(2, shape) * scale).astype(np.float32) for _ in range(channels)]
-    coded = coefficients.encode(groups, plan, 1.0, net())
-    for wanted, found, original in zip(coded.values, coefficients.decode(coded.data, plan, 1.0, net()), groups, strict=True):
+    coded = coefficients.encode(groups, order, 1.0, net())
+    for wanted, found, original in zip(coded.values, coefficients.decode(coded.data, order, 1.0, net()), groups, strict=True):
         np.testing.assert_array_equal(found, wanted, strict=True)
         assert np.isfinite(found).all()
         assert (np.abs(found - original) <= np.maximum(1.6, 1e-6 * np.abs(original))).all()
 
 
 def test_absurd_values_are_cut() -> None:
-    plan = Plan((schedule("STD", (1, 1, 20, 20)),), (None,))
+    order = CodingOrder((schedule("STD", (1, 1, 20, 20)),), (None,))
     group = np.zeros((1, 1, 20, 20), np.float32)
     group[0, 0, 0, 0], group[0, 0, 15, 15] = -1e30, 1e30
-    coded = coefficients.encode([group], plan, 1.0, net())
-    (found,) = coefficients.decode(coded.data, plan, 1.0, net())
+    coded = coefficients.encode([group], order, 1.0, net())
+    (found,) = coefficients.decode(coded.data, order, 1.0, net())
     assert found[0, 0, 0, 0] == -(1 << 28)
-    assert found[0, 0, 15, 15] == coders.LARGEST
+    assert found[0, 0, 15, 15] == symbols.LARGEST_MAGNITUDE
     np.testing.assert_array_equal(found, coded.values[0])
 
 
 def test_damaged_coefficients_are_refused_or_values() -> None:
-    groups, plan = grouped("groups")
-    data = coefficients.encode(groups, plan, 0.03, net(), changes=np.ones((3, net().third.shape[1] + 1), np.int32)).data
+    groups, order = grouped("groups")
+    data = coefficients.encode(groups, order, 0.03, net(), changes=np.ones((3, net().third.shape[1] + 1), np.int32)).data
     rng = np.random.default_rng(0)
     damaged = [data[: int(n)] for n in np.linspace(0, len(data) - 1, 40)]
     damaged += [data[:n] + bytes([data[n] ^ 1 << int(rng.integers(8))]) + data[n + 1 :]
@@ -133,7 +133,7 @@ def test_damaged_coefficients_are_refused_or_values() -> None:
     refused = 0
     for bad in damaged:
         try:
-            values = coefficients.decode(bad, plan, 0.03, net())
+            values = coefficients.decode(bad, order, 0.03, net())
         except FormatError:
             refused += 1
         else:
@@ -144,14 +144,14 @@ def test_damaged_coefficients_are_refused_or_values() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_decoding_nonsense_takes_bounded_time_and_memory(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    _, plan = grouped("3-D")
-    size = sum(int(np.prod(s.shape)) for s in plan.schedules)
+    _, order = grouped("3-D")
+    size = sum(int(np.prod(s.shape)) for s in order.schedules)
     good = coefficients.encode(*grouped("3-D"), 0.01, net()).data
     bad = good[: len(good) // 8] + rng.bytes(len(good)) if seed % 2 else rng.bytes(3) + bytes([200, 1, 200, 1]) + rng.bytes(2000)
     tracemalloc.start()
     begin = time.process_time()
     try:
-        coefficients.decode(bad, plan, 0.01, net())
+        coefficients.decode(bad, order, 0.01, net())
     except FormatError:
         pass
     finally:
@@ -163,10 +163,10 @@ def test_decoding_nonsense_takes_bounded_time_and_memory(seed: int) -> None:
 
 @pytest.mark.parametrize("name", ["2-D", "3-D", "groups"])
 def test_coarse_levels_come_first(name: str) -> None:
-    groups, plan = grouped(name)
-    coded = coefficients.encode(groups, plan, 0.02, net())
-    some = coefficients.decode(coded.data, plan, 0.02, net(), 2)
-    for found, wanted, s in zip(some, coded.values, plan.schedules, strict=True):
+    groups, order = grouped(name)
+    coded = coefficients.encode(groups, order, 0.02, net())
+    some = coefficients.decode(coded.data, order, 0.02, net(), 2)
+    for found, wanted, s in zip(some, coded.values, order.schedules, strict=True):
         corner = tuple(slice(0, n) for n in s.extents[2])
         np.testing.assert_array_equal(found[corner], wanted[corner])
 
@@ -212,12 +212,12 @@ def test_buckets_do_not_depend_on_the_order_of_sums_or_on_precision(name: str) -
 def test_no_sum_of_an_installed_network_leaves_what_float32_holds() -> None:
     for entry in index()["contexts"].values():
         one = ContextNet.load(bytes.fromhex(entry["hash"]))
-        assert max(one.largest_sums()) < 1 << 24
-        extreme = tuning.changed(one, np.full((3, one.third.shape[1] + 1), 2 * LIMIT, np.int32))
+        assert max(one.largest_sums()) < EXACT
+        extreme = tuning.changed(one, np.full((3, one.third.shape[1] + 1), 2 * LARGEST_WEIGHT, np.int32))
         assert 255 * np.abs(extreme.third).sum(axis=1).max() + np.abs(extreme.biases[2]).max() <= one.largest_sums()[2]
     arrays = load("contexts", PINNED[0])
     with pytest.raises(FormatError, match="exactly"):
-        ContextNet.of(b"loud", {**arrays, "bias1": np.full_like(arrays["bias1"], 1 << 24)})
+        ContextNet.of(b"loud", {**arrays, "bias1": np.full_like(arrays["bias1"], EXACT)})
     with pytest.raises(FormatError, match="shape"):
         ContextNet.of(b"thin", {**arrays, "planes": arrays["planes"][:, 1:]})
 
@@ -232,15 +232,15 @@ def test_the_pinned_networks_are_installed_and_the_default() -> None:
 
 
 def test_tuning_saves_bits_on_a_real_image() -> None:
-    groups, plan = grouped("3-D")
+    groups, order = grouped("3-D")
     seen = tuning.Seen(sum(g.size for g in groups))
-    plain = coefficients.encode(groups, plan, 0.01, net(), seen=seen)
+    plain = coefficients.encode(groups, order, 0.01, net(), seen=seen)
     found = tuning.tuned(net(), seen)
     assert found is not None
     changes, promised = found
     assert promised > 0
-    coded = coefficients.encode(groups, plan, 0.01, net(), changes=changes)
-    for wanted, value in zip(coded.values, coefficients.decode(coded.data, plan, 0.01, net()), strict=True):
+    coded = coefficients.encode(groups, order, 0.01, net(), changes=changes)
+    for wanted, value in zip(coded.values, coefficients.decode(coded.data, order, 0.01, net()), strict=True):
         np.testing.assert_array_equal(value, wanted)
 
     def cost(coded: coefficients.EncodedCoefficients) -> float:
@@ -270,11 +270,11 @@ def test_changes_come_back(seed: int, most: int) -> None:
         expected = net() if wanted is None else tuning.changed(net(), wanted)
         np.testing.assert_array_equal(found.third, expected.third)
         np.testing.assert_array_equal(found.biases[2], expected.biases[2])
-        assert np.abs(found.third).max() <= LIMIT
+        assert np.abs(found.third).max() <= LARGEST_WEIGHT
 
 
 @pytest.mark.parametrize("make", [
-    lambda n: [[0] * n, [0] * n, [0] * (n - 1) + [2 * LIMIT + 1]], lambda n: [[-(2**33)] * n] * 3, lambda n: [[1] * n] * 2,
+    lambda n: [[0] * n, [0] * n, [0] * (n - 1) + [2 * LARGEST_WEIGHT + 1]], lambda n: [[-(2**33)] * n] * 3, lambda n: [[1] * n] * 2,
 ])
 def test_hostile_changes_are_refused(make: Callable[[int], list[list[int]]]) -> None:
     writer = BitWriter()
@@ -288,15 +288,15 @@ def test_hostile_changes_are_refused(make: Callable[[int], list[list[int]]]) -> 
 # -- the walk and its features ----------------------------------------------------------------------------------------
 
 
-@given(band=hnp.arrays(np.uint8, st.tuples(*(st.integers(1, n) for n in (2, 5, 6, 7))), elements=st.integers(0, LARGEST)),
+@given(band=hnp.arrays(np.uint8, st.tuples(*(st.integers(1, n) for n in (2, 5, 6, 7))), elements=st.integers(0, CONTEXT_CAP)),
        phase=st.integers(0, 7))
 def test_neighbours_come_from_earlier_phases_only(band: npt.NDArray[np.uint8], phase: int) -> None:
     """What is not decoded yet makes no difference, and sums do not overflow a byte."""
     both = []
-    for junk in (0, LARGEST):
+    for junk in (0, CONTEXT_CAP):
         coded = Phases(band.shape)
         for k in coded.order():
-            coded.put(k, band[steps(k)] if k < phase else np.full_like(band[steps(k)], junk))
+            coded.put(k, band[phase_slices(k)] if k < phase else np.full_like(band[phase_slices(k)], junk))
         if coded.size(phase):
             both.append([(np.asarray(total), n) for total, n in coded.sums(phase, slice(0, coded.extents(phase)[2]))])
     for (first, n), (second, m) in zip(*both, strict=True) if both else ():
@@ -304,7 +304,7 @@ def test_neighbours_come_from_earlier_phases_only(band: npt.NDArray[np.uint8], p
         np.testing.assert_array_equal(first, second)
 
 
-@given(values=hnp.arrays(np.uint8, st.tuples(*(st.integers(1, 5) for _ in range(4))), elements=st.integers(0, LARGEST)))
+@given(values=hnp.arrays(np.uint8, st.tuples(*(st.integers(1, 5) for _ in range(4))), elements=st.integers(0, CONTEXT_CAP)))
 def test_sums_over_neighbours_are_those_of_a_plain_loop(values: npt.NDArray[np.uint8]) -> None:
     edged = np.pad(values.astype(int), [(0, 0), *[(1, 1)] * 3], mode="edge")
     zeroed = np.pad(values.astype(int), [(0, 0), *[(1, 1)] * 3])
@@ -330,40 +330,41 @@ def test_logarithms_are_whole_numbers_that_rise() -> None:
 class Silent:
     """Visits and finds a constant."""
 
+    mean_code = 30
+
     def __init__(self, value: int) -> None:
         self.value, self.columns = value, 0
 
-    def begin(self, band: Any) -> int:
-        return 30
+    def begin(self, band: Band) -> Silent:
+        return self
 
-    def phase(self, band: Any, phase: int, features: Any, slabs: Any, constants: Floats) -> Ints:
-        for rows in slabs:
-            planes = features(rows)
+    def phase(self, context: PhaseContext) -> Ints:
+        for rows in context.slabs:
+            planes = context.features(rows)
             assert ((planes >= 0) & (planes <= 255) & (planes == np.rint(planes))).all()
             self.columns += planes.shape[1]
-        assert ((constants >= 0) & (constants <= 255)).all()
-        shape = (band.shape[0], *(len(range(p, n, 2)) for p, n in zip(ORDER[phase], band.shape[1:], strict=True)))
-        return np.full(shape, self.value, np.int32)
+        assert ((context.constants >= 0) & (context.constants <= 255)).all()
+        return np.full(context.shape, self.value, np.int32)
 
 
 @pytest.mark.parametrize("value", [0, 1, -21, 1 << 22, -(1 << 22)])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 9), (2, 1, 9, 1), (1, 5, 1, 1), (1, 3, 20, 17), (3, 2, 2, 2)])
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_bytes_and_every_coefficient_is_visited_once(name: str, shape: tuple[int, ...], value: int) -> None:
-    plan = schedule(name, shape)
+    split = schedule(name, shape)
     quantised = np.full(shape, -7, np.int32)
-    quantised[tuple(slice(0, n) for n in plan.extents[-1])] = value
+    quantised[tuple(slice(0, n) for n in split.extents[-1])] = value
     visitor = Silent(value)
-    walk([Walk(plan, quantised, visitor)])
+    walk([Walk(split, quantised, visitor)])
     assert (quantised == value).all()
-    assert visitor.columns == quantised.size - np.prod(plan.extents[-1])
+    assert visitor.columns == quantised.size - np.prod(split.extents[-1])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 1, 3), (1, 2, 1, 1), (1, 1, 2, 2), (1, 7, 3, 1), (1, 33, 65, 9)])
 @pytest.mark.parametrize("name", NAMES)
 def test_schedules_of_any_shape_end_small_and_are_undone(name: str, shape: tuple[int, ...]) -> None:
-    plan = schedule(name, shape)
-    assert max(plan.extents[-1][2:]) <= COARSEST
-    assert all(0 not in axes for axes in plan.levels)
+    split = schedule(name, shape)
+    assert max(split.extents[-1][2:]) <= COARSEST
+    assert all(0 not in axes for axes in split.levels)
     values = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    np.testing.assert_allclose(inverse(forward(values, plan), plan), values, atol=1e-4)
+    np.testing.assert_allclose(inverse(forward(values, split), split), values, atol=1e-4)

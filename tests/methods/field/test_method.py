@@ -21,19 +21,21 @@ import microfield as mf
 from helpers.files import Packed, compressed
 from helpers.images import blobs, image, scaled
 from microfield.errors import FormatError, UsageError
-from microfield.format.container import Container, write
+from microfield.format.assembler import write
+from microfield.format.container import Container
 from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import SUPPORTED_DTYPES, Image, Layout
-from microfield.methods.base import Context, parse_options
-from microfield.methods.field import choose, coefficients
+from microfield.methods.base import Context
+from microfield.methods.field import coefficients, transform_search
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
 from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
 from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
 from microfield.methods.field.method import FieldMethod
-from microfield.methods.field.rotation import HALF, Rotation, count, rotation_of
+from microfield.methods.field.rotation import TANGENT_SCALE, Rotation, count, rotation_of
 from microfield.methods.field.schedules import NAMES
+from microfield.methods.options import parse_options
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
 
@@ -75,8 +77,8 @@ def test_groups_come_together_again(channels: int, extents: tuple[int, int, int,
     values = np.random.default_rng(seed).normal(0, 1, (channels, t * z, y, x)).astype(np.float32)
     coefficients = groups.forward(values)
     assert sum(c.size for c in coefficients) == values.size
-    assert [c.shape for c in coefficients] == [s.shape for s in groups.plan.schedules]
-    for i, reference in enumerate(groups.plan.references):
+    assert [c.shape for c in coefficients] == [s.shape for s in groups.order.schedules]
+    for i, reference in enumerate(groups.order.references):
         assert (reference is None) == (i % channels == 0)
         assert reference is None or coefficients[reference].shape == coefficients[i].shape
     np.testing.assert_allclose(groups.inverse(coefficients).reshape(values.shape), values, atol=1e-4)
@@ -102,7 +104,7 @@ def test_time_is_split_where_there_is_depth_too() -> None:
        data=st.data())
 def test_a_rotation_is_undone(values: Array, data: st.DataObject) -> None:
     n = len(values)
-    angles = data.draw(hnp.arrays(np.int8, count(n), elements=st.integers(-HALF, HALF - 1)))
+    angles = data.draw(hnp.arrays(np.int8, count(n), elements=st.integers(-TANGENT_SCALE, TANGENT_SCALE - 1)))
     rotation = Rotation(angles, data.draw(st.integers(0, (1 << n) - 1)))
     turned = values.copy()
     rotation.forward(turned)
@@ -160,7 +162,7 @@ def test_gains_make_a_step_worth_the_same_everywhere() -> None:
 
 def test_dark_is_zero() -> None:
     grey = scaled(blobs((1, 64, 64), 3), 1000, 4000, np.uint16)[None]
-    known = choose.with_darks(measured(grey, np.array([float(np.ptp(grey))]), np.ones(1)), grey)
+    known = transform_search.with_darks(measured(grey, np.array([float(np.ptp(grey))]), np.ones(1)), grey)
     values = known.forward(grey)
     assert abs(float(np.quantile(values, 0.005))) < 1e-3
 
@@ -172,7 +174,7 @@ def test_rotations_are_used_where_they_pay_only() -> None:
     unlike = scaled(rng.random((2, 1, 96, 90)), 0, 200, np.uint8)
     for grey, expected in ((alike, True), (unlike, False)):
         known = measured(grey, np.ptp(grey.astype(float), axis=(1, 2, 3)), np.ones(2))
-        assert (choose.with_rotation(known, grey, 0.03).rotation is not None) is expected
+        assert (transform_search.with_rotation(known, grey, 0.03).rotation is not None) is expected
 
 
 # -- heads ------------------------------------------------------------------------------------------------------------
@@ -366,10 +368,10 @@ def test_absurd_coefficients_decode_to_grey_levels_in_range(dtype: str) -> None:
     head = Head(known, step=0, alpha=255)
     groups = head.groups(layout)
     rng = np.random.default_rng(0)
-    wild = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in groups.plan.schedules]
+    wild = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in groups.order.schedules]
     for group in wild:
         group[..., 0, 0] = 1e30
-    coded = coefficients.encode(wild, groups.plan, step_of(0), contexts_of(PINNED[0]))
+    coded = coefficients.encode(wild, groups.order, step_of(0), contexts_of(PINNED[0]))
     values = decoded(layout, (head.pack(layout) + coded.data,))
     for channel, low, high in zip(values, known.low, known.high, strict=True):
         assert np.isfinite(channel.astype(float)).all()
@@ -382,7 +384,7 @@ def test_parts_of_a_voxel_or_two(shape: tuple[int, ...], tmp_path: Path) -> None
     layout = Layout(shape, "ZYX"[-len(shape) :], np.dtype("uint16"))
     head = Head(Channels(np.array([3.0]), np.array([99.0]), np.zeros(1, np.int16), np.zeros(1, np.int16)), step=20000)
     groups = head.groups(layout)
-    one = coefficients.encode([np.full(s.shape, 0.5, np.float32) for s in groups.plan.schedules], groups.plan,
+    one = coefficients.encode([np.full(s.shape, 0.5, np.float32) for s in groups.order.schedules], groups.order,
                               step_of(20000), contexts_of(PINNED[0]))
     values = decoded(layout, (head.pack(layout) + one.data,))
     assert values.shape == shape

@@ -1,4 +1,4 @@
-"""Alignment of planes: each shifted by whole voxels so that what lies behind one another looks alike.
+"""Alignment of planes: each is shifted by whole voxels, so that neighbours along z or time show the same thing at a place.
 
 Skewed light-sheet stacks move sideways from plane to plane, time series drift; a transform along z or time then sees edges
 where there are none. Planes are rolled (what leaves on one side comes in on the other), so the inverse is exact.
@@ -14,21 +14,28 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Shifts = npt.NDArray[np.int32]
 
-FARTHEST = 0.15
-"""Displacements between neighbours beyond this share of the extent are not believed."""
-GAIN = 0.004
-"""Mean rise of the correlation of neighbours below which planes stay where they are."""
+FARTHEST_SHARE = 0.15
+"""Displacements between neighbours are looked for up to this share of the extent along y and x."""
+LEAST_CORRELATION_GAIN = 0.004
+"""Planes stay where they are if the correlation of neighbours would rise by less than this, on average."""
+FEWEST_PLANES, SMALLEST_EXTENT = 3, 16
+"""Smaller stacks are not aligned."""
 
 
 def estimate(planes: Floats) -> Shifts | None:
-    """By how much to roll each plane along y and x: int32 of shape (planes, 2), the middle one at 0; None where it does not help.
+    """By how much to roll each plane so that neighbours match.
 
     Parameters
     ----------
     planes : float32 array (planes, y, x)
+
+    Returns
+    -------
+    shifts : int32 array (planes, 2), or None
+        Voxels along y and x, those of the middle plane 0. None where rolling is not worth it.
     """
     n, *extents = planes.shape
-    if n < 3 or min(extents) < 16:
+    if n < FEWEST_PLANES or min(extents) < SMALLEST_EXTENT:
         return None
     steps = np.zeros((n, 2))
     gains = np.zeros(n - 1)
@@ -37,7 +44,7 @@ def estimate(planes: Floats) -> Shifts | None:
         after = _spectrum(planes[i])
         steps[i], gains[i - 1] = _displacement(before, after, (extents[0], extents[1]))
         before = after
-    if gains.mean() < GAIN:
+    if gains.mean() < LEAST_CORRELATION_GAIN:
         return None
     path = -np.cumsum(steps, axis=0)
     shifts: Shifts = np.rint(path - path[n // 2]).astype(np.int32)
@@ -45,7 +52,15 @@ def estimate(planes: Floats) -> Shifts | None:
 
 
 def roll(planes: npt.NDArray[np.float32], shifts: Shifts, back: bool = False) -> Floats:
-    """Planes (along the first axis; y and x are the last two) rolled by ``shifts``, or ``back`` again."""
+    """Planes rolled by whole voxels: what leaves on one side comes in on the other.
+
+    Parameters
+    ----------
+    planes : float32 array (planes, y, x)
+    shifts : int32 array (planes, 2)
+    back : bool
+        Roll the other way, which undoes it exactly.
+    """
     out = np.empty_like(planes)
     for i, (y, x) in enumerate(shifts.tolist()):
         out[i] = np.roll(planes[i], (-y, -x) if back else (y, x), (-2, -1))
@@ -62,10 +77,23 @@ def _spectrum(plane: Floats) -> npt.NDArray[np.complex128]:
 
 def _displacement(before: npt.NDArray[np.complex128], after: npt.NDArray[np.complex128], shape: tuple[int, int],
                   ) -> tuple[npt.NDArray[np.float64], float]:
-    """How far a plane's content lies from that of the plane before, and how much the correlation rises when moved back."""
+    """How far a plane's content is displaced from that of the plane before.
+
+    Parameters
+    ----------
+    before, after : spectra of the two planes, as `_spectrum` gives them
+    shape : extents (y, x) of the planes
+
+    Returns
+    -------
+    displacement : float64 array (2,)
+        In voxels along y and x.
+    gain : float
+        How much the correlation of the two planes rises when the second is moved back by it.
+    """
     surface = np.fft.irfft2(before.conj() * after, shape)
     power = (np.fft.irfft2(np.abs(before) ** 2, shape)[0, 0] * np.fft.irfft2(np.abs(after) ** 2, shape)[0, 0]) ** 0.5
-    reach = [max(1, int(FARTHEST * n)) for n in shape]
+    reach = [max(1, int(FARTHEST_SHARE * n)) for n in shape]
     near = np.take(np.take(surface, range(-reach[0], reach[0] + 1), 0), range(-reach[1], reach[1] + 1), 1)
     peak = np.unravel_index(int(near.argmax()), near.shape)
     found = np.array([float(p - r) for p, r in zip(peak, reach, strict=True)])

@@ -1,183 +1,210 @@
-"""The two visitors of the walk over coefficients: one chooses quantised values and codes them, one decodes them.
-
-Decisions of a coefficient, each by the bucket the context network puts it in: "not zero", "larger than one", and the length
-of the tail beyond two. Signs are raw bits.
-"""
+"""The two visitors of the walk over coefficients: one quantises and encodes a group, one decodes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.bits import BitReader
-from microfield.coding.decisions import DecisionReader, DecisionWriter
 from microfield.errors import FormatError
-from microfield.methods.field import coarsest
+from microfield.methods.field.coarsest import LARGEST_APPROXIMATION, coarsest_box
 from microfield.methods.field.lifting import Floats, Schedule
-from microfield.methods.field.network import ContextNet
-from microfield.methods.field.phases import steps
-from microfield.methods.field.quantise import choose
+from microfield.methods.field.network import ABOVE_ONE, SIGNIFICANCE, TAIL, ContextNet
+from microfield.methods.field.phases import CONTEXT_CAP, phase_slices
+from microfield.methods.field.quantise import Quantiser, quantise
+from microfield.methods.field.symbols import LARGEST_MAGNITUDE, BucketArray, Buckets, SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Seen
-from microfield.methods.field.walk import Band, Ints, bands, mean_code
+from microfield.methods.field.walk import LARGEST_MEAN_CODE, Band, Ints, PhaseContext, bands, mean_code
 from microfield.threads import in_order
 
-ZERO, ONE, TAIL = range(3)
-"""Kinds of decisions: not zero; larger than one; where the tail ends."""
-LARGEST = 1 << 22
-"""Magnitudes beyond this are not coded."""
+_USUAL_ROUNDING = np.float32(0.32)
+"""Magnitudes that are rounded down after this is added are close, on average, to what the quantiser leaves."""
 
 
-class _Networked:
-    """What both directions share: the context network, run over slabs by several threads."""
+@dataclass(frozen=True)
+class ContextModel:
+    """The context network, run by several threads.
 
-    def __init__(self, contexts: ContextNet, pool: ThreadPoolExecutor | None) -> None:
-        self.contexts, self.pool = contexts, pool
+    Attributes
+    ----------
+    net : ContextNet
+    pool : ThreadPoolExecutor or None
+        None to run it in the caller's thread.
+    """
 
-    def work(self, features: Callable[[slice], Floats], constants: Floats, slabs: Sequence[slice],
-             ) -> Iterator[tuple[Floats, npt.NDArray[np.uint8]]]:
-        """Activations and the buckets of "not zero", slab by slab."""
+    net: ContextNet
+    pool: ThreadPoolExecutor | None = None
 
-        def one(rows: slice) -> tuple[Floats, npt.NDArray[np.uint8]]:
-            hidden = self.contexts.hidden(features(rows), constants)
-            return hidden, self.contexts.buckets(hidden, ZERO)
+    def slabs(self, context: PhaseContext) -> Iterator[tuple[slice, Floats, BucketArray]]:
+        """Slab by slab its rows, the activations of the network, and the buckets of the significance flags."""
 
-        return in_order(one, slabs, self.pool if len(slabs) > 1 else None)
+        def evaluate(rows: slice) -> tuple[slice, Floats, BucketArray]:
+            hidden = self.net.hidden(context.features(rows), context.constants)
+            return rows, hidden, self.net.buckets(hidden, SIGNIFICANCE)
+
+        return in_order(evaluate, context.slabs, self.pool if len(context.slabs) > 1 else None)
 
 
-class Writer(_Networked):
-    """Chooses the quantised values of a group, band by band, and codes them.
+class CoefficientEncoder:
+    """Quantises the coefficients of a group, band by band, and writes their symbols.
 
     Parameters
     ----------
     group : float32 array (batch, z, y, x)
         Coefficients.
-    step, rdo
-        As in `coefficients.encode`.
-    decisions, signs
-        Where everything goes, in the order of the walk.
+    schedule : Schedule
+        That of the group.
+    quantiser : Quantiser
+    model : ContextModel
+    symbols : SymbolWriter
+        Where the symbols go, in the order of the walk; all groups share it.
     seen : Seen, optional
-        Gathers a sample for `tuning.tuned`.
+        Gathers a sample of coefficients for `tuning.tuned`.
 
     Attributes
     ----------
     quantised : int32 array (batch, z, y, x)
-        At first the coarsest approximation only.
+        At first the coarsest approximation only; a `Walk` fills in the bands.
     means : list of int
         `walk.mean_code` of every band so far.
     """
 
-    def __init__(self, group: Floats, step: float, schedule: Schedule, contexts: ContextNet, rdo: float,
-                 decisions: DecisionWriter, signs: list[npt.NDArray[np.bool_]], pool: ThreadPoolExecutor | None = None,
+    def __init__(self, group: Floats, schedule: Schedule, quantiser: Quantiser, model: ContextModel, symbols: SymbolWriter,
                  seen: Seen | None = None) -> None:
-        super().__init__(contexts, pool)
-        self.seen = seen
-        self.group, self.inverse_step, self.rdo = group, np.float32(1 / step), rdo
-        self.decisions, self.signs = decisions, signs
-        self.quantised = np.zeros(schedule.shape, np.int32)
-        box = coarsest.coarsest_box(schedule)
-        self.quantised[box] = np.rint(np.clip(group[box] * self.inverse_step, -coarsest.LARGEST, coarsest.LARGEST))
+        self.group, self.quantiser, self.model, self.symbols, self.seen = group, quantiser, model, symbols, seen
         self.means: list[int] = []
-        self.scaled = np.zeros(0, np.float32)
+        self.quantised = np.zeros(schedule.shape, np.int32)
+        box = coarsest_box(schedule)
+        scaled = group[box] * quantiser.inverse_step
+        self.quantised[box] = np.rint(np.clip(scaled, -LARGEST_APPROXIMATION, LARGEST_APPROXIMATION))
 
-    def begin(self, band: Band) -> int:
-        """Scale the coefficients of a band; its mean magnitude."""
-        self.band = self.group[band.box]
-        self.scaled = np.abs(self.band) * self.inverse_step
-        np.minimum(self.scaled, LARGEST, out=self.scaled)
-        # Close to what is left after the quantiser has weighed the bits.
-        self.means.append(mean_code(np.floor(np.minimum(self.scaled, 20) + np.float32(0.32))))
-        return self.means[-1]
+    def begin(self, band: Band) -> BandEncoder:
+        """The encoder of a band."""
+        encoder = BandEncoder(self, self.group[band.box])
+        self.means.append(encoder.mean_code)
+        return encoder
 
-    def phase(self, band: Band, phase: int, features: Callable[[slice], Floats], slabs: Sequence[slice],
-              constants: Floats) -> Ints:
-        """Quantise a phase and code it; int32 of the phase's shape."""
-        scaled, net = self.scaled[steps(phase)], self.contexts
-        negative = self.band[steps(phase)] < 0
-        out = np.zeros(scaled.shape, np.int32)
-        for rows, (hidden, zero) in zip(slabs, self.work(features, constants, slabs), strict=True):
-            values = scaled[:, :, rows].reshape(-1)
-            where = np.flatnonzero(values >= 0.5)
-            some = hidden[:, where]
-            one, tail = net.buckets(some, ONE), net.buckets(some, TAIL)
-            chosen = choose(values[where], zero[where], one, tail, self.rdo)
-            kept = chosen > 0
-            where, chosen, one, tail = where[kept], chosen[kept], one[kept], tail[kept]
-            magnitudes = np.zeros(len(values), np.int32)
-            magnitudes[where] = chosen
-            if self.seen is not None:
-                self.seen.add(hidden, magnitudes)
-            self.decisions.put(ZERO, zero, magnitudes > 0)
-            self.decisions.put(ONE, one, chosen > 1)
-            self.decisions.put_runs(TAIL, tail[chosen > 1], chosen[chosen > 1] - 2)
-            minus = negative[:, :, rows].reshape(-1)
-            self.signs.append(minus[where])
-            out[:, :, rows] = np.where(minus, -magnitudes, magnitudes).reshape(out[:, :, rows].shape)
+
+class BandEncoder:
+    """Quantises and writes one band; made by `CoefficientEncoder.begin`.
+
+    Parameters
+    ----------
+    group : CoefficientEncoder
+    coefficients : float32 array (batch, z, y, x)
+        Those of the band.
+
+    Attributes
+    ----------
+    mean_code : int
+        `walk.mean_code` of about the magnitudes that the quantiser will leave.
+    """
+
+    def __init__(self, group: CoefficientEncoder, coefficients: Floats) -> None:
+        self._group, self._coefficients = group, coefficients
+        self._scaled = np.abs(coefficients) * group.quantiser.inverse_step
+        np.minimum(self._scaled, LARGEST_MAGNITUDE, out=self._scaled)
+        self.mean_code = mean_code(np.floor(np.minimum(self._scaled, CONTEXT_CAP) + _USUAL_ROUNDING))
+
+    def phase(self, context: PhaseContext) -> Ints:
+        """Quantise and write a phase: its values, int32 of its shape."""
+        where = phase_slices(context.number)
+        scaled, negative = self._scaled[where], self._coefficients[where] < 0
+        out = np.zeros(context.shape, np.int32)
+        for rows, hidden, significance in self._group.model.slabs(context):
+            slab = out[:, :, rows]
+            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), hidden, significance)
+            slab[...] = magnitudes.reshape(slab.shape)
+        np.negative(out, out=out, where=negative)
         return out
 
+    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], hidden: Floats, significance: BucketArray) -> Ints:
+        """Quantise the magnitudes ``scaled`` (n,) of a slab and write them: the quantised magnitudes."""
+        net, symbols = self._group.model.net, self._group.symbols
+        # All others become 0 whatever the bits say.
+        where = np.flatnonzero(scaled >= 0.5)
+        some = hidden[:, where]
+        buckets = Buckets(significance[where], net.buckets(some, ABOVE_ONE), net.buckets(some, TAIL))
+        chosen = quantise(scaled[where], buckets, self._group.quantiser.rdo)
+        magnitudes = np.zeros(len(scaled), np.int32)
+        magnitudes[where] = chosen
+        if self._group.seen is not None:
+            self._group.seen.add(hidden, magnitudes)
+        kept = chosen > 0
+        symbols.put_significance(significance, magnitudes > 0)
+        symbols.put_values(buckets.of(kept), chosen[kept], negative[where[kept]])
+        return magnitudes
 
-class Reader(_Networked):
-    """Takes the quantised values of a group from the decisions.
+
+class CoefficientDecoder:
+    """Takes the quantised values of a group, band by band, from the symbols.
 
     Parameters
     ----------
     side : BitReader
-        At the means of the group's bands.
-    decisions, signs
-        Those of all groups, at this one.
+        At the mean codes of the group's bands, which are read here.
+    schedule : Schedule
+        That of the group.
+    model : ContextModel
+    symbols : SymbolReader
+        Symbols of all groups.
+
+    Raises
+    ------
+    FormatError
+        If a mean code is impossible.
     """
 
-    def __init__(self, side: BitReader, schedule: Schedule, contexts: ContextNet, decisions: DecisionReader, signs: Signs,
-                 pool: ThreadPoolExecutor | None) -> None:
-        super().__init__(contexts, pool)
-        self.decisions, self.signs = decisions, signs
+    def __init__(self, side: BitReader, schedule: Schedule, model: ContextModel, symbols: SymbolReader) -> None:
+        self.model, self.symbols = model, symbols
         means = np.cumsum(side.rice(len(bands(schedule))))
-        if ((means < 0) | (means > 50)).any():
+        if ((means < 0) | (means > LARGEST_MEAN_CODE)).any():
             raise FormatError("A part holds bands of impossible magnitude: it is damaged.")
-        self.means = iter(means.tolist())
+        self._means = iter(means.tolist())
 
-    def begin(self, band: Band) -> int:
-        """The mean magnitude of the next band."""
+    def begin(self, band: Band) -> BandDecoder:
+        """The decoder of the next band in the order of coding."""
         del band
-        return int(next(self.means))
+        return BandDecoder(self.model, self.symbols, next(self._means))
 
-    def phase(self, band: Band, phase: int, features: Callable[[slice], Floats], slabs: Sequence[slice],
-              constants: Floats) -> Ints:
-        """Decode a phase; int32 of its shape."""
-        net = self.contexts
-        extents = (band.shape[0], *(len(range(s.start, n, 2)) for s, n in zip(steps(phase)[1:], band.shape[1:], strict=True)))
-        out = np.zeros(extents, np.int32)
-        for rows, (hidden, zero) in zip(slabs, self.work(features, constants, slabs), strict=True):
-            where = np.flatnonzero(self.decisions.take(ZERO, zero))
-            some = hidden[:, where]
-            magnitudes = 1 + self.decisions.take(ONE, net.buckets(some, ONE)).astype(np.int32)
-            more = np.flatnonzero(magnitudes > 1)
-            tails = self.decisions.take_runs(TAIL, net.buckets(some[:, more], TAIL))
-            magnitudes[more] += np.minimum(tails, LARGEST).astype(np.int32)
-            np.negative(magnitudes, out=magnitudes, where=self.signs.take(len(where)))
-            flat = np.zeros(hidden.shape[1], np.int32)
-            flat[where] = magnitudes
-            out[:, :, rows] = flat.reshape(out[:, :, rows].shape)
+
+@dataclass(frozen=True)
+class BandDecoder:
+    """Decodes one band; made by `CoefficientDecoder.begin`.
+
+    Attributes
+    ----------
+    model : ContextModel
+    symbols : SymbolReader
+    mean_code : int
+        `walk.mean_code` that the encoder stored.
+    """
+
+    model: ContextModel
+    symbols: SymbolReader
+    mean_code: int
+
+    def phase(self, context: PhaseContext) -> Ints:
+        """Decode a phase: its values, int32 of its shape."""
+        out = np.zeros(context.shape, np.int32)
+        for rows, hidden, significance in self.model.slabs(context):
+            slab = out[:, :, rows]
+            slab[...] = self._slab(hidden, significance).reshape(slab.shape)
         return out
 
-
-class Signs:
-    """Raw bits, one for every value that is not zero."""
-
-    def __init__(self, data: bytes) -> None:
-        self.bits = np.unpackbits(np.frombuffer(data, np.uint8)).astype(bool)
-        self.at = 0
-
-    def take(self, n: int) -> npt.NDArray[np.bool_]:
-        """The next ``n``."""
-        self.at += n
-        if self.at > len(self.bits):
-            raise FormatError("A part ends inside its signs.")
-        return self.bits[self.at - n : self.at]
-
-    def finish(self) -> None:
-        """Nothing but filling may be left."""
-        if len(self.bits) - self.at > 7 or self.bits[self.at :].any():
-            raise FormatError("A part holds more signs than values: it is damaged.")
+    def _slab(self, hidden: Floats, significance: BucketArray) -> Ints:
+        """Values (n,) of a slab."""
+        net, symbols = self.model.net, self.symbols
+        where = np.flatnonzero(symbols.significance(significance))
+        some = hidden[:, where]
+        values = 1 + symbols.above_one(net.buckets(some, ABOVE_ONE)).astype(np.int32)
+        more = np.flatnonzero(values > 1)
+        values[more] += symbols.tails(net.buckets(some[:, more], TAIL))
+        np.negative(values, out=values, where=symbols.negative(len(where)))
+        slab = np.zeros(hidden.shape[1], np.int32)
+        slab[where] = values
+        return slab

@@ -1,13 +1,13 @@
-"""Coefficients to bytes and back: one walk that quantises by rate and distortion as it codes, one that decodes.
+"""Coefficients to bytes and back: one walk that quantises by rate and distortion as it encodes, one that decodes.
 
-What is coded, group by group: the coarsest approximation (predicted from its neighbours) and the mean magnitude of every
-band (a hint for the context network), both in Rice codes; then for every coefficient of a band that is not all zero the
-decisions "not zero" and "larger than one" and the length of the tail beyond two, each by the bucket the context network
-puts it in; signs as they are.
+What is stored: three centroids; the change of the context network; group by group the prediction residuals of the coarsest
+approximation and the mean magnitude of every band (a hint for the context network), both in Rice codes; then the symbols of
+all coefficients (`microfield.methods.field.symbols`) in the order of the walk.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,31 +18,38 @@ import numpy.typing as npt
 
 from microfield.coding import varint
 from microfield.coding.bits import BitReader, BitWriter
-from microfield.coding.decisions import DecisionReader, DecisionWriter
 from microfield.errors import FormatError
 from microfield.methods.field import tuning
 from microfield.methods.field.coarsest import coarsest_box, from_residuals, residuals
-from microfield.methods.field.coders import Reader, Signs, Writer
+from microfield.methods.field.coders import CoefficientDecoder, CoefficientEncoder, ContextModel
 from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.quantise import centroids, measure_centroids
+from microfield.methods.field.quantise import CENTROIDS, Quantiser, centroids, measure_centroids
+from microfield.methods.field.symbols import SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Ints, Visitor, Walk, reconstruct, walk
 from microfield.threads import default_threads, single_threaded_blas
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is coded in which order.
+class CodingOrder:
+    """Which groups are coded, and in which order.
 
     Attributes
     ----------
-    schedules : one per group, of arrays (batch, z, y, x) whose batch axis is never split
-    references : for every group the number of an earlier one of the same shapes whose magnitudes help, or None
+    schedules : tuple of Schedule
+        One per group, of arrays (batch, z, y, x) whose batch axis is never split.
+    references : tuple of int or None
+        For every group the number of an earlier one of the same shapes whose magnitudes serve as context, or None.
     """
 
     schedules: tuple[Schedule, ...]
     references: tuple[int | None, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients in all groups."""
+        return sum(math.prod(schedule.shape) for schedule in self.schedules)
 
 
 @dataclass(frozen=True)
@@ -52,82 +59,98 @@ class EncodedCoefficients:
     Attributes
     ----------
     data : bytes
-    values : reconstructed coefficients of every group, as `decode` gives them
+    values : list of float32 arrays
+        Reconstructed coefficients of every group, as `decode` gives them.
     """
 
     data: bytes
     values: list[Floats]
 
 
-def encode(coefficients: Sequence[Floats], plan: Plan, step: float, contexts: ContextNet, rdo: float = 0.1,
+def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, contexts: ContextNet, rdo: float = 0.1,
            changes: Changes | None = None, seen: Seen | None = None) -> EncodedCoefficients:
-    """Quantise and code.
+    """Quantise and encode coefficients.
 
     Parameters
     ----------
-    coefficients : float32 arrays, one per group, finite
-    step : quantiser step, the same for all
-    rdo : squared steps of error that a bit is worth
+    coefficients : sequence of float32 arrays
+        One per group, finite, of the shapes of the schedules.
+    order : CodingOrder
+    step : float
+        Quantiser step, the same for all.
+    contexts : ContextNet
+        As shipped.
+    rdo : float
+        Squared steps of error that a bit is worth.
+    changes : Changes, optional
+        Of the last layer of the context network; they are stored.
+    seen : Seen, optional
+        Gathers a sample of coefficients for `tuning.tuned`.
     """
-    side, decisions = BitWriter(), DecisionWriter(3)
+    side, symbols, quantiser = BitWriter(), SymbolWriter(), Quantiser(step, rdo)
     tuning.write(side, changes)
     if changes is not None:
         contexts = tuning.changed(contexts, changes)
-    signs: list[npt.NDArray[np.bool_]] = []
     with _workers() as pool:
-        writers = [Writer(group, step, schedule, contexts, rdo, decisions, signs, pool, seen)
-                   for group, schedule in zip(coefficients, plan.schedules, strict=True)]
-        walk(_walks(plan, [w.quantised for w in writers], writers))
-    for writer, schedule in zip(writers, plan.schedules, strict=True):
-        side.rice(residuals(writer.quantised[coarsest_box(schedule)]))
-        side.rice(np.diff(writer.means, prepend=0).tolist())
-    found = [w.quantised for w in writers]
-    codes = measure_centroids(found, coefficients, step)
-    numbers, coded = side.finish(), decisions.finish()
-    head = codes.tobytes() + varint.encode((len(numbers), len(coded)))
-    data = head + numbers + coded + np.packbits(np.concatenate([*signs, np.zeros(0, bool)])).tobytes()
-    return EncodedCoefficients(data, [_scaled(q, codes, step) for q in found])
+        model = ContextModel(contexts, pool)
+        encoders = [CoefficientEncoder(group, schedule, quantiser, model, symbols, seen)
+                    for group, schedule in zip(coefficients, order.schedules, strict=True)]
+        quantised = [encoder.quantised for encoder in encoders]
+        walk(_walks(order, quantised, encoders))
+    for encoder, schedule in zip(encoders, order.schedules, strict=True):
+        side.rice(residuals(encoder.quantised[coarsest_box(schedule)]))
+        side.rice(np.diff(encoder.means, prepend=0).tolist())
+    codes = measure_centroids(quantised, coefficients, step)
+    numbers, (decisions, signs) = side.finish(), symbols.finish()
+    data = codes.tobytes() + varint.encode((len(numbers), len(decisions))) + numbers + decisions + signs
+    return EncodedCoefficients(data, [_reconstructed(q, codes, step) for q in quantised])
 
 
-def decode(data: bytes, plan: Plan, step: float, contexts: ContextNet, level: int = 0) -> list[Floats]:
-    """Reconstructed coefficients of every group; bands finer than ``level`` are left zero.
+def decode(data: bytes, order: CodingOrder, step: float, contexts: ContextNet, level: int = 0) -> list[Floats]:
+    """Reconstructed coefficients of every group, float32; bands finer than ``level`` are left zero.
 
     Raises
     ------
     FormatError
         If the data is damaged.
     """
-    if len(data) < 3:
+    if len(data) < CENTROIDS:
         raise FormatError("A part ends before its coefficients.")
-    (n_numbers, n_coded), at = varint.decode(data, 2, 3)
-    if at + n_numbers + n_coded > len(data):
+    codes = np.frombuffer(data[:CENTROIDS], np.uint8)
+    (n_numbers, n_decisions), at = varint.decode(data, 2, CENTROIDS)
+    end_of_numbers, end_of_decisions = at + n_numbers, at + n_numbers + n_decisions
+    if end_of_decisions > len(data):
         raise FormatError("A part ends inside its coefficients.")
-    codes = np.frombuffer(data[:3], np.uint8)
-    side = BitReader(data[at : at + n_numbers])
+    side = BitReader(data[at:end_of_numbers])
     contexts = tuning.read(side, contexts)
-    total = sum(int(np.prod(s.shape)) for s in plan.schedules)
-    decisions = DecisionReader(data[at + n_numbers : at + n_numbers + n_coded], 3, 4 * total)
-    signs = Signs(data[at + n_numbers + n_coded :])
+    symbols = SymbolReader(data[end_of_numbers:end_of_decisions], data[end_of_decisions:], order.size)
     with _workers() as pool:
-        found, readers = [], []
-        for schedule in plan.schedules:
-            quantised = np.zeros(schedule.shape, np.int32)
-            box = coarsest_box(schedule)
-            quantised[box] = from_residuals(side.rice(quantised[box].size), quantised[box].shape)
-            found.append(quantised)
-            readers.append(Reader(side, schedule, contexts, decisions, signs, pool))
-        walk(_walks(plan, found, readers), level)
+        model = ContextModel(contexts, pool)
+        quantised, decoders = [], []
+        for schedule in order.schedules:
+            quantised.append(_coarsest(side, schedule))
+            decoders.append(CoefficientDecoder(side, schedule, model, symbols))
+        walk(_walks(order, quantised, decoders), level)
     if not level:
         side.finish()
-        decisions.finish()
-        signs.finish()
-    return [_scaled(q, codes, step) for q in found]
+        symbols.finish()
+    return [_reconstructed(q, codes, step) for q in quantised]
 
 
-def _walks(plan: Plan, quantised: Sequence[Ints], visitors: Sequence[Visitor]) -> list[Walk]:
+def _coarsest(side: BitReader, schedule: Schedule) -> Ints:
+    """Quantised values of a group, all zero but for the coarsest approximation, which is read."""
+    quantised = np.zeros(schedule.shape, np.int32)
+    box = coarsest_box(schedule)
+    shape = quantised[box].shape
+    quantised[box] = from_residuals(side.rice(math.prod(shape)), shape)
+    return quantised
+
+
+def _walks(order: CodingOrder, quantised: Sequence[Ints], visitors: Sequence[Visitor]) -> list[Walk]:
+    """The walks through all groups, each knowing that of its reference."""
     walks: list[Walk] = []
-    for schedule, reference, values, visitor in zip(plan.schedules, plan.references, quantised, visitors, strict=True):
-        walks.append(Walk(schedule, values, visitor, None if reference is None else walks[reference].known))
+    for schedule, reference, values, visitor in zip(order.schedules, order.references, quantised, visitors, strict=True):
+        walks.append(Walk(schedule, values, visitor, None if reference is None else walks[reference].coded))
     return walks
 
 
@@ -143,7 +166,8 @@ def _workers() -> Iterator[ThreadPoolExecutor | None]:
             yield pool
 
 
-def _scaled(quantised: Ints, codes: npt.NDArray[np.uint8], step: float) -> Floats:
+def _reconstructed(quantised: Ints, codes: npt.NDArray[np.uint8], step: float) -> Floats:
+    """Coefficients from quantised values, the codes of the centroids, and the quantiser step."""
     values = reconstruct(quantised, centroids(codes))
     values *= np.float32(step)
     return values

@@ -73,7 +73,7 @@ class FieldDecoder(WholeDecoder):
 
     def _coefficients(self, groups: Groups, level: int) -> list[Floats]:
         contexts = contexts_of((self.head.nets or PINNED)[0])
-        return coefficients.decode(self.data, groups.plan, step_of(self.head.step), contexts, level)
+        return coefficients.decode(self.data, groups.order, step_of(self.head.step), contexts, level)
 
     # -- previews -------------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class FieldDecoder(WholeDecoder):
             return None
         values = groups.inverse(self._coefficients(groups, level), level)
         frames = values.reshape(len(values), -1, *values.shape[3:])
-        split = groups.plan.schedules[0]
+        split = groups.order.schedules[0]
         halved = [sum(axis in split.split(k) for k in range(level)) for axis in (1, 2, 3)]
         pooled = _pooled_channels(self.head, frames, groups, halved, wanted)
         shape = tuple(-(-n // step) for n, step in zip(self.layout.shape, steps, strict=True))
@@ -107,7 +107,7 @@ class FieldDecoder(WholeDecoder):
         t, z, y, _ = wanted
         # Frames that are not averaged must be there: those of T, which may be the wavelet's first axis.
         depth = t if groups.extents[1] == 1 < groups.extents[0] else z
-        split = groups.plan.schedules[0]
+        split = groups.order.schedules[0]
         level = along = 0
         while level < min(len(split.levels), y.bit_length() - 2):
             along += 1 in split.split(level)

@@ -1,9 +1,10 @@
-"""What the context model knows about a coefficient before it is decoded: features as whole numbers 0 to 255.
+"""What the context network is told about a coefficient before it is decoded: features, whole numbers from 0 to 255.
 
 All come from what is decoded already: neighbours in earlier phases, the parent band one level coarser, bands of the same
-level ("siblings"), the picture so far (the approximation of the same level), and the group coded before (another channel).
-Everything is integer arithmetic, or float32 operations whose results IEEE 754 fixes, so features are the same on every
-machine. The logarithm is piecewise linear: exponent and leading bits of a float.
+level ("siblings"), the picture so far (the approximation of the same level), and the reference, a group coded before
+(another channel). A *plane* holds one feature of every coefficient of a band or phase. Everything is integer arithmetic, or
+float32 operations whose results IEEE 754 fixes, so features are the same on every machine. The logarithm is piecewise
+linear: exponent and leading bits of a float.
 """
 
 from __future__ import annotations
@@ -15,40 +16,75 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.field.phases import GROUPS, LARGEST, ORDER, Bytes, Phases, Shape, steps
+from microfield.methods.field.phases import CONTEXT_CAP, NEIGHBOUR_GROUPS, PHASE_ORDER, Bytes, Phases, Shape, phase_slices
 
 Floats = npt.NDArray[np.float32]
 
 PARENTS, SIBLINGS, PICTURE, REFERENCE = 3, 7, 7, 2
-PLANES = len(GROUPS) + PARENTS + SIBLINGS + PICTURE + REFERENCE
-"""Features that differ from coefficient to coefficient."""
+"""Numbers of planes by what they tell of: the next coarser level, bands of the same level, the picture so far, the reference."""
+PICTURE_PLANES = slice(len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS, len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS + PICTURE)
+"""Where those of the picture lie among all planes: neighbours, then the four above in their order."""
+PLANES = len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS + PICTURE + REFERENCE
+"""Number of planes: features that differ from coefficient to coefficient."""
 LEVELS = 5
-CONSTANTS = LEVELS + 3 + 1 + 1 + 8
-"""Features of a whole phase: level (one-hot), details along z, y, x, z split here, mean magnitude of the band, phase (one-hot)."""
-ONE = 32
-"""The value that stands for 1.0: features hold thirty-seconds."""
+"""Levels that the network tells apart; coarser ones count as the last of them."""
+_DETAILS = LEVELS
+_Z_SPLIT = _DETAILS + 3
+_MEAN = _Z_SPLIT + 1
+_PHASE = _MEAN + 1
+CONSTANTS = _PHASE + len(PHASE_ORDER)
+"""Number of features of a whole phase: level (one-hot), details along z, y, x, whether z is split, mean, phase (one-hot)."""
+FEATURE_ONE = 32
+"""The feature that stands for 1.0 in the network: features are thirty-seconds."""
+
+_FEATURE_BITS, _PICTURE_BITS = 5, 4
+"""Logarithms are in units of 2**-5; those of the picture, whose values are larger, in 2**-4."""
+_LARGEST_FEATURE = 255
+_MANTISSA_BITS, _EXPONENT_BIAS = 23, 127
+"""Of float32."""
+_LARGEST_BRIGHTNESS, _LARGEST_SLOPE_VALUE = 1 << 22, 1 << 21
+"""Cuts of the picture, in quantiser steps, that keep sums below 2**24."""
 
 
-def logarithm(values: npt.NDArray[np.integer], bits: int = 5) -> Bytes:
+def logarithm(values: npt.NDArray[np.integer], bits: int = _FEATURE_BITS) -> Bytes:
     """Piecewise linear log2(1 + values) in units of ``2**-bits``, cut at 255; ``values`` from 0 to below 2**24."""
-    exponent = (values + 1).astype(np.float32).view(np.int32) >> (23 - bits)
-    return np.asarray(np.minimum(exponent - (127 << bits), 255), np.uint8)
+    return _float_logarithm((values + 1).astype(np.float32), bits)
+
+
+def _float_logarithm(values: Floats, bits: int) -> Bytes:
+    """Piecewise linear log2 of values >= 1 in units of ``2**-bits``, cut at 255."""
+    exponent = values.view(np.int32) >> (_MANTISSA_BITS - bits)
+    return np.asarray(np.minimum(exponent - (_EXPONENT_BIAS << bits), _LARGEST_FEATURE), np.uint8)
 
 
 @lru_cache
 def _table(size: int, numerator: int, denominator: int) -> Bytes:
     """Feature of 1 + numerator * index / denominator, for indices below ``size``."""
-    ratio = (1 + np.arange(size) * numerator / denominator).astype(np.float32)
-    return np.asarray(np.minimum((ratio.view(np.int32) >> 18) - (127 << 5), 255), np.uint8)
+    return _float_logarithm((1 + np.arange(size) * numerator / denominator).astype(np.float32), _FEATURE_BITS)
 
 
 def scaled(sums: npt.NDArray[np.integer], numerator: int, denominator: int, largest: int) -> Bytes:
-    """`logarithm` of sums (at most ``largest``) times a fraction, by table."""
+    """The feature log2(1 + sums * numerator / denominator), by table, of sums that are at most ``largest``."""
     return np.take(_table(largest + 1, numerator, denominator), sums)
 
 
+def same_place(magnitudes: Bytes) -> Bytes:
+    """Plane of the magnitudes (batch, z, y, x), at most `CONTEXT_CAP`, at the very same place."""
+    return scaled(magnitudes, 2, 1, CONTEXT_CAP)
+
+
+def cross(magnitudes: Bytes) -> Bytes:
+    """Plane of the magnitudes at a place (twice) and its six face neighbours."""
+    return scaled(faces(magnitudes), 1, 2, 8 * CONTEXT_CAP)
+
+
+def block(magnitudes: Bytes, bands: int = 1) -> Bytes:
+    """Plane of the magnitudes in a block of 3 x 3 x 3; ``bands`` is how many bands' magnitudes were added up."""
+    return scaled(spread(magnitudes), 2, 9, 27 * bands * CONTEXT_CAP)
+
+
 def spread(magnitudes: Bytes) -> npt.NDArray[np.uint16]:
-    """Sums over 3 x 3 x 3 neighbours, edges repeated; shape as given (batch, z, y, x)."""
+    """Sums over blocks of 3 x 3 x 3, edges repeated: uint16 of the shape of the magnitudes (batch, z, y, x)."""
     out = magnitudes.astype(np.uint16)
     for axis in (1, 2, 3):
         n = out.shape[axis]
@@ -66,7 +102,7 @@ def spread(magnitudes: Bytes) -> npt.NDArray[np.uint16]:
 
 
 def faces(magnitudes: Bytes) -> Bytes:
-    """Twice the centre plus the six face neighbours (none past the border)."""
+    """Twice the magnitude at a place plus those of its six face neighbours, 0 past the border; uint8, shape as given."""
     out = magnitudes * np.uint8(2)
     for axis in (1, 2, 3):
         front, source = np.moveaxis(out, axis, 0), np.moveaxis(magnitudes, axis, 0)
@@ -76,10 +112,18 @@ def faces(magnitudes: Bytes) -> Bytes:
 
 
 def picture(approximation: Floats, gain: float) -> list[Bytes]:
-    """Seven planes from the picture so far, in steps: brightness, and slope and curvature along z, y, x."""
-    values = np.clip(np.rint(approximation), -(1 << 21), 1 << 21).astype(np.int32)
-    bright = np.clip(np.rint(approximation * np.float32(1 / gain)), 0, 1 << 22).astype(np.int32)
-    planes = [logarithm(bright, 4)]
+    """Planes of the picture so far: brightness, and slope and curvature along z, y, x, all on a logarithmic scale.
+
+    Parameters
+    ----------
+    approximation : float32 array (batch, z, y, x)
+        Of the level to be coded, in quantiser steps.
+    gain : float
+        By how much it is larger than the voxels; brightness is that of voxels.
+    """
+    values = np.clip(np.rint(approximation), -_LARGEST_SLOPE_VALUE, _LARGEST_SLOPE_VALUE).astype(np.int32)
+    bright = np.clip(np.rint(approximation * np.float32(1 / gain)), 0, _LARGEST_BRIGHTNESS).astype(np.int32)
+    planes = [logarithm(bright, _PICTURE_BITS)]
     for axis in (1, 2, 3):
         n = values.shape[axis]
         if n == 1:
@@ -87,12 +131,12 @@ def picture(approximation: Floats, gain: float) -> list[Bytes]:
             continue
         up = np.take(values, np.minimum(np.arange(n) + 1, n - 1), axis)
         down = np.take(values, np.maximum(np.arange(n) - 1, 0), axis)
-        planes += [logarithm(np.abs(up - down), 4), logarithm(np.abs(up + down - 2 * values), 4)]
+        planes += [logarithm(np.abs(up - down), _PICTURE_BITS), logarithm(np.abs(up + down - 2 * values), _PICTURE_BITS)]
     return planes
 
 
 def fit(plane: Bytes, extents: Shape) -> Bytes:
-    """A plane cropped, or grown by repeating its edge, to the extents of a phase."""
+    """A plane cropped, or grown by repeating its last coefficients, to the extents of a phase; zeros for an empty plane."""
     if not plane.size:
         return np.zeros(extents, np.uint8)
     for axis, n in enumerate(extents):
@@ -103,68 +147,88 @@ def fit(plane: Bytes, extents: Shape) -> Bytes:
     return plane
 
 
+SLAB_COEFFICIENTS = 1 << 14
+"""Coefficients whose features are computed at once, about."""
+
+
 @dataclass(frozen=True)
-class Static:
-    """Planes that a whole band is coded with.
+class BandPlanes:
+    """The planes that are known before a band is coded: all but those of its own neighbours.
 
     Attributes
     ----------
-    planes : planes of features, None where there is nothing to know
-    halved : for every plane the axes (of 1, 2, 3) along which it has half the band's resolution already
+    planes : sequence of uint8 arrays (batch, z, y, x)
+        In the order of the features; None where nothing is known, which stands for zeros.
+    halved : sequence of tuples of int
+        For every plane the axes (of 1, 2, 3) along which it has half the band's resolution already.
     """
 
     planes: Sequence[Bytes | None]
     halved: Sequence[tuple[int, ...]]
 
     def of(self, phase: int, extents: Shape) -> list[Bytes | None]:
-        """The planes of one phase."""
+        """The planes of one phase, each of the phase's extents."""
         out: list[Bytes | None] = []
         for plane, halved in zip(self.planes, self.halved, strict=True):
             if plane is None:
                 out.append(None)
                 continue
-            cut = tuple(slice(None) if axis in halved else s for axis, s in enumerate(steps(phase)))
+            cut = tuple(slice(None) if axis in halved else s for axis, s in enumerate(phase_slices(phase)))
             out.append(fit(plane[cut], extents))
         return out
 
 
-def rows_of(extents: Shape, columns: int = 1 << 14) -> list[slice]:
-    """A phase cut along y into slabs of about ``columns`` coefficients."""
+def rows_of(extents: Shape) -> list[slice]:
+    """A phase cut along y into slabs of about `SLAB_COEFFICIENTS` coefficients each: the rows of every slab."""
     per_row = max(1, extents[0] * extents[1] * extents[3])
-    rows = max(1, columns // per_row)
+    rows = max(1, SLAB_COEFFICIENTS // per_row)
     return [slice(y, min(y + rows, extents[2])) for y in range(0, extents[2], rows)]
 
 
-def matrix(band: Phases, static: Sequence[Bytes | None], phase: int, rows: slice) -> Floats:
-    """Features of a slab of a phase: float32 of shape (PLANES, coefficients), in raster order (batch, z, y, x)."""
+def matrix(band: Phases, planes: Sequence[Bytes | None], phase: int, rows: slice) -> Floats:
+    """Features of a slab of a phase: float32 of shape (PLANES, coefficients), in raster order (batch, z, y, x).
+
+    Parameters
+    ----------
+    band : magnitudes of the phases before
+    planes : what `BandPlanes.of` gave for the phase
+    phase : index into `PHASE_ORDER`
+    rows : of the slab, along the phase's y axis
+    """
     extents = band.extents(phase)
     n = extents[0] * extents[1] * (rows.stop - rows.start) * extents[3]
     out = np.empty((PLANES, n), np.float32)
     for k, (total, count) in enumerate(band.sums(phase, rows)):
         if count:
-            out[k] = scaled(total.reshape(-1), 2, count, 8 * LARGEST)
+            out[k] = scaled(total.reshape(-1), 2, count, 8 * CONTEXT_CAP)
         else:
             out[k] = 0
-    for k, plane in enumerate(static, len(GROUPS)):
+    for k, plane in enumerate(planes, len(NEIGHBOUR_GROUPS)):
         out[k] = 0 if plane is None else plane[:, :, rows].reshape(-1)
     return out
 
 
 def constants(level: int, details: tuple[int, ...], z_split: bool, mean: int, phase: int) -> Floats:
-    """Features of a phase as a whole: float32 of shape (CONSTANTS,)."""
+    """Features of a phase as a whole: float32 of shape (CONSTANTS,).
+
+    Parameters
+    ----------
+    level : 0 is the finest
+    details : axes (of 1, 2, 3, that is z, y, x) along which the band holds details
+    z_split : whether the level splits z
+    mean : the feature of the band's mean magnitude, 0 to 255
+    phase : index into `PHASE_ORDER`
+    """
     out = np.zeros(CONSTANTS, np.float32)
-    out[min(level, LEVELS - 1)] = ONE
+    out[min(level, LEVELS - 1)] = FEATURE_ONE
     for axis in details:
-        out[LEVELS + axis - 1] = ONE
-    out[LEVELS + 3] = ONE * z_split
-    out[LEVELS + 4] = mean
-    out[LEVELS + 5 + phase] = ONE
+        out[_DETAILS + axis - 1] = FEATURE_ONE
+    out[_Z_SPLIT] = FEATURE_ONE * z_split
+    out[_MEAN] = mean
+    out[_PHASE + phase] = FEATURE_ONE
     return out
 
 
 def sibling_slot(details: tuple[int, ...]) -> int:
-    """Number 0 to 6 of a set of detail axes (of 1, 2, 3)."""
+    """Number 0 to 6 among the siblings of the band with details along these axes (of 1, 2, 3)."""
     return sum(1 << (axis - 1) for axis in details) - 1
-
-
-assert len(ORDER) == 8

@@ -1,4 +1,4 @@
-"""What is transformed together: a part's axes as (channels, T, Z, Y, X), and that as groups of wavelet coefficients and back.
+"""Which values are transformed together: a part's axes as (channels, T, Z, Y, X), then as groups of coefficients, and back.
 
 Z, or T where there is no Z, is an axis of the wavelet. Where a part has both, T is split first, and every band of it is a
 group of its own: a batch of volumes.
@@ -19,11 +19,11 @@ import numpy.typing as npt
 from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field.align import Shifts, roll
-from microfield.methods.field.coefficients import Plan
+from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.lifting import Floats, Schedule, forward, gain, inverse
 from microfield.methods.field.schedules import schedule
 
-MOST_TIMES = 3
+MOST_TIME_SPLITS = 3
 """T is split at most so often."""
 
 
@@ -35,12 +35,21 @@ def gathered(block: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
 
 
 def scattered(values: npt.NDArray[Any], layout: Layout, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
-    """The inverse of `gathered`, C-contiguous; ``shape`` where it is not that of the layout."""
+    """The inverse of `gathered`, C-contiguous.
+
+    Parameters
+    ----------
+    values : array (channels, frames, Y, X)
+    layout : Layout
+    shape : tuple of int, optional
+        Shape of the result where it is not that of the layout, as for a preview.
+    """
     axes, extents = _axes(layout), shape or layout.shape
     return np.ascontiguousarray(values.reshape([extents[i] for i in axes]).transpose(np.argsort(axes)))
 
 
 def _axes(layout: Layout) -> tuple[int, ...]:
+    """Numbers of the layout's axes in the order channels, T, Z, Y, X, as far as they exist."""
     return (*layout.channel_axes, *(i for i in map(layout.axes.find, "TZYX") if i >= 0))
 
 
@@ -50,11 +59,11 @@ def times(layout: Layout) -> int:
 
 
 def times_of(extents: tuple[int, ...]) -> int:
-    """`times` of these extents of T, Z, Y and X."""
+    """The same from the extents of T, Z, Y and X."""
     t, z = extents[:2]
     if t == 1 or z == 1:
         return 0
-    return max(1, min(MOST_TIMES, t.bit_length() - 3))
+    return max(1, min(MOST_TIME_SPLITS, t.bit_length() - 3))
 
 
 def extents_of(layout: Layout) -> tuple[int, int, int, int]:
@@ -65,7 +74,7 @@ def extents_of(layout: Layout) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of a part, bands of T from the coarsest to the finest, in each the channels in their order.
+    """How a part becomes groups: one for every band of T, coarsest first, and within it for every channel in its order.
 
     Attributes
     ----------
@@ -76,9 +85,9 @@ class Groups:
     transform : str
         Name of the schedule.
     times : int
-        How often T is split before.
-    shifts : int32 array (T, or Z where there is no T; 2), optional
-        By how much planes are rolled along y and x first.
+        How often T is split before the volumes of its bands are transformed.
+    shifts : int32 array (planes, 2), optional
+        By how much planes are rolled along y and x before all else; planes are those of T, or of Z where there is no T.
     """
 
     channels: int
@@ -89,7 +98,13 @@ class Groups:
 
     @classmethod
     def checked(cls, channels: int, layout: Layout, transform: str, times: int, shifts: Shifts | None = None) -> Groups:
-        """The same, or a FormatError where such a part cannot be split so."""
+        """Groups of a part of this layout.
+
+        Raises
+        ------
+        FormatError
+            If T cannot be split so often.
+        """
         extents = extents_of(layout)
         if times and (extents[1] == 1 or extents[0] <= 1 << (times - 1)):
             raise FormatError("a part splits a time axis that it does not have.")
@@ -97,63 +112,68 @@ class Groups:
 
     @property
     def volume(self) -> tuple[int, int, int, int]:
-        """Shape (batch, z, y, x) of a channel in space: what is transformed where T is not split, and what is refined."""
+        """Shape (batch, z, y, x) of a channel as volumes: T is the batch axis where there is Z, and stands for z where not."""
         t, z, y, x = self.extents
         return (t, z, y, x) if t > 1 and z > 1 else (1, t * z, y, x)
 
     @cached_property
     def in_time(self) -> Schedule:
-        """The split of T."""
+        """The schedule that splits T, of the shape `volume`."""
         return Schedule(((0,),) * self.times, self.volume)
 
     @cached_property
     def bands(self) -> tuple[slice, ...]:
-        """Bands of T among the time points, coarsest first."""
+        """Where the bands of T lie along the time axis after it was split, coarsest first."""
         ends = [0] + [extents[0] for extents in reversed(self.in_time.extents)]
         return tuple(slice(start, stop) for start, stop in itertools.pairwise(ends))
 
     @property
     def by_frame(self) -> Shifts:
-        """The shifts of all frames."""
+        """The shifts of all frames, int32 of shape (frames, 2); there must be shifts."""
         assert self.shifts is not None
         return np.repeat(self.shifts, self.extents[0] * self.extents[1] // len(self.shifts), axis=0)
 
     def rolled(self, values: Floats, frames: npt.NDArray[np.intp] | slice = slice(None)) -> Floats:
-        """Values of shape (channels, frames, y, x), those ``frames`` only, with their planes rolled."""
+        """Planes of an array (channels, frames, y, x) rolled into alignment; of certain ``frames`` only, if these are given."""
         some = values[:, frames]
         return some if self.shifts is None else np.stack([roll(v, self.by_frame[frames]) for v in some])
 
     def unrolled(self, values: Floats) -> Floats:
-        """Values of shape (channels, frames, y, x) with their planes rolled back."""
+        """Inverse of `rolled`, for all frames."""
         return values if self.shifts is None else np.stack([roll(v, self.by_frame, back=True) for v in values])
 
     @cached_property
-    def plan(self) -> Plan:
-        """How the groups are coded: each knows the same band of the channel before."""
+    def order(self) -> CodingOrder:
+        """The order of coding: the reference of a group is the same band of T of the channel before."""
         shapes = [(band.stop - band.start, *self.volume[1:]) for band in self.bands]
         schedules = tuple(schedule(self.transform, shape) for shape in shapes for _ in range(self.channels))
         references = tuple(None if i % self.channels == 0 else i - 1 for i in range(len(schedules)))
-        return Plan(schedules, references)
+        return CodingOrder(schedules, references)
 
     def forward(self, values: Floats) -> list[Floats]:
-        """Coefficients of every group from values of shape (channels, frames, Y, X)."""
+        """Coefficients of every group, float32, from values of shape (channels, frames, Y, X)."""
         split = [v.reshape(self.volume) for v in self.rolled(values)]
         if self.times:
             split = [forward(v, self.in_time) for v in split]
         pieces = (v[band] for band in self.bands for v in split)
-        return [forward(piece, s) for piece, s in zip(pieces, self.plan.schedules, strict=True)]
+        return [forward(piece, s) for piece, s in zip(pieces, self.order.schedules, strict=True)]
 
     def inverse(self, coefficients: Sequence[Floats], level: int = 0) -> Floats:
-        """Values of shape (channels, batch, z, y, x) from the coefficients of every group.
+        """Values of shape (channels, batch, z, y, x) from the coefficients of every group; planes are still rolled.
 
-        With ``level`` the approximations before that level, in the scale of the values.
+        Parameters
+        ----------
+        coefficients : sequence of float32 arrays
+            One per group.
+        level : int
+            If it is not 0, the result is the approximation before that level of the wavelet, on the scale of the values.
         """
-        smaller = self.plan.schedules[0].extents[level][1:]
+        smaller = self.order.schedules[0].extents[level][1:]
         out = np.empty((self.channels, self.volume[0], *smaller), np.float32)
-        for i, (group, s) in enumerate(zip(coefficients, self.plan.schedules, strict=True)):
+        for i, (group, s) in enumerate(zip(coefficients, self.order.schedules, strict=True)):
             out[i % self.channels, self.bands[i // self.channels]] = inverse(group, s, level)
         if level:
-            out *= np.float32(1 / gain(self.plan.schedules[0], level))
+            out *= np.float32(1 / gain(self.order.schedules[0], level))
         if self.times:
             split = Schedule(self.in_time.levels, (self.volume[0], *smaller))
             for channel in out:

@@ -5,52 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from microfield.coding.bits import BitReader, BitWriter
+from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field import rotation
 from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
-from microfield.methods.field.groups import Groups, extents_of
+from microfield.methods.field.groups import MOST_TIME_SPLITS, Groups, extents_of
 from microfield.methods.field.rotation import Rotation
 from microfield.methods.field.schedules import NAMES, OCTAVES
 
 CONSTANT, GAINS, ROTATED, MORE = 0x10, 0x20, 0x40, 0x80
-"""Flags of the first byte, the last for another byte of flags; below them the transform (4 bits)."""
+"""Flags of the first byte: some channels are constant; gains are not all 1; channels are rotated; a second byte of flags."""
+_TRANSFORM_MASK = 0x0F
+"""The low bits of the first byte: index of the schedule."""
 NETS, SHIFTED = 1, 2
-"""Flags of the second byte; above them how often T is split (2 bits)."""
-STEPS = 65535
+"""Flags of the second byte: networks are named; planes are rolled."""
+_TIMES_SHIFT = 2
+"""Above them how often T is split."""
+_ALPHA_AT = 3
+"""Index of the byte of alpha where no channel is constant: after the flags and two bytes of the step."""
+LARGEST_STEP_CODE = 65535
+"""Code of the finest quantiser step."""
+_COARSEST_STEP_OCTAVE = 1
+"""Step code 0 is a step of 2 to this power."""
+_LARGEST_SHIFT = 1 << 24
+"""Planes are not rolled further."""
 PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
-"""Networks that a file of bitstream version 1 need not name: contexts, refinement. They belong to the bitstream and stay."""
+"""Hashes of the context and the refinement network that a file of bitstream version 1 need not name. They stay for ever."""
 ALPHA = 128
-"""The share of the refinement that is added is stored in such parts."""
+"""The code of alpha, the factor of the refinement's correction, that stands for 1."""
 
 
 def step_of(code: int) -> float:
-    """The quantiser step of a code 0..65535: 2 down to 2**-16."""
-    return float(power_of_two(1 - code * OCTAVES / STEPS))
+    """The quantiser step of a code 0 ... `LARGEST_STEP_CODE`, evenly in octaves: 2 down to 2**-16."""
+    return float(power_of_two(_COARSEST_STEP_OCTAVE - code * OCTAVES / LARGEST_STEP_CODE))
 
 
 @dataclass(frozen=True)
 class Head:
-    """What precedes the coefficients of a part.
+    """All that a decoder must know before the coefficients of a part.
 
     Attributes
     ----------
     channels : Channels
+        How grey levels became what was transformed.
     transform : int
         Index into `schedules.NAMES`.
     times : int
         How often T is split, 0 to 3.
     step : int
-        Code of the quantiser step.
+        Code of the quantiser step: see `step_of`.
     alpha : int
-        How much of the refinement is added, in parts of `ALPHA`; 0 leaves it out.
+        Factor of the refinement's correction, in parts of `ALPHA`; 0 leaves the refinement out.
     nets : pair of 4 bytes
         Hashes of the context network and of the refinement network; None means `PINNED`.
     shifts : int32 array (planes, 2), optional
-        How planes were rolled.
+        By how much planes were rolled along y and x.
     """
 
     channels: Channels
@@ -86,8 +100,8 @@ class Head:
         return bytes([flags]) + b"".join(parts) + more
 
     def _more(self) -> bytes:
-        """What few parts have, behind its own flags."""
-        flags = self.times << 2
+        """What only few parts have, after a byte of its own flags; empty where this part has none of it."""
+        flags = self.times << _TIMES_SHIFT
         parts: list[bytes] = []
         if self.nets is not None and self.nets != PINNED:
             flags |= NETS
@@ -108,66 +122,84 @@ class Head:
         Raises
         ------
         FormatError
-            The bytes are no head of such a part.
+            If the bytes are no head of such a part.
         """
-        take = _Taker(data)
-        flags = take.next(1)[0]
-        n, kind = layout.channels, layout.dtype.newbyteorder("<")
-        constant = np.zeros(n, bool)
-        if flags & CONSTANT:
-            bits = np.unpackbits(np.frombuffer(take.next(-(-n // 8)), np.uint8)).astype(bool)
-            constant = bits[:n]
-            if bits[n:].any() or not constant.any():
-                raise FormatError("a part names constant channels that it does not have.")
+        fields = ByteReader(data, "its head")
+        flags = fields.next(1)[0]
+        constant = _read_constant(fields, layout.channels) if flags & CONSTANT else np.zeros(layout.channels, bool)
         if constant.all() and flags != CONSTANT:
             raise FormatError("a part of constant channels only holds more than that.")
-        step, alpha = (0, 0) if constant.all() else (int.from_bytes(take.next(2), "little"), take.next(1)[0])
-        coded = int((~constant).sum())
-        # What is no number, or the difference of infinities, is refused below.
-        with np.errstate(over="ignore", invalid="ignore"):
-            low = np.frombuffer(take.next(n * kind.itemsize), kind).astype(np.float64)
-            high = low.copy()
-            high[~constant] = np.frombuffer(take.next(coded * kind.itemsize), kind).astype(np.float64)
-            if not (np.isfinite(high - low).all() and np.isfinite(low).all() and (high[~constant] > low[~constant]).all()):
-                raise FormatError("the grey levels of a part are not a range.")
-        gains = np.zeros(coded, np.int16)
-        if flags & GAINS:
-            gains = np.frombuffer(take.next(2 * coded), "<i2").astype(np.int16)
-        darks = np.frombuffer(take.next(2 * coded), "<i2").astype(np.int16)
-        turned = None
-        if flags & ROTATED:
-            if not 2 <= coded <= rotation.MOST:
-                raise FormatError("a part rotates channels that it does not have.")
-            angles = np.frombuffer(take.next(rotation.count(coded)), np.int8)
-            turned = Rotation(angles, take.next(1)[0])
-            if turned.signs >> coded:
-                raise FormatError("a part turns over channels that it does not have.")
-        times, nets, shifts = _read_more(take, layout) if flags & MORE else (0, None, None)
-        if flags & 15 >= len(NAMES):
+        step, alpha = (0, 0) if constant.all() else (int.from_bytes(fields.next(2), "little"), fields.next(1)[0])
+        channels = _read_channels(fields, flags, constant, layout)
+        times, nets, shifts = _read_more(fields, layout) if flags & MORE else (0, None, None)
+        transform = flags & _TRANSFORM_MASK
+        if transform >= len(NAMES):
             raise FormatError("a part is transformed in a way that this version does not know.")
-        known = Channels(low, high, gains, darks, turned)
-        return cls(known, flags & 15, times, step, alpha, nets, shifts), take.rest()
+        return cls(channels, transform, times, step, alpha, nets, shifts), fields.rest()
 
     def groups(self, layout: Layout) -> Groups:
-        """How the coefficients are grouped; FormatError where such a part cannot be."""
+        """How the coefficients are grouped.
+
+        Raises
+        ------
+        FormatError
+            If a part of this layout cannot be grouped so.
+        """
         return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times, self.shifts)
 
 
-def _read_more(take: _Taker, layout: Layout) -> tuple[int, tuple[bytes, bytes] | None, Shifts | None]:
-    """How often T is split, networks, shifts."""
-    flags = take.next(1)[0]
-    times = flags >> 2
-    if not flags or times > 3:
+def _read_constant(fields: ByteReader, n: int) -> npt.NDArray[np.bool_]:
+    """Which of n channels are constant."""
+    bits = np.unpackbits(np.frombuffer(fields.next(-(-n // 8)), np.uint8)).astype(bool)
+    constant = bits[:n]
+    if bits[n:].any() or not constant.any():
+        raise FormatError("a part names constant channels that it does not have.")
+    return constant
+
+
+def _read_channels(fields: ByteReader, flags: int, constant: npt.NDArray[np.bool_], layout: Layout) -> Channels:
+    """Extremes, gains, dark levels, rotation."""
+    kind, coded = layout.dtype.newbyteorder("<"), int((~constant).sum())
+    # Converting what is no number, and the difference of infinities, warn; both are refused here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = np.frombuffer(fields.next(layout.channels * kind.itemsize), kind).astype(np.float64)
+        high = low.copy()
+        high[~constant] = np.frombuffer(fields.next(coded * kind.itemsize), kind).astype(np.float64)
+        if not (np.isfinite(high - low).all() and np.isfinite(low).all() and (high[~constant] > low[~constant]).all()):
+            raise FormatError("the grey levels of a part are not a range.")
+    gains = np.zeros(coded, np.int16)
+    if flags & GAINS:
+        gains = np.frombuffer(fields.next(2 * coded), "<i2").astype(np.int16)
+    darks = np.frombuffer(fields.next(2 * coded), "<i2").astype(np.int16)
+    return Channels(low, high, gains, darks, _read_rotation(fields, coded) if flags & ROTATED else None)
+
+
+def _read_rotation(fields: ByteReader, channels: int) -> Rotation:
+    """The rotation of so many channels."""
+    if not 2 <= channels <= rotation.MOST_ROTATED:
+        raise FormatError("a part rotates channels that it does not have.")
+    angles = np.frombuffer(fields.next(rotation.count(channels)), np.int8)
+    found = Rotation(angles, fields.next(1)[0])
+    if found.signs >> channels:
+        raise FormatError("a part turns over channels that it does not have.")
+    return found
+
+
+def _read_more(fields: ByteReader, layout: Layout) -> tuple[int, tuple[bytes, bytes] | None, Shifts | None]:
+    """What `Head._more` gave: how often T is split, networks, shifts."""
+    flags = fields.next(1)[0]
+    times = flags >> _TIMES_SHIFT
+    if not flags or times > MOST_TIME_SPLITS:
         raise FormatError("a part has flags that this version does not know.")
-    nets = (take.next(4), take.next(4)) if flags & NETS else None
+    nets = (fields.next(4), fields.next(4)) if flags & NETS else None
     if not flags & SHIFTED:
         return times, nets, None
     t, z, y, x = extents_of(layout)
     n = t if t > 1 else z
-    bits = BitReader(take.next(int.from_bytes(take.next(3), "little")))
+    bits = BitReader(fields.next(int.from_bytes(fields.next(3), "little")))
     shifts = np.cumsum([bits.rice(n) for _ in range(2)], axis=1).T
     bits.finish()
-    if (np.abs(shifts) > 1 << 24).any():
+    if (np.abs(shifts) > _LARGEST_SHIFT).any():
         raise FormatError("a part rolls planes beyond all bounds.")
     # Rolling by whole extents changes nothing.
     return times, nets, np.fmod(shifts, (y, x)).astype(np.int32)
@@ -175,21 +207,5 @@ def _read_more(take: _Taker, layout: Layout) -> tuple[int, tuple[bytes, bytes] |
 
 def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:
     """The same part (one that is not constant) with another alpha."""
-    at = 3 + (-(-layout.channels // 8) if section[0] & CONSTANT else 0)
+    at = _ALPHA_AT + (-(-layout.channels // 8) if section[0] & CONSTANT else 0)
     return section[:at] + bytes([alpha]) + section[at + 1 :]
-
-
-class _Taker:
-    """Takes bytes from the front and refuses to run out."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def next(self, n: int) -> bytes:
-        if self.at + n > len(self.data):
-            raise FormatError("a part ends within its head.")
-        self.at += n
-        return self.data[self.at - n : self.at]
-
-    def rest(self) -> bytes:
-        return self.data[self.at :]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Axes = tuple[int, ...]
 
-STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
-"""Predict, update, predict, update."""
-GAIN = 1.149604398860241
-"""Scales approximations up and details down so that the transform is close to orthonormal."""
+LIFTING_STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
+"""Factors of the lifting steps, in their order: predict, update, predict, update."""
+BAND_GAIN = 1.149604398860241
+"""Approximations are multiplied and details divided by this, so that the transform is close to orthonormal."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,25 @@ class Schedule:
 
     @cached_property
     def extents(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of the approximation before level 0, 1, ... and after the last one."""
+        """Shapes of the approximations: before level 0 (the whole array), before level 1, ..., after the last level."""
         shapes = [self.shape]
         for axes in self.levels:
             shapes.append(tuple(-(-n // 2) if i in axes else n for i, n in enumerate(shapes[-1])))
         return tuple(shapes)
 
     def split(self, level: int) -> Axes:
-        """Axes that are really split at a level: those longer than 1."""
+        """Axes that are split at a level: those scheduled for it whose extent there is above 1."""
         return tuple(i for i in self.levels[level] if self.extents[level][i] > 1)
 
     def bands(self, level: int) -> Iterator[tuple[Axes, tuple[slice, ...]]]:
-        """Detail bands of a level, as (axes of details, where they lie in the transformed array)."""
+        """Detail bands of a level: the axes along which each holds details, and where it lies in the transformed array."""
         axes = self.split(level)
         for mask in range(1, 1 << len(axes)):
             details = tuple(a for k, a in enumerate(axes) if mask >> k & 1)
             yield details, self.box(level, details)
 
     def box(self, level: int, details: Axes) -> tuple[slice, ...]:
-        """Where the band of these detail axes lies; no axes give the approximation."""
+        """Where the band with details along these axes lies in the transformed array; without axes, the approximation."""
         outer, inner = self.extents[level], self.extents[level + 1]
         return tuple(slice(inner[i], outer[i]) if i in details else slice(0, inner[i]) for i in range(len(outer)))
 
@@ -78,7 +78,16 @@ def forward(values: npt.NDArray[np.generic], schedule: Schedule) -> Floats:
 
 
 def inverse(coefficients: Floats, schedule: Schedule, levels: int = 0) -> Floats:
-    """The array of these coefficients; with ``levels`` the approximation before that level, in its own (gained) scale."""
+    """Inverse of `forward`, float32.
+
+    Parameters
+    ----------
+    coefficients : float32 array of shape ``schedule.shape``
+    schedule : Schedule
+    levels : int
+        So many of the finest levels are left out: the result is the approximation before level ``levels``, of shape
+        ``schedule.extents[levels]``, larger than the voxels by `gain`.
+    """
     shape = schedule.extents[levels]
     out = np.array(coefficients[tuple(slice(0, n) for n in shape)], np.float32)
     for level in reversed(range(levels, len(schedule.levels))):
@@ -89,52 +98,64 @@ def inverse(coefficients: Floats, schedule: Schedule, levels: int = 0) -> Floats
 
 
 def gain(schedule: Schedule, level: int) -> float:
-    """By how much the approximation before a level is larger than the mean of the voxels it stands for."""
+    """The factor by which the approximation before a level exceeds the mean of the voxels that it stands for."""
     return float(np.sqrt(2.0)) ** sum(len(schedule.split(k)) for k in range(level))
 
 
 def _analyse(values: Floats, axis: int) -> Floats:
+    """One level along one axis: the approximation first, then the details."""
     even, odd = _halves(values, axis)
     even, odd = even.copy(), odd.copy()
-    for k, step in enumerate(STEPS):
-        _lift(even, odd, np.float32(step), predict=k % 2 == 0)
-    even *= np.float32(GAIN)
-    odd *= np.float32(1 / GAIN)
+    for k, factor in enumerate(LIFTING_STEPS):
+        _lift(even, odd, np.float32(factor), predict=k % 2 == 0)
+    even *= np.float32(BAND_GAIN)
+    odd *= np.float32(1 / BAND_GAIN)
     return np.moveaxis(np.concatenate([even, odd]), 0, axis)
 
 
 def _synthesise(values: Floats, axis: int) -> Floats:
+    """Inverse of `_analyse`."""
     front = np.moveaxis(values, axis, 0)
     n = front.shape[0]
-    even, odd = front[: -(-n // 2)] * np.float32(1 / GAIN), front[-(-n // 2) :] * np.float32(GAIN)
-    for k, step in reversed(list(enumerate(STEPS))):
-        _lift(even, odd, np.float32(-step), predict=k % 2 == 0)
+    even, odd = front[: -(-n // 2)] * np.float32(1 / BAND_GAIN), front[-(-n // 2) :] * np.float32(BAND_GAIN)
+    for k, factor in reversed(list(enumerate(LIFTING_STEPS))):
+        _lift(even, odd, np.float32(-factor), predict=k % 2 == 0)
     out = np.empty_like(front)
     out[0::2], out[1::2] = even, odd
     return np.moveaxis(out, 0, axis)
 
 
 def _halves(values: Floats, axis: int) -> tuple[Floats, Floats]:
+    """Even and odd samples along an axis, which becomes the first one."""
     front = np.moveaxis(values, axis, 0)
     return front[0::2], front[1::2]
 
 
-def _lift(even: Floats, odd: Floats, step: np.float32, predict: bool) -> None:
-    """One lifting step in place; past the ends the signal is its own mirror image about the last sample."""
+def _lift(even: Floats, odd: Floats, factor: np.float32, predict: bool) -> None:
+    """One lifting step along the first axis, in place: odd samples change by their even neighbours (predict) or the reverse.
+
+    Past the ends the signal is its own mirror image about the first or last sample.
+    """
     m = len(odd)
     if predict:
-        odd[: len(even) - 1] += step * (even[: len(even) - 1] + even[1:])
+        odd[: len(even) - 1] += factor * (even[: len(even) - 1] + even[1:])
         if m == len(even):
-            odd[-1] += 2 * step * even[-1]
+            odd[-1] += 2 * factor * even[-1]
         return
-    even[0] += 2 * step * odd[0]
+    even[0] += 2 * factor * odd[0]
     inner = slice(1, m)
-    even[inner] += step * (odd[: m - 1] + odd[1:m])
+    even[inner] += factor * (odd[: m - 1] + odd[1:m])
     if len(even) > m:
-        even[-1] += 2 * step * odd[-1]
+        even[-1] += 2 * factor * odd[-1]
 
 
 def parse(text: str, axes: Sequence[str]) -> tuple[Axes, ...]:
-    """Levels from text such as ``"yx zyx zyx"``: names of axes, finest level first; names that are absent are left out."""
+    """Levels from text such as ``"yx zyx zyx"``: a word of axis names a level, finest first.
+
+    Parameters
+    ----------
+    text : str
+    axes : names of the axes of the array, one letter each; letters of the text that are not among them are left out
+    """
     index = {name.lower(): i for i, name in enumerate(axes)}
     return tuple(tuple(index[c] for c in word if c in index) for word in text.split())

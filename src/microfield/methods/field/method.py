@@ -11,11 +11,11 @@ import numpy.typing as npt
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import choose, coefficients
+from microfield.methods.field import coefficients, transform_search
 from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
-from microfield.methods.field.head import ALPHA, STEPS, Head, step_of, with_alpha
+from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, Head, step_of, with_alpha
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.schedules import NAMES
@@ -114,7 +114,7 @@ class FieldMethod(Method):
                state: Any = None) -> Encoded:
         """Code the block at ``quality`` 0..1000; the refinement is left to `finish` where the error is not asked for."""
         prepared = state.prepared if isinstance(state, Attempt) else None
-        step = round(quality * STEPS / 1000)
+        step = round(quality * LARGEST_STEP_CODE / 1000)
         del state
         if prepared is None or self._outdated(prepared, quality, layout, context):
             prepared = self._prepare(block, layout, quality, context, 0 if prepared is None else prepared.decisions)
@@ -146,8 +146,8 @@ class FieldMethod(Method):
         known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         if not known.coded.any():
             return FIRST
-        some = channels if channels.size <= GUESSED else choose.piece(channels)
-        return choose.quality_for(known.forward(some), 8 * nbytes / layout.size)
+        some = channels if channels.size <= GUESSED else transform_search.piece(channels)
+        return transform_search.quality_for(known.forward(some), 8 * nbytes / layout.size)
 
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
@@ -172,7 +172,7 @@ class FieldMethod(Method):
 
     def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
                ) -> coefficients.EncodedCoefficients:
-        return coefficients.encode(prepared.coefficients, prepared.groups.plan, step_of(step), contexts, self.options.rdo,
+        return coefficients.encode(prepared.coefficients, prepared.groups.order, step_of(step), contexts, self.options.rdo,
                                    changes, seen)
 
     # -- decisions ------------------------------------------------------------------------------------------------
@@ -200,11 +200,11 @@ class FieldMethod(Method):
         head = Head(known, nets=nets)
         if not coded:
             return Prepared(head, groups, [], quality)
-        step = step_of(round(quality * STEPS / 1000))
-        known = choose.with_darks(choose.with_rotation(known, channels, step), channels)
+        step = step_of(round(quality * LARGEST_STEP_CODE / 1000))
+        known = transform_search.with_darks(transform_search.with_rotation(known, channels, step), channels)
         values = known.forward(channels)
         if self._tries(context):
-            groups = choose.arrangement(values, groups, step, contexts_of(nets[0]))
+            groups = transform_search.arrangement(values, groups, step, contexts_of(nets[0]))
         head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times, shifts=groups.shifts)
         return Prepared(head, groups, groups.forward(values), quality, before + 1)
 

@@ -14,35 +14,47 @@ import numpy.typing as npt
 
 from microfield.coding.decisions import BUCKETS
 from microfield.errors import FormatError
-from microfield.methods.field.features import CONSTANTS, PLANES
+from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PLANES
 from microfield.models import load, named
 
 Floats = npt.NDArray[np.float32]
 
-WEIGHT = 128
-"""Weights are multiples of one over this, at most `LIMIT` of them."""
-LIMIT = 511
-SUM = WEIGHT * 32
-"""Sums are multiples of one over this."""
-HALF_LOGIT = SUM // 2
-MOST_CHANGE = 1 << 17
+LOGITS = 3
+SIGNIFICANCE, ABOVE_ONE, TAIL = range(LOGITS)
+"""The logits: a magnitude is not 0; one that is not 0 is above 1; the tail of one above 1 ends here."""
+
+WEIGHT_SCALE = 128
+"""A weight of 1.0 as a whole number: weights are multiples of 1/128."""
+LARGEST_WEIGHT = 511
+"""Largest absolute value of a weight, as a whole number."""
+SUM_SCALE = WEIGHT_SCALE * FEATURE_ONE
+"""A sum of 1.0 as a whole number: sums and biases are multiples of 1/4096."""
+HALF_LOGIT = SUM_SCALE // 2
+"""Width of a bucket, as a sum."""
+LARGEST_ACTIVATION = 255
+"""Features and activations, as whole numbers, lie between 0 and this."""
+EXACT = 1 << 24
+"""Whole numbers below this are exact in float32."""
+LARGEST_BIAS_CHANGE = 1 << 17
 """No bias of the last layer is changed by more for one image."""
-WIDEST = 120
-"""So many inputs at 255 times `LIMIT` stay below 2**24."""
+MOST_INPUTS = 120
+"""So many inputs of `LARGEST_ACTIVATION` times `LARGEST_WEIGHT` add up to less than `EXACT`."""
 
 
 @dataclass(frozen=True)
 class ContextNet:
-    """Two hidden layers of clipped rectifiers; three logits: zero or not, larger than one, end of the tail.
+    """Two hidden layers of clipped rectifiers, then a linear layer with three logits. All numbers are whole.
 
     Attributes
     ----------
     name : bytes
         The hash that files name the network by.
-    planes, constants : float32 arrays (hidden, PLANES), (hidden, CONSTANTS)
-        First layer, whole numbers.
-    second, third : float32 arrays (hidden, hidden), (3, hidden)
-    biases : three float32 arrays, in units of 1 / `SUM`
+    planes, constants : float32 arrays (hidden1, PLANES), (hidden1, CONSTANTS)
+        Weights of the first layer, in units of 1 / `WEIGHT_SCALE`.
+    second, third : float32 arrays (hidden2, hidden1), (LOGITS, hidden2)
+        Weights of the second and of the last layer, likewise.
+    biases : three float32 arrays (hidden1,), (hidden2,), (LOGITS,)
+        In units of 1 / `SUM_SCALE`.
     """
 
     name: bytes
@@ -60,26 +72,48 @@ class ContextNet:
 
     @classmethod
     def of(cls, key: bytes, arrays: Mapping[str, npt.NDArray[np.integer]]) -> ContextNet:
-        """From integer arrays."""
+        """A network from its integer arrays, checked.
+
+        Parameters
+        ----------
+        key : bytes
+            The hash that files name it by.
+        arrays : mapping
+            ``planes``, ``constants``, ``second``, ``third`` as the attributes, ``bias1``, ``bias2``, ``bias3``.
+
+        Raises
+        ------
+        FormatError
+            If shapes do not fit, or sums could leave what float32 holds exactly.
+        """
         a = {k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}
         hidden = a["second"].shape
-        shapes = {"planes": (hidden[1], PLANES), "constants": (hidden[1], CONSTANTS), "third": (3, hidden[0])}
-        if any(a[k].shape != shape for k, shape in shapes.items()) or max(hidden) > WIDEST:
+        shapes = {"planes": (hidden[1], PLANES), "constants": (hidden[1], CONSTANTS), "third": (LOGITS, hidden[0])}
+        if any(a[k].shape != shape for k, shape in shapes.items()) or max(hidden) > MOST_INPUTS:
             raise FormatError(f"the context network {key.hex()} does not have the shape this version computes with.")
         net = cls(key, a["planes"], a["constants"], a["second"], a["third"], (a["bias1"], a["bias2"], a["bias3"]))
-        if max(net.largest_sums()) >= 1 << 24:
+        if max(net.largest_sums()) >= EXACT:
             raise FormatError(f"the context network {key.hex()} has sums that float32 does not hold exactly.")
         return net
 
     def largest_sums(self) -> tuple[float, float, float]:
-        """What no sum of a layer exceeds, whatever the inputs, nor a part of it; the last layer as files may change it."""
-        first = 255 * (np.abs(self.planes).sum(axis=1) + np.abs(self.constants).sum(axis=1)) + np.abs(self.biases[0])
-        second = 255 * np.abs(self.second).sum(axis=1) + np.abs(self.biases[1])
-        third = 255 * LIMIT * self.third.shape[1] + np.abs(self.biases[2]) + MOST_CHANGE
+        """Bounds on every partial sum of each layer, for any input and any stored change of the last layer."""
+        most = LARGEST_ACTIVATION
+        first = most * (np.abs(self.planes).sum(axis=1) + np.abs(self.constants).sum(axis=1)) + np.abs(self.biases[0])
+        second = most * np.abs(self.second).sum(axis=1) + np.abs(self.biases[1])
+        third = most * LARGEST_WEIGHT * self.third.shape[1] + np.abs(self.biases[2]) + LARGEST_BIAS_CHANGE
         return float(first.max()), float(second.max()), float(third.max())
 
     def hidden(self, planes: Floats, constants: Floats) -> Floats:
-        """Activations of the second layer: float32 whole numbers of shape (hidden, coefficients)."""
+        """Activations of the second layer: whole numbers 0 to 255, float32 of shape (hidden2, coefficients).
+
+        Parameters
+        ----------
+        planes : float32 array (PLANES, coefficients)
+            Features of every coefficient.
+        constants : float32 array (CONSTANTS,)
+            Features that all of them share.
+        """
         first = self.planes @ planes
         first += (self.constants @ constants + self.biases[0])[:, None]
         second = self.second @ _rectify(first)
@@ -87,7 +121,7 @@ class ContextNet:
         return _rectify(second)
 
     def buckets(self, hidden: Floats, logit: int) -> npt.NDArray[np.uint8]:
-        """Buckets of `microfield.coding.decisions` of one of the three logits: uint8 of shape (coefficients,)."""
+        """Buckets, as `microfield.coding.decisions` defines them, of one of the logits: uint8 of shape (coefficients,)."""
         sums = self.third[logit] @ hidden
         sums += self.biases[2][logit]
         sums *= np.float32(1 / HALF_LOGIT)
@@ -97,23 +131,25 @@ class ContextNet:
 
 
 def _rectify(sums: Floats) -> Floats:
-    """Sums to activations: rounded to 1/32, cut to 0..255."""
-    sums *= np.float32(1 / WEIGHT)
+    """Sums to activations, in place: rounded to 1/32, cut to 0 ... `LARGEST_ACTIVATION`."""
+    sums *= np.float32(1 / WEIGHT_SCALE)
     np.rint(sums, out=sums)
-    return np.clip(sums, 0, 255, out=sums)
+    return np.clip(sums, 0, LARGEST_ACTIVATION, out=sums)
 
 
 def whole_numbers(weights: Mapping[str, Floats]) -> dict[str, npt.NDArray[np.int32]]:
-    """Integer arrays of a trained network.
+    """Integer arrays of a trained network, as `ContextNet.of` takes them.
 
     Parameters
     ----------
-    weights : arrays ``planes`` (PLANES, hidden), ``constants``, ``second``, ``third`` and ``bias1``, ``bias2``, ``bias3``
+    weights : mapping
+        Float arrays of shape (inputs, outputs): ``planes``, ``constants``, ``second``, ``third``; and the biases ``bias1``,
+        ``bias2``, ``bias3`` of shape (outputs,).
     """
     out = {}
     for key, value in weights.items():
         if key.startswith("bias"):
-            out[key] = np.rint(value * SUM).astype(np.int32)
+            out[key] = np.rint(value * SUM_SCALE).astype(np.int32)
         else:
-            out[key] = np.clip(np.rint(value.T * WEIGHT), -LIMIT, LIMIT).astype(np.int16)
+            out[key] = np.clip(np.rint(value.T * WEIGHT_SCALE), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int16)
     return out

@@ -17,35 +17,35 @@ Bytes = npt.NDArray[np.uint8]
 Shape = tuple[int, ...]
 Offset = tuple[int, int, int]
 
-ORDER: tuple[Offset, ...] = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
-"""Parities (z, y, x) in the order of coding: no two phases next to each other in the first half share a face."""
+PHASE_ORDER: tuple[Offset, ...] = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
+"""Parities (z, y, x) of the phases, in the order of coding: among the first four no two coefficients share a face."""
 
-LARGEST = 20
+CONTEXT_CAP = 20
 """Magnitudes are cut at this before they serve as context: eight of them still fit into a byte."""
 
 
-def _signs(*offset: int) -> tuple[Offset, ...]:
-    """Every choice of signs of an offset's non-zero entries."""
+def _mirrored(*offset: int) -> tuple[Offset, ...]:
+    """The offsets (z, y, x) that differ from this one in the signs of their entries only."""
     found: list[tuple[int, ...]] = [()]
     for value in offset:
         found = [(*start, v) for start in found for v in ({value, -value} if value else {0})]
     return tuple(sorted(found))  # type: ignore[arg-type]
 
 
-GROUPS: tuple[tuple[Offset, ...], ...] = (
-    _signs(0, 0, 1),
-    _signs(0, 1, 0),
-    _signs(1, 0, 0),
-    _signs(0, 1, 1),
-    _signs(1, 0, 1) + _signs(1, 1, 0),
-    _signs(1, 1, 1),
-    _signs(0, 1, 2) + _signs(0, 2, 1),
+NEIGHBOUR_GROUPS: tuple[tuple[Offset, ...], ...] = (
+    _mirrored(0, 0, 1),
+    _mirrored(0, 1, 0),
+    _mirrored(1, 0, 0),
+    _mirrored(0, 1, 1),
+    _mirrored(1, 0, 1) + _mirrored(1, 1, 0),
+    _mirrored(1, 1, 1),
+    _mirrored(0, 1, 2) + _mirrored(0, 2, 1),
 )
-"""Neighbours whose magnitudes are averaged into one feature each."""
+"""Offsets of the neighbours (z, y, x) whose magnitudes are averaged into one feature each."""
 
 
 class Phases:
-    """Magnitudes of one band, by phase.
+    """Magnitudes of one band, as far as they are coded, phase by phase.
 
     Parameters
     ----------
@@ -56,40 +56,49 @@ class Phases:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         half = tuple(-(-n // 2) for n in shape[1:])
-        self._planes = np.zeros((8, shape[0], *(n + 2 for n in half)), np.uint8)
+        # One coefficient more at either end of each axis, for the mirrored borders.
+        self._planes = np.zeros((len(PHASE_ORDER), shape[0], *(n + 2 for n in half)), np.uint8)
 
     def order(self) -> Iterator[int]:
-        """Indices into `ORDER` of the phases that hold anything."""
-        return (k for k in range(8) if self.size(k))
+        """Indices into `PHASE_ORDER` of the phases that hold anything."""
+        return (k for k in range(len(PHASE_ORDER)) if self.size(k))
 
     def extents(self, phase: int) -> Shape:
         """Shape (batch, z, y, x) of a phase."""
-        return (self.shape[0], *(len(range(p, n, 2)) for p, n in zip(ORDER[phase], self.shape[1:], strict=True)))
+        return (self.shape[0], *(len(range(p, n, 2)) for p, n in zip(PHASE_ORDER[phase], self.shape[1:], strict=True)))
 
     def size(self, phase: int) -> int:
         """Number of coefficients in a phase."""
         return int(np.prod(self.extents(phase)))
 
     def put(self, phase: int, magnitudes: Bytes) -> None:
-        """Store a phase (values up to `LARGEST`) and mirror its borders."""
+        """Store the magnitudes of a phase (uint8 of its extents, at most `CONTEXT_CAP`) and mirror its borders."""
         plane = self._planes[phase]
         plane[(slice(None), *(slice(1, n + 1) for n in magnitudes.shape[1:]))] = magnitudes
         for axis in range(3):
-            _mirror(np.moveaxis(plane, axis + 1, 0), self.shape[axis + 1], ORDER[phase][axis])
+            _mirror(np.moveaxis(plane, axis + 1, 0), self.shape[axis + 1], PHASE_ORDER[phase][axis])
 
     def fill(self, magnitudes: Bytes) -> None:
-        """Store a whole band."""
+        """Store the magnitudes of the whole band."""
         for phase in self.order():
-            self.put(phase, magnitudes[steps(phase)])
+            self.put(phase, magnitudes[phase_slices(phase)])
 
     def sums(self, phase: int, rows: slice) -> Iterator[tuple[Bytes, int]]:
-        """For every group with members: sum over the members that come before ``phase``, and how many those are (an empty
-        array and 0 where there are none).
+        """Sums of magnitudes over the coded neighbours of a slab of a phase, one for every entry of `NEIGHBOUR_GROUPS`.
 
         Parameters
         ----------
+        phase : int
+            Index into `PHASE_ORDER`; neighbours in earlier phases count.
         rows : slice
-            Which rows of the phase along its y axis.
+            The rows of the slab along the phase's y axis.
+
+        Yields
+        ------
+        total : uint8 array (batch, z, rows, x)
+            The sum; empty where no neighbour of the group is coded.
+        count : int
+            How many neighbours were added, at most 8.
         """
         extents = self.extents(phase)
         present = tuple(self.order())
@@ -106,20 +115,20 @@ class Phases:
             yield (np.zeros((0,), np.uint8) if total is None else total), len(usable)
 
 
-def steps(phase: int) -> tuple[slice, ...]:
-    """Where a phase lies in its band."""
-    return (slice(None), *(slice(p, None, 2) for p in ORDER[phase]))
+def phase_slices(phase: int) -> tuple[slice, ...]:
+    """Where the coefficients of a phase lie in their band (batch, z, y, x)."""
+    return (slice(None), *(slice(p, None, 2) for p in PHASE_ORDER[phase]))
 
 
 @lru_cache
 def _members(phase: int) -> tuple[tuple[tuple[int, Offset], ...], ...]:
-    """Per group the (source phase, shift in it) of the members that come before a phase."""
+    """For each neighbour group, the (phase, shift within it) of the members that are coded before a phase."""
     groups: list[tuple[tuple[int, Offset], ...]] = []
-    for offsets in GROUPS:
+    for offsets in NEIGHBOUR_GROUPS:
         members: list[tuple[int, Offset]] = []
         for offset in offsets:
-            reached = [p + d for p, d in zip(ORDER[phase], offset, strict=True)]
-            source = ORDER.index((reached[0] % 2, reached[1] % 2, reached[2] % 2))
+            reached = [p + d for p, d in zip(PHASE_ORDER[phase], offset, strict=True)]
+            source = PHASE_ORDER.index((reached[0] % 2, reached[1] % 2, reached[2] % 2))
             if source < phase:
                 members.append((source, (reached[0] // 2, reached[1] // 2, reached[2] // 2)))
         groups.append(tuple(members))
@@ -127,7 +136,17 @@ def _members(phase: int) -> tuple[tuple[tuple[int, Offset], ...], ...]:
 
 
 def _mirror(plane: Bytes, n: int, parity: int) -> None:
-    """Fill what lies past both ends of the first axis with the mirror image about the last coefficient; 0 where there is none."""
+    """Fill in what lies past both ends of the first axis: the mirror image about the first or last coefficient of the band.
+
+    Parameters
+    ----------
+    plane : uint8 array
+        One phase with a border of one coefficient, its first axis the one to mirror along.
+    n : int
+        Extent of the band along this axis.
+    parity : int
+        Which coefficients of the axis belong to the phase. Where the mirror image belongs to none, the border is 0.
+    """
     count = len(range(parity, n, 2))
     if not count:
         return

@@ -1,59 +1,93 @@
-"""The quantiser: what a coefficient becomes, by squared error and by the bits the context network says it takes."""
+"""The quantiser: what a coefficient becomes, by squared error and by the bits that the context network says it takes.
+
+Rate-distortion optimised quantisation with a uniform reconstruction grid: values are whole numbers of quantiser steps, and
+values around 0 become 0 (the dead zone) where that saves more bits than it costs error.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.decisions import COSTS
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.walk import TYPICAL, Ints
+from microfield.methods.field.symbols import Buckets
+from microfield.methods.field.walk import TYPICAL_VALUES, Ints
 
-Buckets = npt.NDArray[np.uint8]
+CENTROIDS = 3
+"""Magnitudes from 1 on that are reconstructed at their mean."""
+_CENTROID_SCALE, _CENTROID_ZERO = 256, 128
+"""A centroid is stored as a byte: 256 times its distance from its magnitude, plus 128."""
+_SIGN_BITS = 1
 
 
-def choose(scaled: Floats, zero: Buckets, one: Buckets, tail: Buckets, rdo: float) -> npt.NDArray[np.int32]:
-    """Magnitudes that minimise squared error + ``rdo`` x bits, of 0, the nearest whole number and the one below.
+@dataclass(frozen=True)
+class Quantiser:
+    """How coefficients are rounded.
+
+    Attributes
+    ----------
+    step : float
+        Quantiser step, above 0.
+    rdo : float
+        Lagrangian multiplier: squared steps of error that a bit is worth. Theory for high rates gives ln(4)/12 (G. Sullivan,
+        "Efficient scalar quantization of exponential and Laplacian random variables", IEEE Trans. Inf. Theory 42, 1996).
+    """
+
+    step: float
+    rdo: float
+
+    @property
+    def inverse_step(self) -> np.float32:
+        """The factor from coefficients to steps."""
+        return np.float32(1 / self.step)
+
+
+def quantise(scaled: Floats, buckets: Buckets, rdo: float) -> Ints:
+    """Magnitudes (n,) that minimise squared error + ``rdo`` x bits, of 0, the nearest whole number and the one below.
 
     Parameters
     ----------
     scaled : float32 array (n,)
         Magnitudes in steps, at least 0.5.
-    zero, one, tail : uint8 arrays (n,)
-        Buckets of the three decisions.
+    buckets : Buckets
+        Of the n coefficients.
     rdo : float
-        Lagrangian multiplier in squared steps per bit; theory for high rates gives ln(4)/12 (G. Sullivan, "Efficient scalar
-        quantization of exponential and Laplacian random variables", IEEE Trans. Inf. Theory 42, 1996).
+        As in `Quantiser`.
     """
     nearest = np.floor(scaled + np.float32(0.5)).astype(np.int32)
-    found: npt.NDArray[np.int32] = np.zeros(nearest.shape, np.int32)
-    least = scaled**2 + np.float32(rdo) * COSTS[zero, 0]
+    found: Ints = np.zeros(nearest.shape, np.int32)
+    least = scaled**2 + np.float32(rdo) * COSTS[buckets.significance, 0]
     for candidate in (nearest - 1, nearest):
-        values = np.where(candidate < 4, TYPICAL[np.clip(candidate, 0, 3)], candidate.astype(np.float32))
-        bits = 1 + COSTS[zero, 1] + np.where(
-            candidate > 1, COSTS[one, 1] + COSTS[tail, 1] + (candidate - 2) * COSTS[tail, 0], COSTS[one, 0])
+        typical = TYPICAL_VALUES[np.clip(candidate, 0, CENTROIDS)]
+        values = np.where(candidate <= CENTROIDS, typical, candidate.astype(np.float32))
+        bits = _SIGN_BITS + COSTS[buckets.significance, 1] + np.where(
+            candidate > 1, COSTS[buckets.above_one, 1] + COSTS[buckets.tail, 1] + (candidate - 2) * COSTS[buckets.tail, 0],
+            COSTS[buckets.above_one, 0])
         cost = (scaled - values) ** 2 + np.float32(rdo) * bits
         better = (cost < least) & (candidate > 0)
         found[better], least[better] = candidate[better], cost[better]
-    return np.asarray(found, np.int32)
+    return found
 
 
 def measure_centroids(quantised: Sequence[Ints], coefficients: Sequence[Floats], step: float) -> npt.NDArray[np.uint8]:
-    """Mean magnitude of what became 1, 2 and 3, in steps, as three bytes: see `centroids`."""
-    codes = np.full(3, 128, np.uint8)
-    for magnitude in (1, 2, 3):
+    """Mean magnitude, in steps, of the coefficients that became 1, 2 and 3: codes of `centroids`, uint8 of shape (3,)."""
+    codes = np.full(CENTROIDS, _CENTROID_ZERO, np.uint8)
+    for magnitude in range(1, CENTROIDS + 1):
         total, count = 0.0, 0
         for q, values in zip(quantised, coefficients, strict=True):
             where = np.abs(q) == magnitude
             total += float(np.abs(values[where]).sum(dtype=np.float64))
             count += int(where.sum())
-        mean = total / step / count if count else float(TYPICAL[magnitude])
-        codes[magnitude - 1] = np.clip(round((mean - magnitude) * 256) + 128, 0, 255)
+        mean = total / step / count if count else float(TYPICAL_VALUES[magnitude])
+        codes[magnitude - 1] = np.clip(round((mean - magnitude) * _CENTROID_SCALE) + _CENTROID_ZERO, 0, 255)
     return codes
 
 
 def centroids(codes: npt.NDArray[np.uint8]) -> Floats:
-    """Values of magnitudes 0 to 3 in steps: magnitude + (code - 128) / 256."""
-    return np.concatenate([[0], np.arange(1, 4) + (codes.astype(np.float32) - 128) / 256]).astype(np.float32)
+    """Values of magnitudes 0 to 3 in steps, float32 of shape (4,), from the three bytes that a file holds."""
+    offsets = (codes.astype(np.float32) - _CENTROID_ZERO) / _CENTROID_SCALE
+    return np.concatenate([[0], np.arange(1, CENTROIDS + 1) + offsets]).astype(np.float32)

@@ -1,14 +1,15 @@
-"""The refinement network: what quantisation took, guessed from the reconstruction around it.
+"""The refinement network: it estimates the error that quantisation left from the reconstruction around a place.
 
 Cells of 2 x 2 voxels (y, x) are refined at once. The network sees a window of 3 x 6 x 6 voxels around the cell and the means
-of the cells beyond, all less the cell's own mean and in quantiser steps, and how bright and how lively the place is.
-Borders are repeated. Numpy alone; a voxel's value depends on its surroundings only, to the bit, not on what it was computed with.
+of the cells beyond, all less the cell's own mean and in quantiser steps, and how bright and how lively the place is. Beyond the
+borders the edge is repeated. NumPy alone does the work. On one machine a voxel's value depends on its surroundings only, to the
+last bit, not on how the volume was cut or how many threads there were.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -24,22 +25,33 @@ from microfield.models import load
 from microfield.threads import default_threads, single_threaded_blas
 
 WINDOW = 108
-"""Features of the window: phases of a cell (y, x) x planes z-1..z+1 x 3 x 3 cells."""
+"""Number of features of the window: 2 x 2 voxels of a cell, in 3 x 3 cells of 3 planes."""
 RING = tuple((dy, dx) for dy, dx in product(range(-2, 3), repeat=2) if max(abs(dy), abs(dx)) == 2)
-"""Cells beyond the window whose means are features, by offset; after them the cell's own place at z-2 and z+2."""
+"""Offsets (y, x) of the cells around the window, whose means are features, too."""
 MEANS = len(RING) + 2
+"""Number of features that are means of cells: those of the ring, then those at the same place in planes z-2 and z+2."""
 FEATURES = WINDOW + MEANS + 2
-"""And brightness and liveliness of the place."""
+"""Number of all features; the last two are the brightness and the liveliness of the place."""
+OUTPUTS = 4
+"""Outputs of the network: corrections of the voxels of a cell, in C order."""
 HALO = 2
-"""Planes and cells around a cell that its features come from."""
+"""Planes and cells on every side of a cell that its features come from."""
 SOFT = np.float32(1)
 """Differences x of window and means enter as x / (SOFT + |x|)."""
+LEAST_LIVELINESS = np.float32(0.02)
+"""Added to the liveliness, in steps, before its logarithm is taken."""
 COLUMNS = 2048
 """Cells computed at once; always as many, so that results never depend on how many there are."""
-LARGEST = np.float32(1 << 20)
-"""Values are cut to so many steps."""
-MOST = np.float32(4)
-"""No correction is larger, in steps."""
+VALUE_CAP = np.float32(1 << 20)
+"""Absolute values, in steps, are cut at this."""
+LARGEST_CORRECTION = np.float32(4)
+"""Corrections, in steps, are cut at this."""
+SMALLEST_STEP, LARGEST_STEP = 1e-30, 1e30
+"""Quantiser steps are cut to these, so that float32 holds values divided by them."""
+_LONGEST_ROW = 256
+"""Cells along x of a slab, at most."""
+_SLAB_PLANES, _SLAB_BOXES = 8, 4
+"""A slab has about so many planes, and so many boxes along y."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,9 @@ class Refinement:
     ----------
     name : bytes
         The hash that files name it by.
-    weights : float32 arrays (out, in), the first of `FEATURES` inputs, the last of 4 outputs
-    biases : float32 arrays (out, 1)
+    weights : tuple of float32 arrays (out, in)
+        The first has `FEATURES` inputs, the last `OUTPUTS` outputs.
+    biases : tuple of float32 arrays (out, 1)
     """
 
     name: bytes
@@ -60,12 +73,18 @@ class Refinement:
 
     @classmethod
     def load(cls, hash4: bytes) -> Refinement:
-        """An installed network; FormatError where it is not."""
+        """The installed network of a hash; FormatError where there is none."""
         return cls.of(hash4, load("refinement", hash4))
 
     @classmethod
     def of(cls, name: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> Refinement:
-        """From arrays ``weight0``, ``bias0``, ``weight1``, ... of shapes (out, in) and (out,)."""
+        """A network from arrays ``weight0``, ``bias0``, ``weight1``, ... of shapes (out, in) and (out,).
+
+        Raises
+        ------
+        FormatError
+            If an array is missing, of another shape, or not finite.
+        """
         layers = sum(key.startswith("weight") for key in arrays)
         try:
             weights = tuple(np.ascontiguousarray(arrays[f"weight{i}"], np.float32) for i in range(layers))
@@ -75,27 +94,31 @@ class Refinement:
         widths = [FEATURES, *(w.shape[0] for w in weights)]
         fits = all(w.shape == (n, m) and b.shape == (n, 1)
                    for w, b, m, n in zip(weights, biases, widths, widths[1:], strict=False))
-        if not layers or not fits or widths[-1] != 4 or not all(np.isfinite(a).all() for a in weights + biases):
+        if not layers or not fits or widths[-1] != OUTPUTS or not all(np.isfinite(a).all() for a in weights + biases):
             raise FormatError(f"The refinement network {name.hex()} does not have the shape this version computes with.")
         return cls(name, weights, biases)
 
     def correction(self, volume: Floats, step: float, dark: float) -> Floats:
-        """What to add to a reconstruction, before it is weighted.
+        """The estimated error of a reconstruction: what to add to it, before it is weighted by alpha.
 
         Parameters
         ----------
         volume : float32 array (batch, z, y, x)
-        step : quantiser step, in the volume's units
-        dark : value of the darkest places, likewise
+            The reconstruction, finite or not.
+        step : float
+            Quantiser step, in the units of the volume.
+        dark : float
+            Value of the darkest places, in the same units.
 
         Returns
         -------
-        float32 array of the volume's shape, in its units; finite whatever comes in
+        correction : float32 array of the volume's shape
+            In the same units, finite, at most `LARGEST_CORRECTION` steps; zeros where step or dark makes no sense.
         """
         out = np.zeros(volume.shape, np.float32)
         if not (0 < step < np.inf and np.isfinite(dark)) or not out.size:
             return out
-        size = np.float32(min(max(step, 1e-30), 1e30))
+        size = np.float32(min(max(step, SMALLEST_STEP), LARGEST_STEP))
         jobs = iter([(b, slab) for b in range(len(volume)) for slab in slabs(volume.shape[1:])])
         lock = threading.Lock()
 
@@ -123,7 +146,7 @@ class Refinement:
         return out
 
     def _run(self, space: _Workspace) -> Floats:
-        """Outputs (4, COLUMNS) of the inputs in the workspace, in steps."""
+        """Corrections of the cells whose features are in the workspace: float32 (OUTPUTS, COLUMNS), in steps."""
         values = space.inputs
         for i, (weights, biases, sums) in enumerate(zip(self.weights, self.biases, space.sums, strict=True)):
             np.matmul(weights, values, out=sums)
@@ -131,16 +154,17 @@ class Refinement:
             if i < len(self.weights) - 1:
                 np.maximum(sums, 0, out=sums)
             values = sums
-        return np.clip(values, -MOST, MOST, out=values)
+        return np.clip(values, -LARGEST_CORRECTION, LARGEST_CORRECTION, out=values)
 
 
-def _quietly(work: Any) -> None:
+def _quietly(work: Callable[[], None]) -> None:
+    """Work without warnings of NumPy: its error state is that of a thread, not of the program."""
     with np.errstate(over="ignore", invalid="ignore"):
         work()
 
 
 class _Workspace:
-    """Buffers of one thread."""
+    """Buffers of one thread: features, sums of every layer, and what `Cells.features` needs."""
 
     def __init__(self, net: Refinement) -> None:
         self.inputs = np.zeros((FEATURES, COLUMNS), np.float32)
@@ -149,7 +173,7 @@ class _Workspace:
 
 
 Box = tuple[slice, slice, slice]
-"""Planes, rows and columns of cells."""
+"""A range of planes, of rows of cells and of columns of cells."""
 
 
 @dataclass(frozen=True)
@@ -158,15 +182,17 @@ class Slab:
 
     Attributes
     ----------
-    whole : planes, rows and columns of cells in the volume
-    size : planes, rows and columns of a box
+    whole : Box
+        Where the slab lies in the volume.
+    size : tuple of int
+        Planes, rows and columns of cells of a box; boxes at the far edges may be smaller.
     """
 
     whole: Box
     size: tuple[int, int, int]
 
     def boxes(self) -> Iterator[Box]:
-        """Boxes counted from the slab's corner."""
+        """All boxes, in coordinates that count from the corner of the slab."""
         extents = [s.stop - s.start for s in self.whole]
         starts = product(*(range(0, n, m) for n, m in zip(extents, self.size, strict=True)))
         for start in starts:
@@ -175,13 +201,13 @@ class Slab:
 
 
 def slabs(shape: tuple[int, ...]) -> list[Slab]:
-    """A volume of voxels (z, y, x) cut into slabs."""
+    """Slabs that together make up a volume of the shape (z, y, x) in voxels."""
     planes, rows, columns = shape[0], -(-shape[1] // 2), -(-shape[2] // 2)
-    pieces = -(-columns // 256)
+    pieces = -(-columns // _LONGEST_ROW)
     nx = -(-columns // pieces)
     ny = min(rows, COLUMNS // nx)
     nz = min(planes, COLUMNS // (nx * ny))
-    size, reach = (nz, ny, nx), (nz * max(1, 8 // nz), ny * 4, nx)
+    size, reach = (nz, ny, nx), (nz * max(1, _SLAB_PLANES // nz), ny * _SLAB_BOXES, nx)
     starts = product(*(range(0, n, r) for n, r in zip((planes, rows, columns), reach, strict=True)))
     found = []
     for start in starts:
@@ -192,12 +218,14 @@ def slabs(shape: tuple[int, ...]) -> list[Slab]:
 
 @dataclass(frozen=True)
 class Cells:
-    """A slab with its surroundings, in steps above dark.
+    """The cells of a slab and its halo; values are in quantiser steps above dark.
 
     Attributes
     ----------
-    phases : float32 array (2, 2, z, y, x): the four voxels of every cell
-    means : float32 array (z, y, x) of cells
+    phases : float32 array (2, 2, z, y, x)
+        The voxels of every cell: row and column within the cell, then the place of the cell.
+    means : float32 array (z, y, x)
+        Mean of every cell.
     """
 
     phases: Floats
@@ -205,7 +233,7 @@ class Cells:
 
     @classmethod
     def cut(cls, volume: Floats, slab: Slab, step: np.float32, dark: np.float32) -> Cells:
-        """From a volume (z, y, x), its edges repeated."""
+        """The cells of a slab of a volume (z, y, x), whose edges are repeated beyond its borders."""
         z, y, x = slab.whole
         planes = np.arange(z.start - HALO, z.stop + HALO)
         rows = np.arange(2 * (y.start - HALO), 2 * (y.stop + HALO))
@@ -216,15 +244,30 @@ class Cells:
         values = values[:, :, where[2] - across.start]
         values -= dark
         values /= step
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=float(LARGEST), neginf=-float(LARGEST))
-        np.clip(values, -LARGEST, LARGEST, out=values)
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=float(VALUE_CAP), neginf=-float(VALUE_CAP))
+        np.clip(values, -VALUE_CAP, VALUE_CAP, out=values)
         shape = (len(planes), len(rows) // 2, 2, len(columns) // 2, 2)
         phases = np.ascontiguousarray(values.reshape(shape).transpose(2, 4, 0, 1, 3))
         means = (phases[0, 0] + phases[0, 1] + phases[1, 0] + phases[1, 1]) * np.float32(0.25)
         return cls(phases, means)
 
     def features(self, box: Box, out: Floats, scratch: Floats) -> int:
-        """Write the features of a box into the first columns of ``out`` (FEATURES, COLUMNS); how many columns that are."""
+        """Compute the features of all cells of a box, one column per cell.
+
+        Parameters
+        ----------
+        box : Box
+            In coordinates of the slab.
+        out : float32 array (FEATURES, COLUMNS)
+            The first columns are overwritten.
+        scratch : float32 array (WINDOW + MEANS, COLUMNS)
+            Overwritten, too.
+
+        Returns
+        -------
+        n : int
+            Number of cells.
+        """
         extents = tuple(s.stop - s.start for s in box)
         n = int(np.prod(extents))
         centre = self._means(box, 0, 0, 0)
@@ -242,19 +285,20 @@ class Cells:
         np.log1p(bright, out=bright)
         np.add.reduce(scratch[:WINDOW], axis=0, out=lively)
         lively *= np.float32(1 / WINDOW)
-        lively += np.float32(0.02)
+        lively += LEAST_LIVELINESS
         np.log(lively, out=lively)
         scratch += SOFT
         values /= scratch
         return n
 
     def _means(self, box: Box, dz: int, dy: int, dx: int) -> Floats:
+        """Means of the cells of a box that is moved by this offset in cells."""
         z, y, x = (slice(s.start + HALO + d, s.stop + HALO + d) for s, d in zip(box, (dz, dy, dx), strict=True))
         return self.means[z, y, x]
 
 
 def _store(out: Floats, slab: Slab, box: Box, values: Floats) -> None:
-    """Put outputs (4, n) of a box where they belong in a volume (z, y, x)."""
+    """Put the outputs (OUTPUTS, n) of a box of a slab where they belong in a volume (z, y, x)."""
     extents = tuple(s.stop - s.start for s in box)
     z, y, x = (slice(w.start + s.start, w.start + s.stop) for w, s in zip(slab.whole, box, strict=True))
     for k, (py, px) in enumerate(product(range(2), repeat=2)):

@@ -11,22 +11,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-HALF = 128
-"""The tangent of half an angle is stored as a whole number over this, so that sine and cosine are fractions."""
-MOST = 8
-"""Channels beyond this count are not rotated."""
+TANGENT_SCALE = 128
+"""The tangent of half an angle is stored as a whole number of 1/128, so that sine and cosine are fractions."""
+MOST_ROTATED = 8
+"""More channels than this are not rotated."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """An orthonormal transform of n channels.
+    """A rotation of n channels, perhaps with some of them turned over: an orthonormal transform.
 
     Attributes
     ----------
     angles : int8 array of shape (n (n - 1) / 2,)
-        Tangent of half the angle in every plane, in order (0, 1), (0, 2), ... (n - 2, n - 1).
+        Tangent of half the angle in every plane, in 1 / `TANGENT_SCALE`; planes in the order (0, 1), (0, 2), ... (n - 2, n - 1).
     signs : int
-        Bit k: channel k of the result is turned over.
+        Bit k says that channel k of the result is multiplied by -1.
     """
 
     angles: npt.NDArray[np.int8]
@@ -46,12 +46,14 @@ class Rotation:
             _turn(values, i, j, cosine, -sine)
 
     def _turn_over(self, values: Floats) -> None:
+        """Multiply the channels whose sign bit is set by -1, in place."""
         for k in range(len(values)):
             if self.signs >> k & 1:
                 np.negative(values[k], out=values[k])
 
     def _fractions(self) -> list[tuple[np.float32, np.float32]]:
-        t = self.angles.astype(np.float64) / HALF
+        """Cosine and sine of every angle."""
+        t = self.angles.astype(np.float64) / TANGENT_SCALE
         return list(zip(((1 - t * t) / (1 + t * t)).astype(np.float32), (2 * t / (1 + t * t)).astype(np.float32), strict=True))
 
 
@@ -61,26 +63,36 @@ def count(channels: int) -> int:
 
 
 def rotation_of(covariance: Doubles) -> Rotation:
-    """The rotation to principal axes, largest variance first, as near as its bytes come; signs are left alone."""
+    """The rotation to the principal axes of a covariance (n, n), largest variance first, as near as its bytes come.
+
+    No channel is turned over: see `upright`.
+    """
     _, vectors = np.linalg.eigh(covariance)
     rest = np.ascontiguousarray(vectors[:, ::-1].T)
-    # The same axes whatever sign and order the library gave them: as little turning as there can be.
+    # An axis may come with either sign: the one that makes its largest entry positive, whatever the library gave.
     rest *= np.where(rest[np.arange(len(rest)), np.abs(rest).argmax(1)] < 0, -1, 1)[:, None]
     angles = []
     for i, j in _planes(len(rest)):
         angle = np.arctan2(rest[i, j], rest[i, i])
         if abs(angle) > np.pi / 2:
             angle -= np.copysign(np.pi, angle)
-        code = int(np.clip(round(np.tan(angle / 2) * HALF), -HALF, HALF - 1))
+        code = int(np.clip(round(np.tan(angle / 2) * TANGENT_SCALE), -TANGENT_SCALE, TANGENT_SCALE - 1))
         angles.append(code)
-        t = code / HALF
+        t = code / TANGENT_SCALE
         cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
         rest[:, i], rest[:, j] = cosine * rest[:, i] + sine * rest[:, j], cosine * rest[:, j] - sine * rest[:, i]
     return Rotation(np.array(angles, np.int8), 0)
 
 
 def upright(rotation: Rotation, values: npt.NDArray[np.floating]) -> Rotation:
-    """The same rotation with signs that make every result bright on dark, judged by values of shape (n, samples)."""
+    """The same rotation with signs that make every result bright on dark: of positive skewness.
+
+    Parameters
+    ----------
+    rotation : Rotation
+    values : array (n, samples)
+        A sample of the channels before they are rotated.
+    """
     turned = np.array(values, np.float32)
     Rotation(rotation.angles, 0).forward(turned)
     centred = turned - turned.mean(axis=1, keepdims=True)
@@ -89,9 +101,11 @@ def upright(rotation: Rotation, values: npt.NDArray[np.floating]) -> Rotation:
 
 
 def _planes(n: int) -> list[tuple[int, int]]:
+    """Pairs of channels in the order of their angles."""
     return list(itertools.combinations(range(n), 2))
 
 
 def _turn(values: Floats, i: int, j: int, cosine: np.float32, sine: np.float32) -> None:
+    """Rotate channels i and j in place."""
     first, second = values[i] * cosine + values[j] * sine, values[j] * cosine - values[i] * sine
     values[i], values[j] = first, second

@@ -12,17 +12,22 @@ TEXTS = {
     "Zfirst": "z z z yx yx yx yx yx",
     "flat": "yx yx yx yx yx",
 }
-"""Finest level first. z may be time. STD: pictures sharper than z is fine; Z1: z as well resolved as y and x; Z2 and Z2late: hardly
-at all; Zfirst: planes almost the same, as in films of what stands still; flat: planes that have nothing in common."""
+"""Axes split at every level, finest level first; z stands for time where there is no Z.
+
+STD: sharper in y and x than along z. Z1: z as well resolved as y and x. Z2: neighbours along z are alike over short
+distances only. Z2late: alike along z in what is coarse only. Zfirst: planes almost the same, as in films of what stands still.
+flat: planes with nothing in common.
+"""
 NAMES = tuple(TEXTS)
+"""Names of the schedules; their index is what a file holds."""
 OCTAVES = 17
-"""Step codes run from 0, a step of 2, over so many octaves."""
+"""Octaves from the coarsest quantiser step, 2, to the finest, 2**-16."""
 COARSEST = 8
-"""Levels along y and x are added until the approximation is at most this wide and high."""
+"""Levels along y and x are added until the approximation has at most so many rows and columns."""
 
 
 def schedule(name: str, shape: tuple[int, ...]) -> Schedule:
-    """The schedule of this name for an array (batch, z, y, x)."""
+    """The schedule of a name for an array of shape (batch, z, y, x); KeyError for a name that is not one of `NAMES`."""
     levels = list(parse(TEXTS[name], "bzyx"))
     while max(Schedule(tuple(levels), shape).extents[-1][2:]) > COARSEST:
         levels.append((2, 3))

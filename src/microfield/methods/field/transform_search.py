@@ -1,0 +1,182 @@
+"""What the encoder measures and tries before it codes: dark levels, rotation, schedule and alignment, the first quality.
+
+Trials are made on a piece from the middle of the part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from microfield.methods.field import coefficients
+from microfield.methods.field.align import estimate
+from microfield.methods.field.channels import Channels, dark_codes
+from microfield.methods.field.groups import Groups, times_of
+from microfield.methods.field.lifting import Floats, forward
+from microfield.methods.field.network import ContextNet
+from microfield.methods.field.rotation import MOST_ROTATED, rotation_of, upright
+from microfield.methods.field.schedules import NAMES, OCTAVES, schedule
+
+PIECE = (32, 160, 160)
+"""Depth, height and width of the piece, at most."""
+PIECE_CHANNELS = 2
+"""Channels of the piece, at most."""
+FEWEST_TIMES = 4
+"""Time points of the piece at least, where there are T and Z."""
+ROLLED_COST = 0.995
+"""Planes are rolled where the cost falls below this share of the cost without."""
+BITS_A_SIGNIFICANT_COEFFICIENT = 4.0
+"""Bits spent for every coefficient that is not 0, about: those for the zeros around it included."""
+ROTATION_WORTH = 0.02
+"""The least share of the bits that a rotation must save."""
+ROTATION_DEPTH = 8
+"""Planes that a rotation is judged by."""
+FEWEST_STRONG = 16
+"""A rotation is not tried with fewer coefficients above a step than this times the channels."""
+DARK_PLANES = 16
+"""Planes that the dark levels are measured on, about."""
+TRIAL_RDO = 0.1
+"""Squared steps of error that a bit is worth in trials, as by default."""
+DEAD_ZONE = 0.62
+"""Magnitudes below this share of a step become 0, about."""
+
+
+def piece(values: npt.NDArray[np.generic], depth: int = PIECE[0]) -> npt.NDArray[np.generic]:
+    """The middle of an array of shape (channels, frames, Y, X), at most ``depth`` frames of the size of `PIECE`."""
+    limits = (depth, *PIECE[1:])
+    starts = [max(0, n - most) // 2 for n, most in zip(values.shape[1:], limits, strict=True)]
+    return values[:, *(slice(s, s + most) for s, most in zip(starts, limits, strict=True))]
+
+
+def with_rotation(known: Channels, channels: npt.NDArray[np.generic], step: float) -> Channels:
+    """The same channels, with a rotation where that saves at least `ROTATION_WORTH` of the bits at a quantiser step.
+
+    Parameters
+    ----------
+    known : Channels
+        Without rotation and dark levels.
+    channels : array (channels, frames, Y, X)
+        Grey levels.
+    step : float
+        Quantiser step.
+    """
+    n = int(known.coded.sum())
+    if not 2 <= n <= MOST_ROTATED:
+        return known
+    values = known.forward(piece(channels, ROTATION_DEPTH))
+    standard = schedule(NAMES[0], (1, *values.shape[1:]))
+    details = np.stack([forward(v[None], standard).reshape(-1) for v in values])
+    strong = details[:, (np.abs(details) > step).any(axis=0)].astype(np.float64)
+    if strong.shape[1] < FEWEST_STRONG * n:
+        return known
+    flat = values.reshape(n, -1)
+    best, least = None, (1 - ROTATION_WORTH) * _bits(details, step)
+    for covariance in (strong @ strong.T, np.cov(flat.astype(np.float64))):
+        rotation = rotation_of(covariance)
+        turned = details.copy()
+        rotation.forward(turned)
+        bits = _bits(turned, step) + 8 * (len(rotation.angles) + 1)
+        if bits < least:
+            best, least = rotation, bits
+    return known if best is None else replace(known, rotation=upright(best, flat[:, :: max(1, flat.shape[1] >> 16)]))
+
+
+def _bits(details: Floats, step: float) -> float:
+    """An estimate of the bits that coefficients take: half the binary logarithm of 1 + their power in squared steps."""
+    return 0.5 * float(np.log2(1 + (details / np.float32(step)) ** 2).sum(dtype=np.float64))
+
+
+def with_darks(known: Channels, channels: npt.NDArray[np.generic]) -> Channels:
+    """The same channels with dark levels, measured on a sample of the planes of ``channels`` (channels, frames, Y, X)."""
+    frames = channels.shape[1]
+    sample = channels[:, :: max(1, frames // DARK_PLANES)]
+    values = replace(known, darks=np.zeros_like(known.gains)).forward(sample)
+    return replace(known, darks=dark_codes(values, known.reach))
+
+
+def quality_for(values: Floats, bits: float) -> float:
+    """A guess of the quality at which values take so many bits each.
+
+    Parameters
+    ----------
+    values : float32 array (channels, frames, Y, X)
+    bits : float
+        Per value.
+
+    Returns
+    -------
+    quality : float, 0 to 1000
+    """
+    standard = schedule(NAMES[0], (1, *values.shape[1:]))
+    # Odd, so that it does not keep to the same columns of an image whose width is a power of two.
+    stride = max(1, values.size >> 20) | 1
+    magnitudes = np.abs(np.concatenate([forward(v[None], standard).reshape(-1)[::stride] for v in values]))
+    count = min(len(magnitudes) - 1, max(1, round(len(magnitudes) * bits / BITS_A_SIGNIFICANT_COEFFICIENT)))
+    step = max(float(np.partition(magnitudes, -count - 1)[-count - 1]) / DEAD_ZONE, 2.0**-16)
+    return float(np.clip((1 - math.log2(step)) * 1000 / OCTAVES, 0, 1000))
+
+
+def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str] = NAMES) -> Groups:
+    """The same groups with the schedule, and the planes rolled or not, that code a piece of the values at the least cost.
+
+    Parameters
+    ----------
+    values : float32 array (channels, frames, Y, X)
+    groups : Groups
+        What is used where there is nothing to try.
+    step : float
+        Quantiser step.
+    contexts : ContextNet
+    names : sequence of str
+        Schedules to try.
+    """
+    if max(groups.extents[:2]) == 1:
+        return groups
+    best = groups
+    if groups.volume[1] > 1 and len(names) > 1:
+        costs = [_cost(values, replace(groups, transform=name), step, contexts) for name in names]
+        best = replace(groups, transform=names[int(np.argmin(costs))])
+        if groups.times:
+            apart = replace(best, times=0)
+            best = min((best, apart), key=lambda g: _cost(values, g, step, contexts))
+    shifts = estimate(_one_by_plane(values, groups))
+    if shifts is not None:
+        rolled = replace(best, shifts=shifts)
+        straight, moved = (_cost(values, g, step, contexts) for g in (best, rolled))
+        if moved < ROLLED_COST * straight:
+            return _with_best_schedule(values, rolled, step, contexts, names)
+    return best
+
+
+def _with_best_schedule(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str]) -> Groups:
+    """The same groups, whose planes are rolled, with the schedule of the least cost."""
+    candidates = [replace(groups, transform=name) for name in (names if groups.volume[1] > 1 else names[:1])]
+    return min(candidates, key=lambda g: _cost(values, g, step, contexts))
+
+
+def _one_by_plane(values: Floats, groups: Groups) -> Floats:
+    """One picture per plane to align by, float32 (planes, y, x): channels are added; where planes are those of T, Z is averaged."""
+    t, z, y, x = groups.extents
+    total = values.sum(axis=0)
+    return np.asarray(total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x))
+
+
+def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> float:
+    """What the quantiser minimises, for a piece of the values: squared error plus bits times what a bit is worth."""
+    t, z, y, x = groups.extents
+    times = max(FEWEST_TIMES, PIECE[0] // z) if z > 1 and t > 1 else PIECE[0]
+    limits = (times, *PIECE)
+    window = [slice(max(0, n - most) // 2, max(0, n - most) // 2 + most) for n, most in zip(groups.extents, limits, strict=True)]
+    extents = (min(t, limits[0]), min(z, limits[1]), min(y, limits[2]), min(x, limits[3]))
+    frames = np.arange(t * z).reshape(t, z)[window[0], window[1]].reshape(-1)
+    taken = np.ascontiguousarray(groups.rolled(values[:PIECE_CHANNELS], frames)[:, :, *window[2:]])
+    small = Groups(len(taken), extents, groups.transform, min(groups.times, times_of(extents)))
+    pieces = small.forward(taken)
+    coded = coefficients.encode(pieces, small.order, step, contexts, TRIAL_RDO)
+    # The transform is close to orthonormal: errors of coefficients are errors of voxels.
+    error = sum(float(((a - b) ** 2).sum(dtype=np.float64)) for a, b in zip(pieces, coded.values, strict=True))
+    return error + TRIAL_RDO * step**2 * 8 * len(coded.data)
