@@ -1,4 +1,4 @@
-"""How noisy an image is, judged from the image alone."""
+"""The noise of an image, estimated from the image alone."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def noise_sigma(planes: npt.NDArray[Any]) -> float:
 
 
 def _along(values: npt.NDArray[Any], axis: int, shift: int) -> npt.NDArray[Any]:
-    """Element ``shift`` of every three neighbours along ``axis`` (-2 or -1)."""
+    """Of every three neighbours along ``axis`` (-2 or -1) the one at position ``shift``, 0 to 2."""
     cut = slice(shift, values.shape[axis] - 2 + shift)
     return values[..., cut, :] if axis == -2 else values[..., cut]
 
 
 def _grouped_median(values: npt.NDArray[Any]) -> float:
-    """Median of non-negative values, each distinct one spread evenly to halfway to its neighbours."""
+    """Median of non-negative values, each distinct value spread evenly over the interval halfway to its neighbours."""
     distinct, counts = np.unique(values, return_counts=True)
     middle = (distinct[1:] + distinct[:-1]) / 2
     edges = np.concatenate([distinct[:1], middle, distinct[-1:]]).astype(np.float64)

@@ -1,7 +1,8 @@
-"""What an image is like before anything is done to it: channels, ranges, percentiles, and whether it holds labels.
+"""Statistics of an image: ranges, percentiles and noise of its channels, and whether it holds labels.
 
-Everything here streams: an image is read in blocks of bounded size, so that memory does not grow with it. A *channel*
-is one separate intensity: one element of the product of axes C and S, numbered C-major in array order.
+Images are read in blocks of bounded size, so that memory does not grow with them. A *channel* is one element of the product
+of axes C and S: a colour sample counts as a channel of its own. Channels are numbered in C order of these axes as the array
+has them.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ Slices = tuple[slice, ...]
 """Part of an array: one slice per axis."""
 
 BLOCK = 1 << 22
-"""Elements read at once."""
+"""Array elements read at once, about."""
 SAMPLE = 1 << 20
-"""Values per channel kept for percentiles where a full histogram is not affordable."""
+"""Values per channel that percentiles are taken from, where values are too many kinds for a full histogram."""
 WINDOWS, WINDOW = 8, 512
-"""How many windows of which side length are looked at per channel to estimate noise."""
+"""Noise is estimated per channel from at most so many windows, of at most so many pixels a side."""
 _MIN_ROWS = 64
+"""Least rows of a box where a plane does not fit one."""
 
 
 def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Slices]:
@@ -44,13 +46,13 @@ def boxes(layout: Layout, limit: int = BLOCK) -> Iterator[Slices]:
 
 
 def channel_numbers(layout: Layout, box: Slices) -> list[int]:
-    """Numbers of the channels that a box of the array touches, in the order `as_planes` returns them."""
+    """Numbers of the channels that a box of the array holds, in the order in which `as_planes` returns them."""
     numbers = np.arange(layout.channels).reshape([layout.shape[i] for i in layout.channel_axes])
     return [int(n) for n in np.ravel(numbers[tuple(box[i] for i in layout.channel_axes)])]
 
 
 def as_planes(block: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
-    """A block with any axes as an array of shape ``(channels, planes, Y, X)``."""
+    """A block with any axes (one letter of ``TCZYXS`` each) as an array of shape ``(channels, planes, Y, X)``."""
     first = [i for i, axis in enumerate(axes) if axis in CHANNELS]
     rest = [i for i, axis in enumerate(axes) if axis not in CHANNELS + "YX"]
     y, x = axes.index("Y"), axes.index("X")
@@ -75,7 +77,7 @@ class ChannelStatistics:
     ----------
     minimum, maximum : grey levels
     range : maximum - minimum, and 1 where a channel is constant
-    low, high : the 0.1 and 99.9 percentiles (a value of the data, rounded down in rank)
+    low, high : 0.1 and 99.9 percentile: the value of the data at that rank, rounded down
     noise : estimated standard deviation of the noise in grey levels, 0 where none can be seen (`noise_sigma`)
     """
 
@@ -88,35 +90,38 @@ class ChannelStatistics:
 
     @property
     def robust_range(self) -> Floats:
-        """``high - low``, which one hot pixel does not move; ``range`` where the two percentiles agree."""
+        """``high - low``, which a hot pixel does not change; ``range`` where the two percentiles are equal. Positive."""
         return np.where(self.high > self.low, self.high - self.low, self.range)
 
 
 class _Histogram:
-    """Counts of every value of an 8- or 16-bit channel: extremes and percentiles are exact."""
+    """Counts of every value of a channel of 8- or 16-bit integers: extremes and percentiles are exact."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.first = int(np.iinfo(dtype).min)
         self.counts = np.zeros(1 << (8 * dtype.itemsize), np.int64)
 
     def add(self, values: npt.NDArray[Any]) -> None:
+        """Count values of any shape."""
         shifted = values.ravel() if self.first == 0 else values.ravel().astype(np.int32) - self.first
         self.counts += np.bincount(shifted, minlength=self.counts.size)
 
     def quantiles(self, levels: tuple[float, ...]) -> list[float]:
+        """Grey levels at some shares (0 to 1) of the sorted values, rounded down in rank."""
         cumulative = np.cumsum(self.counts)
         ranks = [math.floor(level * (int(cumulative[-1]) - 1)) for level in levels]
         return [float(self.first + int(np.searchsorted(cumulative, rank, side="right"))) for rank in ranks]
 
 
 class _Sample:
-    """Exact extremes and a regular sample of a channel of wider or floating dtype; percentiles come from the sample."""
+    """Extremes and every n-th value of a channel of 32 or more bits or of floats; percentiles are those of the sample."""
 
     def __init__(self, stride: int) -> None:
         self.stride, self.minimum, self.maximum = stride, math.inf, -math.inf
         self.kept: list[npt.NDArray[Any]] = []
 
     def add(self, values: npt.NDArray[Any]) -> None:
+        """Count values of any shape; NaN and infinity are left out."""
         finite = values[np.isfinite(values)]
         if finite.size:
             self.minimum = min(self.minimum, float(finite.min()))
@@ -124,6 +129,7 @@ class _Sample:
             self.kept.append(finite[:: self.stride].copy())
 
     def quantiles(self, levels: tuple[float, ...]) -> list[float]:
+        """Grey levels at some shares (0 to 1) of the sorted values, rounded down in rank; zeros without a finite value."""
         if not self.kept:
             return [0.0] * len(levels)
         inside = np.quantile(np.concatenate(self.kept).astype(np.float64), levels, method="lower")
@@ -132,6 +138,7 @@ class _Sample:
 
 
 def _sketch(layout: Layout) -> _Histogram | _Sample:
+    """What percentiles of a channel are worked out from."""
     if layout.dtype.kind in "iu" and layout.dtype.itemsize <= 2:
         return _Histogram(layout.dtype)
     stride = max(1, -(-(layout.size // layout.channels) // SAMPLE))
@@ -160,7 +167,7 @@ def channel_statistics(image: Image) -> ChannelStatistics:
 
 
 def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WINDOW) -> list[Slices]:
-    """Boxes of one channel and one YX plane each, at most ``side`` wide, spread evenly over the whole image."""
+    """At most ``count`` boxes of one channel and one YX plane each, ``side`` pixels a side or less, spread over the whole image."""
     others = [i for i, axis in enumerate(layout.axes) if axis not in CHANNELS + "YX"]
     extents = [layout.shape[i] for i in others]
     at = np.unravel_index(channel, [layout.shape[i] for i in layout.channel_axes]) if layout.channel_axes else ()
@@ -183,6 +190,7 @@ def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WIND
 
 
 def _channel_noise(image: Image, channel: int) -> float:
+    """Noise sigma of a channel in grey levels, from its windows."""
     cut = [as_planes(image.read(box), image.axes)[0, 0] for box in windows(image.layout, channel)]
     return noise_sigma(np.stack(cut))
 
@@ -221,6 +229,7 @@ def looks_like_labels(image: Image) -> bool:
 
 
 def _background(image: Image) -> int:
+    """The background value of `looks_like_labels`."""
     cut = [image.read(box).ravel() for c in range(image.layout.channels) for box in windows(image.layout, c, side=256)]
     values, counts = np.unique(np.concatenate(cut), return_counts=True)
     zeros = int(counts[values == 0].sum())

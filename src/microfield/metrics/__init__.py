@@ -1,6 +1,6 @@
-"""How near a reconstruction is to its original, per channel and overall, and every metric as a function of arrays.
+"""How close a reconstruction is to its original, per channel and overall, and every metric as a function of arrays.
 
-Every channel is measured on its own range (maximum - minimum in the original); overall values come from the mean of the
+Every channel is measured on its own range (maximum - minimum of the original). Overall values come from the mean of the
 channels' normalised square errors. Both arrays are read once, in blocks, so neither has to fit in memory.
 """
 
@@ -46,17 +46,28 @@ def psnr(mse: npt.ArrayLike, value_range: npt.ArrayLike) -> float:
     float
         Infinite where no channel has an error.
     """
-    errors, squares = np.broadcast_arrays(np.asarray(mse, np.float64), np.asarray(value_range, np.float64) ** 2)
-    # No error stays none, also where the square of a tiny range is 0 in a double.
-    normalised = np.divide(errors, squares, out=np.zeros(errors.shape), where=errors != 0)
-    return decibel(float(normalised.mean()))
+    return decibel(float(_normalised(mse, value_range).mean()))
+
+
+def _normalised(mse: npt.ArrayLike, unit: npt.ArrayLike) -> Floats:
+    """Square errors in units of ``unit`` squared; no error is 0, also where the square of a tiny unit is 0 in a double."""
+    errors, squares = np.broadcast_arrays(np.asarray(mse, np.float64), np.asarray(unit, np.float64) ** 2)
+    return np.asarray(np.divide(errors, squares, out=np.zeros(errors.shape), where=errors != 0))
 
 
 def square_errors(original: Image, read_reconstruction: Read) -> Floats:
     """Mean square error of every channel, an array of shape ``(channels,)`` in grey levels squared.
 
-    ``read_reconstruction`` is given boxes (one slice per axis) and returns the reconstruction there. Raises InputError
-    where the shapes differ or either holds NaN or infinity.
+    Parameters
+    ----------
+    original : Image
+    read_reconstruction : callable
+        Given a box (one slice per axis), returns the reconstruction there.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or either image holds NaN or infinity.
     """
     return np.array([found.mse for found in measure(original, read_reconstruction, None, ssim=False, full=False)])
 
@@ -75,8 +86,8 @@ def compare(
     Parameters
     ----------
     original : Image
-        What was compressed; its source size, where known, gives the second ratio. An array is taken with the axes its
-        shape suggests.
+        The image that was compressed; the size of its source file, where known, gives the second ratio. A plain array
+        gets the axes that its shape suggests.
     reconstruction : array-like of the original's shape
         May be lazy: it is read once, block by block.
     ssim : bool
@@ -144,7 +155,7 @@ def channel_names(image: Image) -> list[str]:
 
 
 def _channel(name: str, sums: ChannelSums, normalised: float, robust: float, noise: float) -> ChannelComparison:
-    """Metrics of a channel from its sums; the mean square error, robust range and noise come in units of the range."""
+    """Metrics of a channel from its sums; normalised square error, robust range and noise sigma are in units of the range."""
     return ChannelComparison(
         name=name,
         psnr=psnr(normalised, 1.0),
@@ -163,11 +174,14 @@ def _channel(name: str, sums: ChannelSums, normalised: float, robust: float, noi
 
 
 class _Sums(Protocol):
+    """Running sums of a metric."""
+
     @property
     def value(self) -> float | None: ...
 
 
 def _value(sums: _Sums | None) -> float | None:
+    """Value of a metric; None where it was not asked for or does not apply."""
     return None if sums is None else sums.value
 
 
@@ -180,4 +194,4 @@ def _mean(values: list[float | None]) -> float | None:
 def _noise_factor(mse: Floats, noise: Floats) -> float | None:
     """Root mean square error in units of the noise over channels with visible noise; None without any."""
     seen = noise > 0
-    return float(np.sqrt(np.mean(mse[seen] / noise[seen] ** 2))) if seen.any() else None
+    return float(np.sqrt(_normalised(mse[seen], noise[seen]).mean())) if seen.any() else None

@@ -1,7 +1,7 @@
-"""One pass over an original and its reconstruction that feeds every metric: what `microfield.compare` rests on.
+"""The one pass over an original and its reconstruction in which `microfield.compare` accumulates all metrics.
 
 Both arrays are read once, in blocks of whole planes or, of planes above 4 Mpixel, in bands of rows. Every metric keeps
-running sums, so memory follows the blocks and not the image.
+running sums, so that memory depends on the size of a block and not on that of the image.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from microfield.metrics.volume_similarity import StackSimilarity, has_stacks
 from microfield.statistics import BLOCK, ChannelStatistics, Slices, as_planes, boxes, channel_numbers, count_invalid
 
 Read = Callable[[Slices], npt.NDArray[Any]]
+"""Reads a box (one slice per axis) of an image."""
 
 _LEAST_ROWS = 64
-"""Lower bands, the rest of a plane that was cut, are left out where a metric needs an area."""
+"""The last band of a plane that was cut is left out, where it has fewer rows, by metrics that need an area."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Piece:
     ----------
     channel : number of the channel
     volume : positions along the axes other than C, S, Z, Y, X
-    z : position along Z, 0 without it
-    row : first row
-    lead : how many rows, the first ones, an earlier piece had already
-    a, b : values of the original and of the reconstruction, shape ``(rows, X)``
+    z : position along Z, 0 without that axis
+    row : number of its first row in the plane
+    lead : number of rows at its beginning that an earlier piece had already
+    a, b : grey levels of the original and of the reconstruction, shape ``(rows, X)``
     """
 
     channel: int
@@ -54,15 +55,32 @@ class Piece:
 
     @property
     def has_area(self) -> bool:
-        """False for what was left over when a plane was cut."""
+        """Whether the piece is a whole plane or a band of at least `_LEAST_ROWS` rows."""
         return self.row == 0 or len(self.a) >= _LEAST_ROWS
 
 
 def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *, ssim: bool, full: bool) -> list[ChannelSums]:
-    """Go over an image once; one result per channel.
+    """Go over both images once.
 
-    Without statistics only the errors are measured. Raises InputError where the shapes differ or either image holds NaN
-    or infinity.
+    Parameters
+    ----------
+    original : Image
+    read : callable
+        Reads a box of the reconstruction.
+    statistics : ChannelStatistics or None
+        Of the original; without them only the errors are measured.
+    ssim, full : bool
+        As in `microfield.compare`.
+
+    Returns
+    -------
+    list of ChannelSums
+        One per channel.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or either image holds NaN or infinity.
     """
     layout = original.layout
     channels = [ChannelSums(layout, c, statistics, ssim=ssim, full=full) for c in range(layout.channels)]
@@ -84,10 +102,16 @@ def check_shapes(original: tuple[int, ...], reconstruction: tuple[int, ...]) -> 
 
 
 class ChannelSums:
-    """The running sums of one channel; what was not asked for stays None.
+    """The running sums of one channel; those of metrics that were not requested are None.
 
-    Values are taken above the original's minimum. Where the range is so large or small that its fourth power does not
-    fit a double, everything is measured in units of the range.
+    Grey levels count from the original's minimum, in units of 1; where the range is so large or small that its fourth power
+    does not fit a double, in units of the range.
+
+    Attributes
+    ----------
+    low : minimum of the original in grey levels
+    unit : grey levels per unit
+    range : of the original, in units
     """
 
     def __init__(
@@ -109,7 +133,7 @@ class ChannelSums:
         self.rings = rings if full and rings.rings >= MIN_RINGS else None
 
     def add(self, piece: Piece) -> None:
-        """Count a piece."""
+        """Count one piece in every metric."""
         x, y = self._above_minimum(piece.a), self._above_minimum(piece.b)
         new_x, new_y = x[piece.lead :], y[piece.lead :]
         self._add_error(new_x, new_y)
@@ -144,7 +168,7 @@ class ChannelSums:
 
     @property
     def mse(self) -> float:
-        """Mean square error / unit^2."""
+        """Mean square error in units squared."""
         return self.squares / self.count
 
     @property
@@ -154,33 +178,35 @@ class ChannelSums:
 
     @property
     def frc_cutoff(self) -> float | None:
-        """Share of the Nyquist frequency up to which the ring correlation stays at 0.5; None where there is nothing."""
+        """Share of the Nyquist frequency up to which the ring correlation stays at 0.5; None for constant or tiny planes."""
         if self.rings is None or not self.rings.first[1:].any():
             return None
         return self.rings.result().cutoff() / NYQUIST
 
 
 class Mean:
-    """A running mean of values with weights."""
+    """A running weighted mean."""
 
     def __init__(self) -> None:
         self.total, self.weight = 0.0, 0
 
     def add(self, value: float, weight: int) -> None:
-        """Count a value."""
+        """Count a value with a positive weight."""
         self.total += value * weight
         self.weight += weight
 
     @property
     def value(self) -> float:
-        """The mean."""
+        """The mean of the values so far, of which there must be one."""
         return self.total / self.weight
 
 
 def _pieces(original: Image, read: Read, lead: int, invalid: npt.NDArray[np.int64]) -> Iterator[Piece]:
-    """All pieces of an image, Z rising in every volume; nothing but counts once a value is not finite.
+    """All pieces of an image, with Z rising in every volume.
 
-    A band of rows that does not start a plane repeats ``lead`` rows, so that windows across the seam are counted.
+    A band of rows that does not start a plane repeats ``lead`` rows, so that windows across the cut are counted. The numbers
+    of NaN and infinite values are added to ``invalid``, of shape (image, kind); from the first such value on there are no
+    further pieces, only counts.
     """
     layout, y = original.layout, original.axes.index("Y")
     others = [i for i, axis in enumerate(layout.axes) if axis not in CHANNELS + "YX"]
@@ -204,6 +230,7 @@ def _pieces(original: Image, read: Read, lead: int, invalid: npt.NDArray[np.int6
 
 
 def _refuse(invalid: npt.NDArray[np.int64], name: str) -> None:
+    """Raise InputError where values were not finite."""
     for which, (nan, infinite) in zip((name, "the reconstruction"), invalid.tolist(), strict=True):
         if nan or infinite:
             raise InputError(
@@ -213,10 +240,12 @@ def _refuse(invalid: npt.NDArray[np.int64], name: str) -> None:
 
 
 def _plane(layout: Layout) -> tuple[int, int]:
+    """Extents of a plane, (Y, X)."""
     return layout.shape[layout.axes.index("Y")], layout.shape[layout.axes.index("X")]
 
 
 def _stacks(layout: Layout, value_range: float) -> StackSimilarity | None:
+    """Sums for the 3-D similarity of an image; None where it has no deep enough stacks."""
     sizes = dict(zip(layout.axes, layout.shape, strict=True))
     if not has_stacks(sizes):
         return None

@@ -1,4 +1,4 @@
-"""Block edges: how much stronger the steps across the borders of a grid are than those beside them."""
+"""Block edges: how much larger grey-level steps are across the borders of a grid of blocks than beside them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from microfield.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 GRIDS = (8, 16, 32, 64)
-"""Sides of the blocks that are looked for, in pixels, from the first row and column on."""
+"""Sides of the blocks that are looked for, in pixels; the first block begins at the first row and column."""
 _MIN_BORDERS = 3
+"""Grids with fewer borders along an axis are not looked for: their mean would rest on single edges of objects."""
 _BESIDE = (-2, -1, 1, 2)
+"""Pairs of neighbours that a border is compared with, counted from the pair across it."""
 
 
 def blocking(original: npt.ArrayLike, reconstruction: npt.ArrayLike) -> float | None:
-    """Block edges that a reconstruction has and its original has not: 0 none, 1 a picture of flat squares.
+    """Strength of the block edges that a reconstruction has beyond its original: 0 none, 1 a picture of flat squares.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class Steps:
 
     @property
     def value(self) -> float | None:
-        """The largest increase of the edges over all grids; None where no grid fits."""
+        """The largest increase of block edges over all grids, 0 to 1; None where no grid fits."""
         increases = []
         for grid in GRIDS:
             edges = [found for steps in (self.rows, self.columns) if (found := _edges(steps, grid)) is not None]
@@ -88,7 +90,7 @@ class Steps:
 
 
 def _edges(steps: Floats, grid: int) -> Floats | None:
-    """``(B - A) / (B + A)`` of original and reconstruction along one axis; None with too few borders."""
+    """``(B - A) / (B + A)`` (see `blocking`) of original and reconstruction along one axis; None with too few borders."""
     borders = np.arange(grid - 1, steps.shape[1] - 2, grid)
     if len(borders) < _MIN_BORDERS:
         return None

@@ -1,4 +1,4 @@
-"""What `microfield.compare` returns: a small mapping of metrics that prints as a table and goes into JSON."""
+"""What `microfield.compare` returns: a mapping of metrics that prints as a table and goes into JSON."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _COLUMNS = (
     ("blocking", "blocks", ".3f"),
     ("frc_cutoff", "FRC", ".3f"),
 )
+"""Metrics in the table: attribute, heading, format."""
 _NAME_WIDTH = 14
 _LEGEND = {
     "psnr_robust": "robust dB: PSNR on the range from the 0.1 to the 99.9 percentile, which no hot pixel stretches",
@@ -29,7 +30,7 @@ _LEGEND = {
     "blocking": "blocks: strength of edges of coding blocks that the original does not have, 0 to 1",
     "frc_cutoff": "FRC: finest detail on which both agree (Fourier ring correlation 0.5), 1 for single pixels; blind to plain blur",
 }
-"""What the headings of the table mean that do not say it themselves."""
+"""Explanations of the headings that need one."""
 
 MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "histogram_distance", "blocking", "frc_cutoff")
 """Metrics whose overall value is the mean over the channels that have one."""
@@ -37,14 +38,14 @@ MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "histogram_distance", "blockin
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """The metrics of one channel. The last five are None unless a full comparison was asked for.
+    """The metrics of one channel. The last five are None unless a full comparison was requested.
 
     Attributes
     ----------
     name : str
     psnr : dB on the channel's range (max - min of the original), infinite without error
     psnr_robust : dB on the range from the 0.1 to the 99.9 percentile
-    ssim : mean structural similarity of the YX planes, at most 1; None where it was not asked for
+    ssim : mean structural similarity of the YX planes, at most 1; None where it was not requested
     nrmse : root mean square error / range
     pearson : correlation of the grey values, -1 to 1; None where original or reconstruction is constant
     max_error : largest absolute error in grey levels
@@ -131,9 +132,9 @@ class Comparison(Mapping[str, Any]):
 
     def table(self) -> str:
         """An aligned table with one line per channel, one for all where there are several, and the sizes; 132 columns at most."""
-        lines = [_cells(channel) for channel in self.channels]
+        lines = [_cells(channel.name, channel) for channel in self.channels]
         if len(self.channels) > 1:
-            lines.append(_cells(self, "all"))
+            lines.append(_cells("all", self))
         rows = [["channel", *(heading for _, heading, _ in _COLUMNS)], *lines]
         shown = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in lines)]
         widths = {i: max(len(row[i]) for row in rows) for i in shown}
@@ -155,12 +156,17 @@ class Comparison(Mapping[str, Any]):
         return [line]
 
 
-def _cells(metrics: ChannelComparison | Comparison, name: str | None = None) -> list[str]:
+def _cells(name: str, metrics: ChannelComparison | Comparison) -> list[str]:
+    """One line of the table: the name, shortened where it is long, and the metrics; a dash where there is none."""
     values = [(getattr(metrics, attribute), spec) for attribute, _, spec in _COLUMNS]
-    title = str(name if name is not None else getattr(metrics, "name", ""))
-    short = title if len(title) <= _NAME_WIDTH else title[: _NAME_WIDTH - 3] + "..."
+    short = name if len(name) <= _NAME_WIDTH else name[: _NAME_WIDTH - 3] + "..."
     return [short, *("-" if value is None else format(value, spec) for value, spec in values)]
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """A value for JSON, which knows no infinity: the PSNR of an exact copy becomes None. No metric is ever NaN."""
+    if not isinstance(value, float):
+        return value
+    if math.isnan(value):
+        raise ValueError("a metric is NaN: what was not measured must be None.")
+    return None if math.isinf(value) else value

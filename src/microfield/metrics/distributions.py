@@ -1,4 +1,4 @@
-"""How far apart the grey values of two images are, wherever they lie."""
+"""Grey values of two images compared: the distance of their histograms, and their correlation pixel by pixel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy.typing as npt
 from microfield.errors import InputError
 
 MAX_LEVELS = 1 << 16
-"""Steps the range is divided into at most."""
+"""Most steps that the range is divided into."""
 _FLUSH = 1 << 18
+"""Values that wait before they are counted together, which is faster than plane by plane."""
 
 
 def histogram_distance(original: npt.ArrayLike, reconstruction: npt.ArrayLike) -> float:
@@ -73,7 +74,7 @@ class GreyValues:
 
     @property
     def value(self) -> float:
-        """Distance / range of the original, 0 to 2."""
+        """Wasserstein-1 distance / range of the original, 0 to 2."""
         self._flush()
         first, second = (np.cumsum(counts) / counts.sum() for counts in self.counts)
         return float(np.abs(first - second).sum() / self.levels)
@@ -96,7 +97,10 @@ def pearson(a: npt.ArrayLike, b: npt.ArrayLike) -> float | None:
 
 
 class Correlation:
-    """Running sums for the correlation of two images, relative to their first values: a constant gives exactly 0."""
+    """Running sums for the correlation of two images.
+
+    Sums are of differences to the first values, so that the variance of a constant image is exactly 0.
+    """
 
     def __init__(self) -> None:
         self.first: tuple[float, float] | None = None
@@ -104,7 +108,7 @@ class Correlation:
         self.sums = np.zeros(5)  # x, y, x^2, y^2, x y
 
     def add(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> None:
-        """Count values, in pairs."""
+        """Count pairs of values; both arrays have one shape."""
         if x.size == 0:
             return
         if self.first is None:

@@ -53,7 +53,7 @@ def ms_ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt
 
 
 def plane_ms_ssim(x: Floats, y: Floats, value_range: float) -> float:
-    """MS-SSIM of one plane."""
+    """MS-SSIM of one plane, 0 to 1; ``x`` is the original above its minimum, ``y`` the reconstruction above the same value."""
     scales = count_scales(x.shape)
     weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
     value = 1.0
@@ -66,7 +66,7 @@ def plane_ms_ssim(x: Floats, y: Floats, value_range: float) -> float:
 
 
 def count_scales(shape: tuple[int, ...]) -> int:
-    """How many scales a plane has: 1, and 1 more for every halving after which the whole window still fits."""
+    """How many scales a plane of shape ``(Y, X)`` has: 1, and 1 more for every halving after which the window still fits."""
     scales = 1
     while scales < len(WEIGHTS) and min(shape) >> scales >= 2 * RADIUS + 1:
         scales += 1
@@ -74,7 +74,7 @@ def count_scales(shape: tuple[int, ...]) -> int:
 
 
 def _mean(x: Floats, y: Floats, value_range: float, *, full: bool) -> float:
-    """Mean over a plane of SSIM (full) or of its contrast and structure factor."""
+    """Mean over a plane of SSIM (``full``), or of its contrast and structure factor alone."""
     factor = similarity if full else structure
     total, count = 0.0, 0
     for _, moments in moments_in_strips(x, y, window(x.shape)):
@@ -85,6 +85,7 @@ def _mean(x: Floats, y: Floats, value_range: float, *, full: bool) -> float:
 
 
 def _halve(plane: Floats) -> Floats:
+    """Means of squares of four pixels; a last odd row or column is dropped."""
     rows, columns = plane.shape[0] // 2 * 2, plane.shape[1] // 2 * 2
     pairs = plane[0:rows:2, :columns] + plane[1:rows:2, :columns]
     return np.asarray((pairs[:, ::2] + pairs[:, 1::2]) / 4)

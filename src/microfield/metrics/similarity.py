@@ -13,15 +13,16 @@ from microfield.statistics import as_planes
 
 Floats = npt.NDArray[np.float64]
 Moments = tuple[Floats, Floats, Floats, Floats]
-"""Weighted means under the window: of x, of y, of x^2 + y^2 and of x y."""
+"""Weighted means under the window at every position: of x, of y, of x^2 + y^2 and of x y."""
 
 SIGMA = 1.5
 """Standard deviation of the window in pixels."""
 RADIUS = 5
-"""The window reaches 3.5 standard deviations: 11 x 11 pixels."""
+"""Pixels that the window reaches to either side, 3.3 standard deviations: it is 11 x 11 pixels."""
 _STRIP = 1 << 16
 """Pixels whose moments are computed at once: they stay in cache, and memory does not grow with the plane."""
 _MIN_ROWS = 48
+"""Least rows of such a strip: thinner ones would repeat most of their work, since windows overlap."""
 
 
 def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.ArrayLike) -> Floats:
@@ -63,9 +64,9 @@ def ssim(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.Ar
 def channel_stacks(
     a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.ArrayLike
 ) -> Iterator[tuple[Floats, Floats, float]]:
-    """For every channel its planes in both images, float64 above the original's minimum, and its range.
+    """For every channel the planes of both images and its range; raises InputError where the shapes differ.
 
-    Planes have shape ``(planes, Y, X)``. Raises InputError where the shapes differ.
+    Planes are float64 arrays of shape ``(planes, Y, X)`` that count from the minimum of the original.
     """
     if a.shape != b.shape:
         raise InputError(f"SSIM compares arrays of one shape, not {a.shape} with {b.shape}.")
@@ -96,7 +97,7 @@ class PlaneSimilarity:
 
 
 def axis_window(extent: int) -> Floats:
-    """Weights of the Gaussian window along an axis, summing to 1; at most as many as the axis is long."""
+    """Weights of the Gaussian window along an axis, an odd number that fits the axis; their sum is 1."""
     radius = min(RADIUS, (extent - 1) // 2)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     return np.asarray(weights / weights.sum())
@@ -108,7 +109,7 @@ def window(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
 
 
 def moments_in_strips(x: Floats, y: Floats, weights: tuple[Floats, Floats]) -> Iterator[tuple[int, Moments]]:
-    """Moments at every position where the window fits into the plane: first row and maps, strip after strip."""
+    """Moments at every position where the window fits into the plane, strip after strip: number of its first row, and maps."""
     extra = len(weights[0]) - 1
     step = max(_MIN_ROWS, _STRIP // x.shape[1])
     rows = x.shape[0] - extra

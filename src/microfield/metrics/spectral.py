@@ -19,9 +19,11 @@ Floats = npt.NDArray[np.float64]
 NYQUIST = 0.5
 """The highest frequency a pixel grid can hold, in cycles/pixel."""
 SIDE = 1024
-"""Planes wider than this are cut into windows."""
+"""Planes with a longer side are cut into windows of at most so many pixels a side."""
 MIN_RINGS = 4
+"""Images with fewer rings are refused as too small."""
 _TAPER = 0.125
+"""Share of the extent over which an image is faded out at either border."""
 _NOTHING = 1e-20
 """A ring with a smaller share of the power than this holds rounding errors only."""
 
@@ -97,14 +99,14 @@ def ring_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> RingCorrelation:
 
 
 class RingSums:
-    """Running sums of the rings over images, or windows of them, of any shapes: one correlation for all.
+    """Running sums over the rings of any number of images: one correlation for all of them.
 
-    Summed before they are divided, rings of bright planes weigh more than those of empty ones.
+    Sums are divided at the end, so that bright planes weigh more than empty ones. The images may have different shapes.
 
     Parameters
     ----------
     shape : tuple
-        Of a whole plane ``(Y, X)`` or volume; decides the width of the rings.
+        Of a whole plane ``(Y, X)`` or volume ``(Z, Y, X)``; decides the width of the rings.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -119,7 +121,7 @@ class RingSums:
                 self.add_window(a[rows, columns], b[rows, columns])
 
     def add_window(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> None:
-        """Count one plane or volume as a whole."""
+        """Count one plane or volume of each image as a whole, without cutting it."""
         numbers, weights = _rings(a.shape, self.size)
         p, q = _spectrum(a), _spectrum(b)
         for total, values in (
@@ -139,13 +141,14 @@ class RingSums:
 
 
 def _cuts(extent: int) -> list[slice]:
+    """An axis in the fewest nearly equal pieces of at most `SIDE` pixels."""
     count = -(-extent // SIDE)
     edges = [extent * k // count for k in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def _spectrum(values: npt.NDArray[Any]) -> npt.NDArray[np.complex128]:
-    """Half of the Fourier transform of an image without its mean, faded out at the borders."""
+    """Half of the Fourier transform (as rfftn gives it) of an image without its mean, faded out at its borders."""
     faded = values.astype(np.float64)
     faded -= faded.mean()
     for axis, extent in enumerate(values.shape):
@@ -162,7 +165,10 @@ def _fade(extent: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _rings(shape: tuple[int, ...], size: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Ring of every coefficient of the half spectrum, flat, the last one for all beyond; how often each counts."""
+    """Number of the ring of every coefficient of the half spectrum, flat, and how often each column of it counts.
+
+    Coefficients beyond the last ring have a number of their own, one above it.
+    """
     axes = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
     squares = sum(np.square(f).reshape([-1 if i == k else 1 for i in range(len(axes))]) for k, f in enumerate(axes))
     numbers = np.minimum(np.rint(np.sqrt(squares) * size), size // 2 + 1).astype(np.intp)

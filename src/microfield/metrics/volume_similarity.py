@@ -13,11 +13,12 @@ from microfield.image import CHANNELS
 from microfield.metrics.similarity import Floats, axis_window, channel_stacks, moments_in_strips, similarity, window
 
 MIN_PLANES = 5
-"""With fewer planes a window over Z is hardly more than a plane."""
+"""Least planes of a stack: over fewer, a window along Z holds hardly more than a plane."""
 POSITIONS = 1 << 18
-"""Window positions per plane whose moments are kept, over all stacks that are open at once: about 90 MB."""
+"""Most window positions per plane whose moments are kept, over all stacks that are open at once: about 90 MB."""
 
 Key = tuple[int, ...]
+"""Position of a volume along the axes other than Z, Y, X, and first row of a band."""
 
 
 def ssim_3d(a: npt.NDArray[Any], b: npt.NDArray[Any], axes: str, data_range: npt.ArrayLike) -> Floats:
@@ -80,7 +81,10 @@ class StackSimilarity:
             self._push((*volume, start), z, kept)
 
     def _push(self, key: Key, z: int, moments: Floats) -> None:
-        """Keep the moments of the last planes, of shape ``(planes, 4, rows, columns)``, in the place of the oldest."""
+        """Keep the moments of a plane in the place of the oldest one; add the similarity once the window along Z is full.
+
+        ``moments`` has shape ``(4, rows, columns)``; those of the last planes are kept as ``(planes, 4, rows, columns)``.
+        """
         n = len(self.along_z)
         if z == 0:
             self.recent[key] = np.empty((n, *moments.shape))
