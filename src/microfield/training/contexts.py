@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from microfield.methods.field.coders import BandEncoder, CoefficientEncoder, ContextModel
 from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PICTURE_PLANES, PLANES
+from microfield.methods.field.level_context import CodedBands
 from microfield.methods.field.lifting import Floats, forward
 from microfield.methods.field.network import LARGEST_ACTIVATION, LARGEST_WEIGHT, SUM_SCALE, WEIGHT_SCALE, ContextNet, whole_numbers
 from microfield.methods.field.phases import phase_slices
 from microfield.methods.field.quantise import Quantiser
 from microfield.methods.field.schedules import NAMES, schedule
-from microfield.methods.field.surroundings import CodedBands
 from microfield.methods.field.symbols import SymbolWriter
 from microfield.methods.field.walk import Band, Ints, PhaseContext, Walk, walk
 from microfield.models import save

@@ -14,7 +14,7 @@ from helpers.images import blobs, scaled
 from microfield.coding.bits import BitWriter
 from microfield.errors import FormatError
 from microfield.image import Layout
-from microfield.methods.base import Context
+from microfield.methods.base import Context, PartData
 from microfield.methods.field import align
 from microfield.methods.field.channels import Channels
 from microfield.methods.field.groups import Groups
@@ -115,9 +115,9 @@ def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.
     context = Context(np.array([float(np.ptp(block))]), np.ones(1), effort=5)
     rolled = FieldMethod().encode(block, layout, 400, context)
     assert Head.unpack(rolled.sections[0], layout)[0].shifts is not None
-    values = FieldMethod.decoder(layout, 1, rolled.sections).read(tuple(range(n) for n in block.shape))
-    assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.square_error[0]))
+    values = FieldMethod.decoder(layout, 1, PartData(rolled.sections)).read(tuple(range(n) for n in block.shape))
+    assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.measured[0]))
     monkeypatch.setattr("microfield.methods.field.transform_search.estimate", lambda planes: None)
     straight = FieldMethod().encode(block, layout, 400, context)
-    assert rolled.nbytes < 0.9 * straight.nbytes
-    assert rolled.square_error[0] < 1.2 * straight.square_error[0]
+    assert rolled.payload < 0.9 * straight.payload
+    assert rolled.measured[0] < 1.2 * straight.measured[0]

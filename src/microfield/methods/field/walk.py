@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.methods.field import features
+from microfield.methods.field.level_context import CodedBands, LevelContext, Planes
 from microfield.methods.field.lifting import Axes, Floats, Schedule, inverse
 from microfield.methods.field.phases import CONTEXT_CAP, Bytes, Phases, Shape, phase_slices
-from microfield.methods.field.surroundings import CodedBands, Planes, Surroundings
 
 BANDS: tuple[Axes, ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
 """Bands of a level in the order of coding, by the axes of details (1, 2, 3 are z, y, x)."""
@@ -168,7 +168,7 @@ class Walk:
         if self._level_before is not None:
             self._approximation = self._finer_approximation(self._level_before)
         self._level_before = level
-        known = Surroundings(self.schedule, level, self._approximation, self.coded, self.reference)
+        known = LevelContext(self.schedule, level, self._approximation, self.coded, self.reference)
         for band in here:
             visitor = self.visitor.begin(band)
             magnitudes = np.zeros(band.shape, np.uint8)
@@ -177,7 +177,7 @@ class Walk:
                 known.add(band.details, magnitudes)
             self.coded[band.level, band.details] = magnitudes
 
-    def _visit(self, band: Band, visitor: BandVisitor, known: Surroundings, magnitudes: Bytes) -> None:
+    def _visit(self, band: Band, visitor: BandVisitor, known: LevelContext, magnitudes: Bytes) -> None:
         """Visit the phases of a band; its quantised values and their ``magnitudes`` are filled in."""
         coded, planes, values = Phases(band.shape), known.planes(band.details), self.quantised[band.box]
         mean, z_split = _MEAN_FEATURE * visitor.mean_code, Z in self.schedule.split(band.level)

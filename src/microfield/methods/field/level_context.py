@@ -18,7 +18,7 @@ CodedBands = dict[tuple[int, Axes], Bytes]
 """Magnitudes, cut at `phases.CONTEXT_CAP`, of the bands of a group that are coded, by level and axes of details."""
 
 
-class Surroundings:
+class LevelContext:
     """What is known around the bands of one level of a group; grows with every band that is coded.
 
     Parameters
