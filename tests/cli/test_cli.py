@@ -7,17 +7,27 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import tifffile
 
 import microfield as mf
+from helpers.files import QUICK as QUICK_OPTIONS
 from helpers.images import image
+from helpers.raw_method import Raw
+from microfield import methods
 from microfield.cli import main
-from microfield.cli.compress import stem
+from microfield.cli.arguments import stem
+from microfield.cli.compress import describe
+from microfield.cli.masks import Covered, read_mask, read_saliency
+from microfield.errors import InputError
+from microfield.io import save_image
+from microfield.writing.report import Report
 
 QUICK = ["--effort", "0"]
 
@@ -205,6 +215,120 @@ def test_names_lose_their_double_suffix(path: str, name: str) -> None:
     assert stem(path) == name
 
 
+# -- saliency ---------------------------------------------------------------------------------------------------------
+
+ACCEPTING = [name for name in methods.names() if "saliency" in methods.get_method(name).accepts]
+
+
+def quick(method: str) -> list[str]:
+    """Arguments for the cheapest compression by a method that finds a difference between voxels worth its bytes."""
+    options = [f"--option={key}={value}" for key, value in QUICK_OPTIONS.get(method, {}).items()]
+    return ["--method", method, *QUICK, "--max-bytes", "300", *options]
+
+
+def half(tmp_path: Path, name: str, *, left: bool, shape: tuple[int, int] = (48, 40)) -> Path:
+    """A mask of the left or the right half of an image of this shape."""
+    mask = np.zeros(shape, np.uint16)
+    mask[:, : shape[1] // 2] = 7
+    np.save(tmp_path / name, mask if left else 7 - mask)
+    return tmp_path / name
+
+
+def test_some_methods_can_use_a_saliency() -> None:
+    assert {"inif", "siren"} <= set(ACCEPTING)
+
+
+@pytest.mark.parametrize("method", ACCEPTING)
+def test_what_a_mask_marks_comes_out_better(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str,
+                                            ) -> None:
+    told = []
+    for left in (True, False):
+        mask = half(tmp_path, f"{left}.npy", left=left)
+        assert main(["compress", str(picture), str(tmp_path / "o.mfield"), "--saliency", str(mask), "--saliency-weight", "30",
+                     "--json", *quick(method)]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0]["psnr_inside"] > told[1]["psnr_outside"]
+    assert told[1]["psnr_inside"] > told[0]["psnr_outside"]
+
+
+def test_the_report_shows_both_sides_of_a_mask(flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = half(tmp_path, "mask.npy", left=True, shape=(6, 5))
+    call = ["compress", str(flat), str(tmp_path / "o.mfield"), "--axes", "CYX", "--max-bytes", "200", "--method", "inif"]
+    assert main([*call, "--saliency", str(mask)]) == 0
+    assert "inside exact, outside exact" in capsys.readouterr().out
+    assert main(call) == 0
+    assert "inside" not in capsys.readouterr().out
+    ramp = Report("inif", 9, 3, 3.0, None, 30.0, (30.0,), None, None, 1, 0.0, psnr_inside=35.25, psnr_outside=28.0)
+    assert "  PSNR 30.00 dB, inside 35.25 dB, outside 28.00 dB, method inif" in describe("o.mfield", ramp)
+
+
+@pytest.mark.parametrize(("values", "axes", "sentence"), [
+    (np.ones((47, 40), np.uint8), "YX", "shape (47, 40) (axes YX), which does not fit cells.npy of shape (48, 40) (axes YX)"),
+    (np.ones((3, 48, 40), np.uint8), "ZYX", "shape (3, 48, 40) (axes ZYX), which does not fit cells.npy"),
+    (np.zeros((48, 40), np.uint8), "YX", "zero everywhere"), (np.zeros((48, 40), np.float32), "YX", "zero everywhere"),
+    (np.full((48, 40), np.nan, np.float32), "YX", "NaN"), (np.full((48, 40), -1.0, np.float32), "YX", "negative"),
+])
+def test_a_saliency_that_cannot_be_used_is_one_sentence(picture: Path, capsys: pytest.CaptureFixture[str], values: Any, axes: str,
+                                                        sentence: str) -> None:
+    mask = picture.with_name("mask.ome.tif")
+    save_image(mask, mf.Image(values, axes).layout, lambda box: values[box])
+    out = picture.with_suffix(".mfield")
+    assert main(["compress", str(picture), str(out), "--saliency", str(mask), *quick("inif")]) == 1
+    told = one_line(capsys)
+    assert sentence in told
+    assert "mask.ome.tif" in told
+    assert not out.exists()
+
+
+def test_a_saliency_that_is_not_there_or_of_no_use_is_one_sentence(picture: Path, tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["compress", str(picture), str(picture.with_suffix(".mfield")), "--ratio", "9"]
+    assert main([*call, "--method", "inif", "--saliency", str(tmp_path / "no.tif")]) == 1
+    assert "no.tif" in one_line(capsys)
+    mask = str(half(tmp_path, "mask.npy", left=True))
+    assert main([*call, "--method", "av1", "--saliency", mask]) == 2
+    assert "av1 cannot use saliency" in one_line(capsys)
+    assert main([*call, "--method", "inif", "--saliency-weight", "3"]) == 2
+    assert "--saliency" in one_line(capsys)
+    assert main([*call, "--method", "inif", "--saliency", mask, "--saliency-weight", "0"]) == 2
+    assert "saliency weight" in one_line(capsys)
+
+
+def test_a_mask_must_fit_every_one_of_many_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, side in (("a", 20), ("b", 21)):
+        np.save(tmp_path / f"{name}.npy", np.full((20, side), 3, np.uint8))
+    mask = half(tmp_path, "mask.npy", left=True, shape=(20, 20))
+    assert main(["compress", str(tmp_path / "a.npy"), str(tmp_path / "b.npy"), "--out-dir", str(tmp_path / "o"), "--max-bytes",
+                 "200", "--method", "inif", "--saliency", str(mask)]) == 1
+    done, failed, total = capsys.readouterr().out.splitlines()
+    assert "a.npy" in done
+    assert "inside exact, outside exact" in done
+    assert "failed: the saliency mask.npy has shape (20, 20)" in failed
+    assert total.startswith("1 done, 0 skipped, 1 failed")
+    assert [p.name for p in sorted((tmp_path / "o").glob("*.mfield"))] == ["a.mfield"]
+
+
+def test_masks_are_laid_over_images_by_their_axes(tmp_path: Path) -> None:
+    covered = Covered("image", "CZYX", (2, 3, 4, 5))
+    mask = (np.arange(60, dtype=np.uint8) % 7).reshape(3, 4, 5)
+    np.save(tmp_path / "zyx.npy", mask)
+    inside = read_saliency(str(tmp_path / "zyx.npy"), covered)
+    np.testing.assert_array_equal(inside, np.broadcast_to(mask != 0, covered.shape), strict=True)
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "zyx.npy"), covered), inside, strict=True)
+    weights = np.random.default_rng(0).random((4, 5)).astype(np.float32)
+    np.save(tmp_path / "weights.npy", weights)
+    np.testing.assert_array_equal(read_saliency(str(tmp_path / "weights.npy"), covered), np.broadcast_to(weights, covered.shape))
+    moved = Covered("image", "YXZ", (4, 5, 3))
+    save_image(tmp_path / "zyx.ome.tif", mf.Image(mask, "ZYX").layout, lambda box: mask[box])
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "zyx.ome.tif"), moved), mask.transpose(1, 2, 0) != 0)
+    # A file that names no axes has those of an image of as many dimensions; so has any file where the user names the axes.
+    times = Covered("image", "TYX", (3, 4, 5))
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "zyx.npy"), times), mask != 0)
+    with pytest.raises(InputError, match="axes ZYX"):
+        read_mask(str(tmp_path / "zyx.ome.tif"), times)
+    np.testing.assert_array_equal(read_saliency(str(tmp_path / "zyx.ome.tif"), times, "TYX"), mask != 0)
+
+
 # -- decompress -------------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +423,44 @@ def test_methods_lists_every_method_with_its_options(capsys: pytest.CaptureFixtu
     assert all(o["help"] for name in ("field", "siren", "inif") for o in table[name]["options"].values())
     assert main(["methods"]) == 0
     assert "bits_per_weight=" in capsys.readouterr().out
+
+
+class Nameless(Raw):
+    """A method of another package that lacks what the list shows."""
+
+    name: ClassVar[str] = "nameless"
+    Options: ClassVar[type[Any]] = int
+
+
+class Foreign(Raw):
+    name: ClassVar[str] = "foreign"
+    summary: ClassVar[str] = "A method of another package."
+    experimental: ClassVar[bool] = False
+
+
+def test_methods_of_other_packages_are_listed_and_broken_ones_are_told(monkeypatch: pytest.MonkeyPatch,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    package = ModuleType("other_people")
+    package.Foreign, package.Nameless = Foreign, Nameless  # type: ignore[attr-defined]
+    Foreign.__module__ = "other_people.methods"
+    monkeypatch.setitem(sys.modules, "other_people", package)
+    points = {"foreign": "other_people:Foreign", "nameless": "other_people:Nameless", "gone": "no_such_package_at_all:Method"}
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    monkeypatch.setattr(methods, "_entry_points", lambda: {n: EntryPoint(n, v, methods.GROUP) for n, v in points.items()})
+    assert main(["methods", "--json"]) == 0
+    told = capsys.readouterr()
+    table = json.loads(told.out)
+    assert {"field", "foreign", "auto"} <= set(table)
+    assert not {"nameless", "gone"} & set(table)
+    assert table["foreign"]["package"] == "other_people"
+    assert len(notes := told.err.splitlines()) == 2
+    assert all(note.startswith("note: ") and note.endswith(".") for note in notes)
+    assert "no_such_package_at_all" in told.err
+    assert "'nameless' does not describe itself" in told.err
+    assert main(["methods"]) == 0
+    told = capsys.readouterr()
+    assert "foreign (of the package other_people): A method of another package." in told.out
+    assert "note: " in told.err
 
 
 def test_compare(packed_flat: Path, flat: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
-    # Readers log what they make of damaged files; our one sentence says it better.
+    # These libraries log warnings on damaged files, which our error message would repeat.
     for reader in ("tifffile", "bioio"):
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     try:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; files that were complete stay, nothing half-written is left.")
     except BrokenPipeError:
-        # Somebody stopped reading our output (`| head`): not worth a message, and no second error at exit.
+        # Whoever read our output has stopped (`| head`). Python would fail again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
@@ -40,12 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int = 1) -> int:
+    """Print why the command failed, and return its exit status."""
     print(f"microfield: {message}", file=sys.stderr)
     return status
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line, one module per command."""
+    """The parser of the whole command line; every module of commands adds its own."""
     from microfield import __version__
 
     parser = argparse.ArgumentParser(

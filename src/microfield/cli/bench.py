@@ -1,4 +1,4 @@
-"""``microfield bench``: images x methods x budgets, one row a run."""
+"""``microfield bench``: compress every image with every method at every budget, and measure each file; a run is one of these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microfield.cli.compress import _expand, _seconds, stem
+from microfield.cli.arguments import expand, seconds, stem
 from microfield.cli.progress import ProgressLine
 from microfield.errors import MicrofieldError, UsageError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from microfield.writing.budget import Budget
 
 RATIOS = "64,128,256,512"
+"""Compression ratios where neither ``--ratios`` nor ``--psnr`` is given."""
+
 LABEL_ENDINGS = ("_labels", "_mask")
 """How files of ground-truth labels are named after their image, for ``--labels auto``."""
 
@@ -51,7 +53,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the bench and print its summary."""
+    """Run the bench and print its summary; the exit status, 1 where a run failed or was refused."""
     from microfield.bench import summary, summary_text
     from microfield.bench.files import write_all
     from microfield.bench.plan import run as run_plan
@@ -79,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _Shown:
-    """Finished runs on standard error, one line each; on a terminal the run in work on one line below them.
+    """Shows the bench on standard error: a line for every finished run and, on a terminal, the current run's progress below.
 
-    On a terminal what a whole image was refused for is said once, not for each of its runs.
+    Runs of an image that are refused for the same reason make one line on a terminal, and one line each in a log.
     """
 
     def __init__(self) -> None:
@@ -89,12 +91,14 @@ class _Shown:
         self.said: set[tuple[str, str, str]] = set()
 
     def progress(self, name: str, fraction: float, message: str) -> None:
+        """Show how far the run called ``name`` is, 0 to 1, and what it does."""
         if self.line.title != name:
             self.close()
             self.line = ProgressLine(name)
         self.line(fraction, message)
 
     def row(self, row: Row, done: int, total: int) -> None:
+        """Show a finished run, the ``done``-th of ``total``."""
         from microfield.bench.rows import one_line
 
         self.close()
@@ -105,40 +109,50 @@ class _Shown:
         print(f"[{done}/{total}] {one_line(row)}", file=sys.stderr, flush=True)
 
     def said_on_terminal(self, row: Row) -> bool:
-        """Whether the reader of standard output has seen why this run has no figures."""
+        """Whether why this run has no figures stands on the terminal on which the summary will be printed."""
         return sys.stdout.isatty() and row["status"] != "ok" and _sentence(row) in self.said
 
     def close(self) -> None:
+        """Wipe the progress."""
         self.line.close()
 
 
 def _sentence(row: Row) -> tuple[str, str, str]:
+    """What makes two runs without figures alike: image, status and message."""
     return row["image"], row["status"], row["message"]
 
 
 def _plan(arguments: argparse.Namespace) -> BenchPlan:
+    """What to run.
+
+    Raises
+    ------
+    UsageError
+        An argument is wrong.
+    """
     from microfield.bench.measures import without_repeats
     from microfield.bench.plan import BenchPlan
 
     methods = _words(arguments.methods, "--methods")
     _check_patterns(arguments.paths)
     return BenchPlan(
-        images=_images(_expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
+        images=_images(expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
         budgets=_budgets(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
-        time_limit=_seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
+        time_limit=seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
         measures=without_repeats(_words(arguments.measures, "--measures")), jobs=arguments.jobs, again=arguments.again,
         nan_fill=arguments.nan_fill, not_labels=arguments.not_labels,
     )
 
 
 def _check_patterns(paths: list[str]) -> None:
-    """A pattern that matches nothing is a slip of the hand: the images it was meant for would be missing silently."""
+    """Refuse a pattern that matches no file: the images it was meant for would be missing without a word."""
     for path in paths:
-        if glob.has_magic(path) and not _expand([path]):
+        if glob.has_magic(path) and not expand([path]):
             raise UsageError(f"no file matches {path}.")
 
 
 def _words(text: str, flag: str) -> list[str]:
+    """The parts of a list with commas, each once; UsageError, which names ``flag``, where there is none."""
     words = list(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
     if not words:
         raise UsageError(f"{flag} {text!r} names nothing.")
@@ -146,6 +160,7 @@ def _words(text: str, flag: str) -> list[str]:
 
 
 def _budgets(ratios: str | None, psnr: str | None) -> tuple[Budget, ...]:
+    """Budgets of every run, ratios first; `RATIOS` where nothing is asked for."""
     from microfield.writing.budget import Budget
 
     if ratios is None and psnr is None:
@@ -170,7 +185,7 @@ def _options(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
-    """The images with their names and labels; with ``--labels auto`` the label files among them are no images."""
+    """The images with their names and labels; with ``--labels auto`` the files of labels among the paths are left out."""
     from microfield.bench.plan import BenchImage
 
     given = _given_labels([item for item in labels if item != "auto"])
@@ -189,7 +204,7 @@ def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
 
 
 def _without_labels(found: dict[str, Path | None]) -> dict[str, Path | None]:
-    """The images without those that are labels of another one; a note says which these are."""
+    """The images without those that are labels of another one; a note on standard error names each that is left out."""
     owners = {one.resolve(): path for path, one in found.items() if one is not None}
     images = {}
     for path, one in found.items():
@@ -203,6 +218,7 @@ def _without_labels(found: dict[str, Path | None]) -> dict[str, Path | None]:
 
 
 def _given_labels(items: list[str]) -> dict[str, Path]:
+    """Image to file of labels, from ``IMAGE=LABELS``."""
     given = {}
     for item in items:
         image, equals, labels = item.partition("=")
@@ -213,14 +229,14 @@ def _given_labels(items: list[str]) -> dict[str, Path]:
 
 
 def _image_of(path: str) -> Path | None:
-    """The image beside a file that is named as its labels."""
+    """The image whose name, with one of `LABEL_ENDINGS` behind it, is the name of this file."""
     name = stem(path)
     bases = [name.removesuffix(ending) for ending in LABEL_ENDINGS if name.endswith(ending)]
     return next((image for base in bases if (image := _named(Path(path), base)) is not None), None)
 
 
 def _beside(path: str) -> Path | None:
-    """The file of labels that is named after an image."""
+    """The file of labels in the image's folder that is named after it (see `LABEL_ENDINGS`)."""
     return next((f for ending in LABEL_ENDINGS if (f := _named(Path(path), stem(path) + ending)) is not None), None)
 
 

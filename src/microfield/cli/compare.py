@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the comparison, and write the report where one is asked for."""
+    """Print the comparison, and write the report where one is asked for; the exit status."""
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
     if arguments.report:
@@ -63,6 +63,15 @@ def _measure(
     arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
     progress: Callable[[float, str], None],
 ) -> tuple[Comparison, AnalysisResult | None]:
+    """The metrics, and what an analysis finds in both images, where the arguments ask for that.
+
+    ``reconstruction`` is anything that is indexed like an array; ``file`` is the microfield file behind it, or None.
+
+    Raises
+    ------
+    InputError
+        The original looks like labels, or the two images do not belong together.
+    """
     if arguments.report:
         from microfield.report import write_report
 
@@ -82,7 +91,7 @@ def _measure(
     from microfield.analysis.judge import judge
     from microfield.report.pair import make_pair
 
-    pair = make_pair(original, reconstruction, file)  # both passes read the same arrays, decoded once
+    pair = make_pair(original, reconstruction, file)  # Metrics and analysis read the same arrays, which are decoded once.
     comparison = compare(pair.original, pair.reconstruction, ssim=not arguments.no_ssim, full=arguments.full,
                          statistics=pair.statistics, file_bytes=size)
     analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True,
@@ -91,7 +100,7 @@ def _measure(
 
 
 def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
-    """Original, reconstruction, and the microfield file behind it, where it is one."""
+    """Original, reconstruction, and the microfield file that this is (None for other images)."""
     from microfield.image import filled
     from microfield.io import open_image
     from microfield.reading.file import open_file
@@ -106,13 +115,14 @@ def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
         check_match(original, f)
         return original, f, f
     image = open_image(arguments.reconstruction)
-    # Arrays have no axes of their own and take those of the original.
+    # A file of NumPy names no axes, so nothing but its shape can be compared.
     if Path(arguments.reconstruction).suffix.lower() not in (".npy", ".npz"):
         check_match(original, image)
     return original, image.data, None
 
 
-def _labels(arguments: argparse.Namespace) -> Any:
+def _labels(arguments: argparse.Namespace) -> Image | None:
+    """The image of ground-truth labels, if one is given."""
     from microfield.io import open_image
 
     return None if arguments.labels is None else open_image(arguments.labels)

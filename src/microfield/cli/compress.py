@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import argparse
 import csv
-import glob
 import json
+import math
 import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from microfield.cli.arguments import expand, key_values, seconds, stem
 from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, MicrofieldError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.writing.compress import Report
+    from microfield.image import Image
+    from microfield.writing.report import Report
 
 BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
+"""Names of the arguments that say how large or how good the file is to be; exactly one is given."""
+
+SUMMARY_FILE = "microfield-summary.csv"
+"""What ``--out-dir`` writes beside the files: one row an input."""
+
+COLUMNS = ("input", "output", "status", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr", "noise_factor",
+           "used", "parts", "seconds", "psnr_inside", "psnr_outside")
+"""Columns of the summary: where the image came from and went, and fields of `Report`."""
 
 
 def add_to(commands: Any) -> None:
@@ -42,6 +51,10 @@ def add_to(commands: Any) -> None:
     how.add_argument("--threads", type=int)
     how.add_argument("--tile", help="cut into parts, such as y=512,x=512")
     how.add_argument("--channel-weights", help="relative importance of the channels, such as 1,1,4")
+    how.add_argument("--saliency", metavar="MASK", help="image of what matters most: integers mark the voxels that are not 0, "
+                                                       "floats are the weights of voxels; it may lack axes of the input")
+    how.add_argument("--saliency-weight", type=float, metavar="W",
+                     help="how many times more a voxel counts that an integer MASK marks (default 4)")
     what = p.add_argument_group("input")
     what.add_argument("--axes", help="one letter of TCZYXS per axis, such as ZYX")
     what.add_argument("--scene", help="name or number of the series in the file")
@@ -55,24 +68,15 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compress what the arguments say."""
+    """Compress what the arguments say; the exit status."""
     _limit_threads(arguments.threads)
-    budget = {k: v for k in BUDGETS if (v := getattr(arguments, k)) is not None}
+    _check(arguments)
+    budget = _budget(arguments)
     if not budget:
-        return _predict(arguments)
-    if len(budget) > 1:
-        return _wrong(f"give one budget, not {' and '.join('--' + b.replace('_', '-') for b in budget)}.")
+        _predict(arguments)
     if arguments.out_dir is not None:
-        if arguments.report:
-            return _wrong("--report is for one image; for many write the pages with `microfield compare --report`.")
         return _many(arguments, budget)
-    if len(arguments.paths) != 2:
-        return _wrong(f"compress takes one input and one output, not {len(arguments.paths)} paths; for more inputs give --out-dir.")
     source, destination = arguments.paths
-    if not destination.endswith(".mfield"):
-        return _wrong(f"the output {destination} must end in .mfield.")
-    if arguments.report and source == "-":
-        return _wrong("--report reads the image again and so cannot be given with standard input.")
     if arguments.report:
         from microfield.report.page import check_destination
 
@@ -87,17 +91,51 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wrong(message: str) -> int:
-    print(f"microfield: {message}", file=sys.stderr)
-    return 2
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse arguments that do not go together.
+
+    Raises
+    ------
+    UsageError
+        They do not.
+    """
+    if arguments.saliency_weight is not None and arguments.saliency is None:
+        raise UsageError("--saliency-weight says how much more a voxel counts that a mask marks; give the mask with --saliency.")
+    given = _budget(arguments)
+    if not given:
+        return  # A prediction needs no output.
+    if len(given) > 1:
+        raise UsageError(f"give one budget, not {' and '.join(map(_flag, given))}.")
+    if arguments.out_dir is not None:
+        if arguments.report:
+            raise UsageError("--report is for one image; for many write the pages with `microfield compare --report`.")
+        return
+    if len(arguments.paths) != 2:
+        raise UsageError(f"compress takes one input and one output, not {len(arguments.paths)} paths; for more inputs give "
+                         "--out-dir.")
+    if not arguments.paths[1].endswith(".mfield"):
+        raise UsageError(f"the output {arguments.paths[1]} must end in .mfield.")
+    if arguments.report and arguments.paths[0] == "-":
+        raise UsageError("--report reads the image again and so cannot be given with standard input.")
+
+
+def _budget(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The budgets that were given, by the names that `microfield.compress` has for them."""
+    return {name: value for name in BUDGETS if (value := getattr(arguments, name)) is not None}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> Report:
-    from microfield.writing.compress import compress
+    """Compress one input into one file."""
+    from microfield.writing.compress import compress, load
 
     line = ProgressLine(Path(source).name)
     try:
-        return compress(_input(source), destination, progress=line, **budget, **_reading(arguments), **_settings(arguments))
+        image = load(_input(source), **_reading(arguments))
+        return compress(image, destination, progress=line, **budget, **_settings(arguments, image))
     finally:
         line.close()
 
@@ -133,20 +171,30 @@ def _input(source: str) -> Any:
 
 
 def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How to read the input, as arguments of `microfield.open_image`."""
     return {"axes": arguments.axes and arguments.axes.upper(), "scene": arguments.scene, "channel": arguments.channel}
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
+    """How to compress an image, as fields of `Settings`.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its form.
+    InputError
+        The saliency does not fit the image.
+    """
     settings = {
-        "options": _pairs(arguments.option, "--option"), "effort": arguments.effort, "seed": arguments.seed,
-        "time_limit": _seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
+        "options": key_values(arguments.option, "--option"), "effort": arguments.effort, "seed": arguments.seed,
+        "time_limit": seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
         "not_labels": arguments.not_labels, "keep_metadata": arguments.keep_metadata,
     }
     if arguments.method:
         settings["method"] = arguments.method
     if arguments.tile:
         try:
-            settings["tile"] = {k: int(v) for k, v in _pairs(arguments.tile.split(","), "--tile").items()}
+            settings["tile"] = {k: int(v) for k, v in key_values(arguments.tile.split(","), "--tile").items()}
         except ValueError:
             raise UsageError(f"--tile {arguments.tile!r} must look like y=512,x=512.") from None
     if arguments.channel_weights:
@@ -154,26 +202,14 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
             settings["channel_weights"] = tuple(float(w) for w in arguments.channel_weights.split(","))
         except ValueError:
             raise UsageError(f"--channel-weights {arguments.channel_weights!r} must be numbers, such as 1,1,4.") from None
+    if arguments.saliency:
+        from microfield.cli.masks import Covered, read_saliency
+
+        covered = Covered(image.name, image.axes, image.shape)
+        settings["saliency"] = read_saliency(arguments.saliency, covered, _reading(arguments)["axes"])
+    if arguments.saliency_weight is not None:
+        settings["saliency_weight"] = arguments.saliency_weight
     return settings
-
-
-def _pairs(items: list[str], flag: str) -> dict[str, str]:
-    pairs = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"{flag} {item!r} must look like key=value.")
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9.]+)\s*(s|sec|m|min|h|)", text.strip().lower())
-    if not match:
-        raise UsageError(f"--time-limit {text!r} must be a time such as 60s, 5min or 1h.")
-    return float(match[1]) * {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -188,65 +224,86 @@ def _limit_threads(threads: int | None) -> None:
 
 
 def describe(name: str | Path, report: Report) -> str:
-    """The report in a few lines."""
-    lines = [
-        f"{name}: {report.file_bytes} bytes, {report.ratio:.1f}x smaller than the raw {report.raw_bytes} bytes"
-        + (f" ({report.source_bytes / report.file_bytes:.1f}x than the source file)" if report.source_bytes else ""),
-        f"  PSNR {report.psnr:.2f} dB"
-        + (f" (channels: {', '.join(f'{p:.2f}' for p in report.channel_psnr)})" if len(report.channel_psnr) > 1 else "")
-        + (f", error {report.noise_factor:.2f} x noise" if report.noise_factor is not None else "")
-        + f", method {report.method}, {report.seconds:.1f} s"
-        + (f", {report.used:.1%} of the budget" if report.used is not None else ""),
-    ]
-    return "\n".join(lines + [f"  note: {note}" for note in report.notes])
+    """The report in a few lines: size, quality, and what the user should know."""
+    size = f"{name}: {report.file_bytes} bytes, {report.ratio:.1f}x smaller than the raw {report.raw_bytes} bytes"
+    if report.source_bytes:
+        size += f" ({report.source_bytes / report.file_bytes:.1f}x than the source file)"
+    quality = f"  PSNR {report.psnr:.2f} dB"
+    if len(report.channel_psnr) > 1:
+        quality += f" (channels: {', '.join(f'{p:.2f}' for p in report.channel_psnr)})"
+    facts = [quality, *_by_saliency(report)]
+    if report.noise_factor is not None:
+        facts.append(f"error {report.noise_factor:.2f} x noise")
+    facts += [f"method {report.method}", f"{report.seconds:.1f} s"]
+    if report.used is not None:
+        facts.append(f"{report.used:.1%} of the budget")
+    return "\n".join([size, ", ".join(facts), *(f"  note: {note}" for note in report.notes)])
 
 
-def _predict(arguments: argparse.Namespace) -> int:
-    """Without a budget: what sizes and qualities to expect."""
+def _by_saliency(report: Report) -> list[str]:
+    """PSNR inside and outside what the saliency marks; nothing where no saliency was given."""
+    sides = (("inside", report.psnr_inside), ("outside", report.psnr_outside))
+    return [f"{side} {_decibels(psnr)}" for side, psnr in sides if psnr is not None]
+
+
+def _decibels(psnr: float) -> str:
+    return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def _predict(arguments: argparse.Namespace) -> NoReturn:
+    """Print the qualities to expect at several sizes, and end as a call without a budget does: UsageError."""
     from microfield.writing.compress import Settings, load, predictions
 
     image = load(_input(arguments.paths[0]), **_reading(arguments))
     print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
     print("ratio      bytes  predicted PSNR", file=sys.stderr)
-    for ratio, size, psnr in predictions(image, Settings(**_settings(arguments))):
+    for ratio, size, psnr in predictions(image, Settings(**_settings(arguments, image))):
         print(f"{ratio:5.0f} {size:10d}  about {psnr:.0f} dB", file=sys.stderr)
-    return _wrong("give a budget: one of " + ", ".join("--" + b.replace("_", "-") for b in BUDGETS)
-                  + " (predictions are those of a good transform codec).")
+    raise UsageError(f"give a budget: one of {', '.join(map(_flag, BUDGETS))} (predictions are those of a good transform codec).")
 
 
 def _many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
-    """Many inputs: skip what exists, go on after failures, sum up at the end."""
-    outputs = {source: arguments.out_dir / (stem(source) + ".mfield") for source in _expand(arguments.paths)}
+    """Compress many inputs: skip those whose file exists, go on after failures, sum up at the end; the exit status."""
+    outputs = {source: arguments.out_dir / (stem(source) + ".mfield") for source in expand(arguments.paths)}
     for destination in outputs.values():
         if len(same := [s for s, d in outputs.items() if d == destination]) > 1:
-            return _wrong(f"{' and '.join(same)} would all become {destination}; compress them into different folders.")
+            raise UsageError(f"{' and '.join(same)} would all become {destination}; compress them into different folders.")
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for source, destination in outputs.items():
-        row: dict[str, Any] = {"input": source, "output": str(destination)}
-        if destination.exists() and not arguments.overwrite:
-            row["status"] = f"skipped: {destination} exists{_what_it_is(destination)}; --overwrite replaces it"
-        else:
-            try:
-                row |= {"status": "done", **_one(arguments, budget, source, destination).as_dict()}
-            except (MicrofieldError, OSError, MemoryError) as error:
-                row["status"] = f"failed: {error}"
+        row, sentence = _row(arguments, budget, source, destination)
         rows.append(row)
         if not arguments.json:
-            print(_summary(row))
-    _write_csv(arguments.out_dir / "microfield-summary.csv", rows)
+            print(sentence)
+    summary = arguments.out_dir / SUMMARY_FILE
+    _write_csv(summary, rows)
     failed = sum(r["status"].startswith("failed") for r in rows)
     if arguments.json:
         print(json.dumps(rows))
     else:
         done = sum(r["status"] == "done" for r in rows)
-        print(f"{done} done, {len(rows) - done - failed} skipped, {failed} failed; "
-              f"details in {arguments.out_dir / 'microfield-summary.csv'}")
+        print(f"{done} done, {len(rows) - done - failed} skipped, {failed} failed; details in {summary}")
     return 1 if failed else 0
 
 
+def _row(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> tuple[dict[str, Any], str]:
+    """Compress one of many inputs: its row of the summary, and what to print."""
+    row: dict[str, Any] = {"input": source, "output": str(destination)}
+    if destination.exists() and not arguments.overwrite:
+        row["status"] = f"skipped: {destination} exists{_what_it_is(destination)}; --overwrite replaces it"
+        return row, f"{source}: {row['status']}"
+    try:
+        report = _one(arguments, budget, source, destination)
+    except (MicrofieldError, OSError, MemoryError) as error:
+        row["status"] = f"failed: {error}"
+        return row, f"{source}: {row['status']}"
+    facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", _decibels(report.psnr), *_by_saliency(report),
+             f"{report.seconds:.1f} s"]
+    return row | {"status": "done", **report.as_dict()}, f"{source}: {', '.join(facts)}"
+
+
 def _what_it_is(path: Path) -> str:
-    """Method and ratio of a file that is there."""
+    """Method and ratio of a file that exists already, in brackets."""
     from microfield.reading.file import open_file
 
     try:
@@ -256,29 +313,8 @@ def _what_it_is(path: Path) -> str:
         return " (and is no microfield file)"
 
 
-def _expand(paths: list[str]) -> list[str]:
-    """Inputs, with wildcards that the shell (on Windows) left alone."""
-    found = []
-    for path in paths:
-        found += sorted(glob.glob(path)) if glob.has_magic(path) and not Path(path).exists() else [path]
-    return found
-
-
-def stem(path: str) -> str:
-    """File name without its (possibly double) microscopy suffix."""
-    return re.sub(r"(\.ome)?\.(tiff?|zarr|lsm|czi|nd2|lif|png|jpe?g|npy|npz)$", "", Path(path).name, flags=re.IGNORECASE)
-
-
-def _summary(row: dict[str, Any]) -> str:
-    if row["status"] != "done":
-        return f"{row['input']}: {row['status']}"
-    psnr = "exact" if row["psnr"] is None else f"{row['psnr']:.2f} dB"
-    return f"{row['input']}: {row['file_bytes']} bytes, {row['ratio']:.1f}x, {psnr}, {row['seconds']:.1f} s"
-
-
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = ["input", "output", "status", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr",
-               "noise_factor", "used", "parts", "seconds"]
+    """Write the summary; rows of earlier calls stay where this call made no file of the same name."""
     earlier: list[dict[str, Any]] = []
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
@@ -288,6 +324,6 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     kept = [row for row in earlier if row.get("output") not in made]
     known = {row.get("output") for row in kept}
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows([*kept, *(row for row in rows if row["output"] not in known)])

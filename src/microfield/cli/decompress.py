@@ -1,4 +1,4 @@
-"""``microfield decompress``: all of a file, or any region, stride or mask of it, as a normal image."""
+"""``microfield decompress``: write all of a file, or a region, every n-th voxel or a mask of it, as a normal image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.progress import ProgressLine
-from microfield.errors import InputError, UsageError
+from microfield.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from microfield.methods.base import Box
+    from microfield.format.grid import Box
     from microfield.reading.file import MicrofieldFile
 
 
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Decode and write."""
+    """Decode and write; the exit status."""
     from microfield.image import Layout
     from microfield.io import save_image
     from microfield.reading.file import open_file
@@ -56,7 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _box(f: MicrofieldFile, text: str | None) -> tuple[Box, str]:
-    """The selected ranges and the axes that stay: Y, X and S always, others unless one position was chosen."""
+    """The selected positions of every axis, and the axes that the output has: Y, X and S always, others unless the selection
+    names a single position.
+
+    Raises
+    ------
+    UsageError
+        The selection makes no sense for this file, or holds no voxel.
+    """
     from microfield.reading.selection import Selection
 
     selection = Selection.parse(text, f.axes, f.shape) if text is not None else Selection.from_index((), f.shape)
@@ -67,9 +74,10 @@ def _box(f: MicrofieldFile, text: str | None) -> tuple[Box, str]:
 
 
 def _reader(f: MicrofieldFile, box: Box, axes: str) -> Any:
-    """Blocks of the output, decoded on demand."""
+    """A function of a box of the output that decodes it; what `save_image` asks for block by block."""
 
     def read(where: tuple[slice, ...]) -> npt.NDArray[np.generic]:
+        """The values of a box of the output, whose slices count in selected positions of the axes that stay."""
         taken = dict(zip(axes, where, strict=True))
         key = []
         for axis, r in zip(f.axes, box, strict=True):
@@ -85,17 +93,10 @@ def _reader(f: MicrofieldFile, box: Box, axes: str) -> Any:
 
 
 def _masked(f: MicrofieldFile, path: str, select: str | None) -> Any:
-    import numpy as np
-
-    from microfield.io import open_image
+    """Blocks of the output, 0 where the mask in a file is 0; only what the mask marks is decoded."""
+    from microfield.cli.masks import Covered, read_mask
 
     if select is not None:
         raise UsageError("give --select or --mask, not both.")
-    mask = open_image(path).read() != 0
-    if mask.shape != f.shape:
-        try:
-            mask = np.broadcast_to(mask, f.shape)
-        except ValueError:
-            raise InputError(f"the mask has shape {mask.shape}, the image {f.shape}.") from None
-    values = f.asarray(mask=mask)
+    values = f.asarray(mask=read_mask(path, Covered("the file", f.axes, f.shape)))
     return lambda where: values[where]

@@ -1,4 +1,4 @@
-"""``microfield info``, ``verify`` and ``methods``: look without decoding."""
+"""``microfield info``, ``verify`` and ``methods``: what is in a file, whether it is intact, and which methods there are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from microfield.errors import MicrofieldError
-
-CHECKED_BYTES = 1 << 26
-"""``info`` checks files up to this size, which takes no noticeable time."""
+from microfield.errors import InputError, MicrofieldError
 
 if TYPE_CHECKING:
     from microfield.reading.file import MicrofieldFile
+
+CHECKED_BYTES = 1 << 26
+"""``info`` also checks files of at most so many bytes (64 MiB), which takes no noticeable time."""
+
+PACKAGE = "microfield"
+"""What our own methods belong to."""
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +34,7 @@ def add_to(commands: Any) -> None:
 
 
 def run_info(arguments: argparse.Namespace) -> int:
-    """Print what files hold."""
+    """Print what files hold; the exit status."""
     from microfield.reading.file import open_file
 
     for path in arguments.paths:
@@ -48,6 +51,7 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def _facts(f: MicrofieldFile) -> dict[str, Any]:
+    """What the header of a file says, JSON-ready; ``voxel_size`` holds a pair of step and unit per axis."""
     header = f.header
     facts: dict[str, Any] = {
         "axes": f.axes, "shape": list(f.shape), "dtype": str(f.dtype), "method": f.method,
@@ -64,14 +68,16 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
+    """A value of `_facts` as text: ``2 x 6 x 5``, ``DAPI, GFP`` or ``Y 0.5 micrometer``."""
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v[0]:g} {v[1] or ''}".strip() for k, v in value.items())
-    return " x ".join(map(str, value)) if isinstance(value, list) and all(isinstance(v, int) for v in value) else (
-        ", ".join(value) if isinstance(value, list) else str(value))
+        return ", ".join(f"{axis} {step:g} {unit or ''}".strip() for axis, (step, unit) in value.items())
+    if not isinstance(value, list):
+        return str(value)
+    return (" x " if all(isinstance(v, int) for v in value) else ", ").join(map(str, value))
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Check all files and say of each whether it is intact."""
+    """Check every checksum of all files and say of each whether it is intact; the exit status, 1 where one is damaged."""
     damaged = 0
     for path in arguments.paths:
         if fault := _fault(path):
@@ -83,7 +89,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 
 def _fault(path: str) -> str:
-    """What is wrong with a file, one sentence; nothing for an intact one."""
+    """One sentence on what is wrong with a file; empty for an intact one."""
     from microfield.format.container import Container
     from microfield.format.source import open_source
 
@@ -95,27 +101,66 @@ def _fault(path: str) -> str:
 
 
 def run_methods(arguments: argparse.Namespace) -> int:
-    """Print methods and the options generated from their dataclasses."""
-    from dataclasses import fields
+    """Print all methods with their options; the exit status.
 
-    from microfield.methods import AUTO, get_method, names
+    A method of another package that cannot be imported or described is left out with a note on standard error.
+    """
+    from microfield.methods import AUTO, names
     from microfield.writing.auto import SUMMARY
     from microfield.writing.settings import DEFAULT_METHOD
 
     table: dict[str, Any] = {}
     for name in names():
-        method = get_method(name)
-        table[name] = {
-            "summary": method.summary, "default": name == DEFAULT_METHOD, "experimental": method.experimental,
-            "options": {f.name: {"default": f.default, "help": f.metadata["help"]} for f in fields(method.Options)},
-        }
-    table[AUTO] = {"summary": SUMMARY, "default": AUTO == DEFAULT_METHOD, "experimental": False, "options": {}}
+        try:
+            table[name] = {"default": name == DEFAULT_METHOD, **_described(name)}
+        except MicrofieldError as error:
+            print(f"note: {error}", file=sys.stderr)
+    table[AUTO] = {"default": AUTO == DEFAULT_METHOD, "summary": SUMMARY, "experimental": False, "package": PACKAGE, "options": {}}
     if arguments.json:
         print(json.dumps(table))
         return 0
     for name, entry in table.items():
-        mark = " (default)" if entry["default"] else " (for comparison; files are experimental)" if entry["experimental"] else ""
-        print(f"{name}{mark}: {entry['summary']}")
+        print(f"{name}{_mark(entry)}: {entry['summary']}")
         for option, about in entry["options"].items():
             print(f"  {option}={about['default']}  {about['help']}")
     return 0
+
+
+def _described(name: str) -> dict[str, Any]:
+    """Summary, origin and options of a method, JSON-ready.
+
+    Raises
+    ------
+    MicrofieldError
+        The method cannot be imported, or does not say of itself what a method must.
+    """
+    from dataclasses import fields
+
+    from microfield.methods import get_method
+
+    method = get_method(name)
+    try:
+        defaults = method().options
+        options = {f.name: {"default": _plain_default(defaults, f.name), "help": f.metadata.get("help", "")}
+                   for f in fields(method.Options)}
+        return {"summary": str(method.summary), "experimental": bool(method.experimental),
+                "package": method.__module__.partition(".")[0], "options": options}
+    except Exception as error:
+        raise InputError(f"method {name!r} does not describe itself ({type(error).__name__}: {error}); update or remove the "
+                         f"package {method.__module__.partition('.')[0]}.") from error
+
+
+def _plain_default(options: Any, name: str) -> Any:
+    """The default of an option, as text where JSON has no such value."""
+    value = getattr(options, name)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _mark(entry: dict[str, Any]) -> str:
+    """What stands behind a method's name in the list, in brackets."""
+    if entry["default"]:
+        return " (default)"
+    facts = [] if entry["package"] == PACKAGE else [f"of the package {entry['package']}"]
+    if entry["experimental"]:
+        facts.append("for comparison; files are experimental")
+    return f" ({'; '.join(facts)})" if facts else ""

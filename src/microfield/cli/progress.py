@@ -1,4 +1,4 @@
-"""Progress on standard error, only where a person looks at a terminal."""
+"""Progress on standard error, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class ProgressLine:
-    """One line that is drawn over again; silent where standard error is not a terminal."""
+    """One line on the terminal that every call draws anew; draws nothing where standard error is no terminal."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -32,5 +32,6 @@ class ProgressLine:
             print("\r", end="", file=sys.stderr, flush=True)
 
     def _draw(self, line: str) -> None:
+        """Put a line in the place of the last one, all of which is covered by spaces."""
         print("\r" + line.ljust(self.length), end="", file=sys.stderr, flush=True)
         self.length = len(line)
