@@ -157,8 +157,8 @@ def test_with_nothing_installed_that_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_those_take_part_that_can_use_what_is_given() -> None:
     weights = np.ones(image("uint8").shape, np.float32)
-    with pytest.raises(UsageError, match="cannot use saliency"):
-        auto(image("uint8"), SIZE, saliency=weights)
+    with pytest.raises(UsageError, match="cannot use optimiser"):
+        auto(image("uint8"), SIZE, optimiser=object)
     chosen = choose(image("uint8"), SIZE, Settings(method=AUTO, saliency=weights), Deadline(), lambda *_: None,
                     ("inif", "hevc"))
     assert chosen.methods == ("inif",)

@@ -16,6 +16,10 @@ from microfield.writing.request import Request, Shortage, normalised_error
 from microfield.writing.to_a_size import encode_to_size
 
 
+TRIMMED = 3
+"""How many attempts that are good enough are trimmed to the goal at most."""
+
+
 def encode_to_quality(request: Request, error: float, largest_size: int, say: Callable[[float], str]) -> list[Encoded]:
     """Encode all parts so that the normalised error is at most ``error``, in as few bytes as the search finds.
 
@@ -45,14 +49,26 @@ def encode_to_quality(request: Request, error: float, largest_size: int, say: Ca
         attempt = encode_to_size(replace(request, context=request.context.with_deadline(left)), limit, states)
         states = [e.state for e in attempt]
         search.tell(log_bytes, _psnr(request, attempt), attempt)
-    if search.best is None:
+    if not search.enough:
         raise _too_fine(say(goal), say(search.reached))
-    return _trim(request, search.best, goal, smallest)
+    return _leanest(request, search.enough, goal, smallest)
 
 
 def _psnr(request: Request, attempt: list[Encoded]) -> float:
     error = normalised_error(request, attempt)
     return math.inf if error <= 0 else -10 * math.log10(error)
+
+
+def _leanest(request: Request, enough: list[list[Encoded]], goal: float, smallest: int) -> list[Encoded]:
+    """The smallest attempt that is good enough, trimmed to the goal; fits scatter, so that another one may trim better."""
+    trimmed: list[list[Encoded]] = []
+    for attempt in sorted(enough, key=request.total)[:TRIMMED]:
+        trimmed.append(_trim(request, attempt, goal, smallest))
+        if _psnr(request, trimmed[-1]) <= goal + TOLERANCE_DB:
+            break
+    # A percent of bytes is less than fits scatter: among these what is nearest to the goal is what was asked for.
+    least = min(request.total(t) for t in trimmed)
+    return min((t for t in trimmed if request.total(t) <= 1.01 * least), key=lambda t: _psnr(request, t))
 
 
 def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> list[Encoded]:
@@ -75,11 +91,10 @@ def _trim(request: Request, best: list[Encoded], goal: float, smallest: int) -> 
 
 def _nearest(coarse: Request, best: list[Encoded], states: list[Any], goal: float, smallest: int) -> list[Encoded]:
     """In files of some hundred bytes a byte is worth decibels, up or down: look at the next few counts one by one."""
-    end = coarse.total(best)
-    for size in range(end - 1, max(smallest, end - 41), -1):
-        if _psnr(coarse, best) <= goal + TOLERANCE_DB or None in states:
-            break
-        attempt = encode_to_size(coarse, size, states)
+    end = size = coarse.total(best)
+    while size - 1 > max(smallest, end - 41) and _psnr(coarse, best) > goal + TOLERANCE_DB and None not in states:
+        attempt = encode_to_size(coarse, size - 1, states)
+        size = coarse.total(attempt)
         if goal <= _psnr(coarse, attempt) < _psnr(coarse, best):
             best = attempt
     return best
@@ -110,7 +125,7 @@ class _Search:
         self.goal, self.low, self.high, self.left = goal, low, high, attempts
         self.tried: list[tuple[float, float]] = []
         self.next: float | None = start
-        self.best: list[Encoded] | None = None
+        self.enough: list[list[Encoded]] = []
         self.reached = -math.inf
 
     def propose(self) -> float | None:
@@ -121,9 +136,8 @@ class _Search:
         """Learn the outcome of a proposal."""
         self.left -= 1
         self.reached = max(self.reached, psnr)
-        above = [x for x, p in self.tried if p >= self.goal]
-        if psnr >= self.goal and (not above or log_bytes < min(above)):
-            self.best = attempt
+        if psnr >= self.goal:
+            self.enough.append(attempt)
         self.tried.append((log_bytes, psnr))
         if self.goal <= psnr <= self.goal + TOLERANCE_DB:
             self.next = None
