@@ -1,4 +1,8 @@
-"""The Method that every conventional codec specialises: stretch, arrange, code whole; decode whole, once, and cache."""
+"""The Method that every conventional codec specialises.
+
+Encoding stretches the part's grey levels to 0..1 (`intensities`), orders its axes into *sheets* (`sheets`) and gives all of it to
+the codec. Decoding decodes the part whole when it is first read, and keeps it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError, InputError, MicrofieldError, MissingExtraError
+from microfield.format.framing import CRC_BYTES
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
 from microfield.methods.conventional.intensities import Intensities
@@ -21,7 +26,19 @@ from microfield.methods.options import option
 from microfield.methods.whole import WholeDecoder
 
 PLANES, COLOUR = 0, 1
-"""Packings: every sheet as grey planes; the three sheets of a colour image as one colour picture a frame."""
+"""Packings: every sheet is a series of grey planes; or the three sheets of a colour image are a series of colour pictures."""
+
+SLOPE_STEP = 60.0
+"""How much coarser a candidate's second attempt is, on the scale of quality 0 to 1000: enough to tell the slope of its curve."""
+
+LEAST_ERROR = 1e-30
+"""Squared errors count as no smaller than this, so that their logarithm stays finite."""
+
+SAME_SIZE = 1e-3
+"""Logarithms of sizes closer than this say nothing about the slope between them."""
+
+VALUE_LIMIT = 4.0
+"""Decoded values, which lie in 0..1 or a little outside, are clipped to this on either side: a damaged stream may hold anything."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,8 @@ class CodecOptions:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How a part is laid out for its codec; one byte of the file.
+    """How a part is laid out for its codec; one byte of the file: the order, bit 1 for opponent colour, the packing in the high
+    four bits.
 
     Attributes
     ----------
@@ -43,7 +61,7 @@ class Arrangement:
     opponent : bool
         The three sheets are lightness and two colour differences.
     packing : int
-        A codec's own way to pack the sheets, 0 to 15.
+        `PLANES` or `COLOUR`.
     """
 
     order: str = "Z"
@@ -56,7 +74,7 @@ class Arrangement:
 
     @classmethod
     def of(cls, code: int, layout: Layout, packings: int) -> Arrangement:
-        """From the byte; FormatError where it makes no sense for such a part."""
+        """The arrangement that a byte stands for; FormatError where it cannot be that of a part of this layout."""
         found = cls(ORDERS[code & 1], bool(code & 2), code >> 4)
         if code & 12 or found.packing >= packings or (found.opponent and not is_colour(layout)):
             raise FormatError(f"a part is laid out in an unknown way ({code}).")
@@ -65,21 +83,21 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A part ready for its codec, kept from one attempt to the next."""
+    """A part ready for its codec, kept from one attempt to the next.
+
+    ``sheets`` has the shape (coded channels, frames, Y, X); constant channels are left out, and with all of them constant it is
+    empty.
+    """
 
     intensities: Intensities
     arrangement: Arrangement
     sheets: Floats
 
 
-_CHECKSUM = 4
-"""Bytes of a part's checksum, which packings are compared with."""
-
-
 class ConventionalMethod(Method):
-    """A codec as a method. Quality runs from 0, the ``coarse`` end of the codec's knob, to 1000, its ``fine`` end.
+    """A codec as a method. Its knob is the codec's own number for quality; 0..1000 maps linearly to ``coarse``..``fine``.
 
-    A codec codes sheets: float32 of shape (channels, frames, Y, X) in 0..1.
+    A codec specialises `compress` and `expand`, which code and decode sheets: float32 of shape (channels, frames, Y, X) in 0..1.
     """
 
     experimental: ClassVar[bool] = True
@@ -87,44 +105,54 @@ class ConventionalMethod(Method):
     requires: ClassVar[Mapping[str, str]] = {"imagecodecs": "codecs"}
     Options: ClassVar[type[Any]] = CodecOptions
     coarse: ClassVar[float]
+    """The knob's coarsest setting; it may be the larger number."""
     fine: ClassVar[float]
+    """The knob's finest setting."""
     step: ClassVar[float] = 0.02
     """The smallest change of the knob worth an attempt."""
     packings: ClassVar[int] = 1
-    """How many ways to pack the sheets the codec knows."""
+    """How many packings the codec can decode: 1 means `PLANES` only."""
 
     @property
     def quality(self) -> KnobTraits:
-        """The codec's knob, stretched to 0..1000."""
+        """A knob of 0..1000 whose smallest useful change is that of the codec's own knob."""
         return KnobTraits(step=1000 * self.step / abs(self.fine - self.coarse))
 
     # -- what a codec adds ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
-        """Code sheets of shape (channels, frames, Y, X)."""
+        """Code sheets of shape (channels, frames, Y, X) at a setting of the codec's knob and an effort of 0 to 9."""
 
     @classmethod
     @abstractmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
-        """The sheets of this shape; any exception is taken for a damaged stream."""
+        """The sheets of this shape, float32; any exception is taken for a damaged stream."""
 
     def packings_for(self, opponent: bool) -> tuple[int, ...]:
-        """Which packings to try, for a colour image (``opponent``) or any other."""
+        """The packings to try; ``opponent`` is True for a colour image."""
         del opponent
         return (PLANES,)
 
     # -- the Method seam ------------------------------------------------------------------------------------------
 
     def smallest(self, layout: Layout) -> int:
-        """Fewest bytes of a part: a constant one."""
+        """Bytes of a constant part: its flags, which channels are constant, and their values."""
         return 2 + layout.channels * layout.dtype.itemsize
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
-        """Code the block at ``quality`` 0..1000."""
+        """Code the block at ``quality`` 0..1000; the state is the block as it was prepared.
+
+        Raises
+        ------
+        InputError
+            The codec cannot code such a part, for instance since it is too large for it.
+        MissingExtraError
+            The codec is not installed.
+        """
         prepared = state if isinstance(state, Prepared) else None
-        with _codecs_installed(self.name, "Compressing"):
+        with _codecs_needed(self.name, "Compressing"):
             if prepared is None:
                 prepared = self._prepare(block, layout, quality, context)
             try:
@@ -149,6 +177,7 @@ class ConventionalMethod(Method):
     # -- encode ---------------------------------------------------------------------------------------------------
 
     def _section(self, prepared: Prepared, layout: Layout, quality: float, context: Context) -> bytes:
+        """The bytes of a part: intensities, then, unless all of it is constant, arrangement and stream."""
         head = prepared.intensities.pack(layout.dtype)
         if not len(prepared.sheets):
             return head
@@ -157,17 +186,17 @@ class ConventionalMethod(Method):
         return head + bytes([prepared.arrangement.code()]) + data
 
     def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context) -> Prepared:
-        """Stretch the block and choose its arrangement."""
+        """Stretch the block, and choose the arrangement that gives the higher PSNR at about equal bytes."""
         candidates = list(self._candidates(block, layout, context))
         if len(candidates) == 1:
             return candidates[0]
         curves = [self._curve(c, block, layout, quality, context) for c in candidates]
-        # At equal knobs sizes and errors both differ a little: compare the errors where the sizes meet.
-        middle = float(np.mean([x for curve in curves for x, _ in curve]))
-        at = [_line(curve, middle) for curve in curves]
-        return candidates[int(np.argmax(at))]
+        # At the same setting of the knob sizes and errors both differ a little, so PSNRs are compared at one size.
+        size = float(np.mean([x for curve in curves for x, _ in curve]))
+        return candidates[int(np.argmax([_on_line(curve, size) for curve in curves]))]
 
     def _candidates(self, block: npt.NDArray[Any], layout: Layout, context: Context) -> Iterator[Prepared]:
+        """The block in every arrangement that is worth a try."""
         asked = self.options.frames
         for order in orders(layout) if asked == "auto" else (asked,):
             values = Sheets(layout, order).gather(block)
@@ -182,22 +211,23 @@ class ConventionalMethod(Method):
 
     def _curve(self, prepared: Prepared, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                ) -> list[tuple[float, float]]:
-        """Two points (logarithm of bytes, PSNR) of a candidate."""
+        """Two points (natural logarithm of bytes, PSNR in dB) of a candidate: at ``quality`` and at a coarser one."""
         points = []
-        for q in (quality, max(0.0, quality - 60)):
+        for q in (quality, max(0.0, quality - SLOPE_STEP)):
             encoded = self.encode(block, layout, q, replace(context, measure=True), prepared)
             error = float(np.mean(context.channel_weights * encoded.measured / context.unit**2))
-            points.append((math.log(encoded.payload + _CHECKSUM), -10 * math.log10(max(error, 1e-30))))
+            points.append((math.log(encoded.payload + CRC_BYTES), -10 * math.log10(max(error, LEAST_ERROR))))
         return points
 
 
-def _line(points: list[tuple[float, float]], x: float) -> float:
+def _on_line(points: list[tuple[float, float]], x: float) -> float:
+    """The height at ``x`` of the line through two points."""
     (x0, y0), (x1, y1) = points
-    return y0 if abs(x1 - x0) < 1e-3 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return y0 if abs(x1 - x0) < SAME_SIZE else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
 class ConventionalDecoder(WholeDecoder):
-    """Reads one part: these codecs have no random access worth the name."""
+    """Reads one part, which is decoded whole: these codecs cannot decode a region alone."""
 
     def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes) -> None:
         super().__init__(layout, len(section))
@@ -213,6 +243,7 @@ class ConventionalDecoder(WholeDecoder):
             raise FormatError("a constant part is followed by a stream.")
 
     def _decode(self) -> npt.NDArray[Any]:
+        """All values of the part."""
         arranged = Sheets(self.layout, self.arrangement.order)
         shape = (int(self.intensities.coded.sum()), *arranged.shape[1:])
         sheets = np.empty((0, *shape[1:]), np.float32)
@@ -224,8 +255,9 @@ class ConventionalDecoder(WholeDecoder):
         return arranged.scatter(values.reshape(arranged.shape))
 
     def _expand(self, shape: tuple[int, int, int, int]) -> Floats:
+        """The sheets of this shape, all values finite and within `VALUE_LIMIT`; FormatError where the stream is damaged."""
         name = self.method.name
-        with _codecs_installed(name, "Decoding"):
+        with _codecs_needed(name, "Decoding"):
             try:
                 sheets = self.method.expand(self.data, shape, self.arrangement)
             except (MicrofieldError, ImportError, MemoryError):
@@ -234,13 +266,13 @@ class ConventionalDecoder(WholeDecoder):
                 raise FormatError(f"the {name} stream of a part cannot be decoded ({type(damage).__name__}).") from damage
         if sheets.shape != shape:
             raise FormatError(f"the {name} stream of a part has shape {sheets.shape} instead of {shape}.")
-        # A damaged stream of floats may hold anything.
         np.nan_to_num(sheets, copy=False, nan=0.0)
-        return np.clip(sheets, -4, 4, out=sheets)
+        return np.clip(sheets, -VALUE_LIMIT, VALUE_LIMIT, out=sheets)
 
 
 @contextmanager
-def _codecs_installed(name: str, doing: str) -> Iterator[None]:
+def _codecs_needed(name: str, doing: str) -> Iterator[None]:
+    """Turn an ImportError into the sentence that names the optional part of microfield to install."""
     try:
         yield
     except ImportError as missing:

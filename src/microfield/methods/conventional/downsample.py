@@ -15,10 +15,14 @@ from microfield.methods.conventional.base import Arrangement, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 
 LEVELS = 255
+"""The code of a cell whose mean is 1; codes are 8-bit."""
+
+LARGEST_SIDE = 2**13
+"""No cell has a longer side, in voxels; the knob ends at 2**12."""
 
 
 class Downsample(ConventionalMethod):
-    """Cells of equal size along frames, Y and X; the knob is the logarithm of their side."""
+    """Means of cells of equal side along frames, Y and X; the knob is the base-2 logarithm of their side in voxels."""
 
     name: ClassVar[str] = "downsample"
     summary: ClassVar[str] = "average-pool and interpolate: the trivial baseline"
@@ -29,26 +33,32 @@ class Downsample(ConventionalMethod):
     requires: ClassVar[Mapping[str, str]] = {}
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
-        """Side of the cells as a float, then the cells' means as compressed bytes."""
+        """Four bytes for the side of the cells as a float32, then the cells' means as a zlib stream of 8-bit codes."""
         del arrangement, effort
         side = np.float32(2**knob)
         for axis in (1, 2, 3):
             sheets = pool(sheets, axis, cells(sheets.shape[axis], float(side)))
         codes = np.clip(np.rint(sheets * LEVELS), 0, LEVELS).astype(np.uint8)
-        # Differences along X compress better; they wrap around, so that they stay bytes.
+        # Differences along X compress better than the codes. They are taken modulo 256, so that each stays one byte.
         codes[..., 1:] = codes[..., 1:] - codes[..., :-1]
         return bytes(side.astype("<f4").tobytes()) + zlib.compress(codes.tobytes(), 9)
 
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
-        """Interpolate linearly between the middles of the cells."""
+        """Unpack the cells and interpolate linearly between their middles.
+
+        Raises
+        ------
+        FormatError
+            The side is out of range, or the cells are not as many as it says.
+        """
         del arrangement
         side = float(np.frombuffer(data[:4], "<f4")[0])
-        if not 1 <= side <= 2**13:
+        if not 1 <= side <= LARGEST_SIDE:
             raise FormatError(f"cells of side {side:g} are not possible.")
         small = (shape[0], *(cells(n, side) for n in shape[1:]))
         stream = zlib.decompressobj()
-        # One byte more than fits: a stream that goes on is damaged, and is not unpacked to see how far.
+        # At most one byte more than fits, however much a damaged stream would unpack to.
         raw = stream.decompress(data[4:], math.prod(small) + 1)
         if len(raw) != math.prod(small) or not stream.eof or stream.unused_data:
             raise FormatError("the cells of a part are not as many as they should be.")
@@ -60,12 +70,12 @@ class Downsample(ConventionalMethod):
 
 
 def cells(n: int, side: float) -> int:
-    """How many cells of about this side share an axis of ``n`` voxels."""
+    """Number of cells of about this side along an axis of ``n`` voxels, at least 1."""
     return max(1, round(n / side))
 
 
 def pool(values: Floats, axis: int, m: int) -> Floats:
-    """Means over ``m`` cells of equal size along an axis; a voxel on a border counts for both, by its share."""
+    """Means over ``m`` cells of equal size along an axis; a voxel that two cells share counts in each by its part there."""
     n = values.shape[axis]
     front = np.moveaxis(values, axis, 0)
     sums = np.concatenate([np.zeros((1, *front.shape[1:])), np.cumsum(front, axis=0, dtype=np.float64)])
@@ -77,7 +87,7 @@ def pool(values: Floats, axis: int, m: int) -> Floats:
 
 
 def interpolate(values: Floats, axis: int, n: int) -> Floats:
-    """Linear interpolation between the middles of the cells along an axis, to ``n`` voxels; flat beyond the outer ones."""
+    """Linear interpolation along an axis to ``n`` voxels between the middles of the cells; constant beyond the outer middles."""
     m = values.shape[axis]
     position = np.clip((np.arange(n) + 0.5) * (m / n) - 0.5, 0, m - 1)
     below = np.minimum(position.astype(int), max(m - 2, 0))

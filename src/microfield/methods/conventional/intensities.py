@@ -14,7 +14,7 @@ from microfield.image import Layout
 Floats = npt.NDArray[np.float32]
 
 GAINS_PER_OCTAVE = 8
-"""A gain is stored as a whole number of such steps below 1."""
+"""A gain is stored as the number of such steps by which it lies below 1, in one byte."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Intensities:
     low, high : float64 arrays of shape (channels,)
         Extremes of the part in grey levels; a channel with ``low == high`` is constant and needs no codec.
     gain : float64 array of shape (channels,), above 0 and at most 1
+        The part of 0..1 that the channel uses.
     """
 
     low: npt.NDArray[np.float64]
@@ -38,7 +39,11 @@ class Intensities:
     @classmethod
     def of(cls, channels: npt.NDArray[np.generic], unit: npt.NDArray[np.float64], weights: npt.NDArray[np.float64],
            reach: float) -> Intensities:
-        """The mapping of an array of shape (channels, values); ``unit``, ``weights`` and ``reach`` are those of `Context`."""
+        """The mapping of an array of shape (channels, values).
+
+        ``unit`` and ``weights`` have the shape (channels,) and are, like ``reach``, those of `Context`: an error of one unit is
+        then worth the same in every channel, times the root of its weight.
+        """
         low = channels.min(axis=1).astype(np.float64)
         high = channels.max(axis=1).astype(np.float64)
         wanted = (high - low) / unit * np.sqrt(weights)
@@ -52,14 +57,17 @@ class Intensities:
         return np.asarray(self.high > self.low)
 
     def stretch(self, channels: npt.NDArray[np.generic]) -> Floats:
-        """Channels that are coded, shape (coded, values), on the scale 0..1."""
+        """The channels that a codec has to code, float32 of shape (coded, values), on the scale 0..1."""
         which = self.coded
         span = (self.high - self.low)[which, None]
         scaled = (channels[which].astype(np.float64) - self.low[which, None]) / span * self.gain[which, None]
         return scaled.astype(np.float32)
 
     def restore(self, coded: Floats, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-        """All channels, shape (channels, values), in grey levels of ``dtype``, from those that are coded."""
+        """Grey levels of all channels, shape (channels, values), from the decoded ones, shape (coded, values).
+
+        Integers are rounded; values are clipped to the channel's extremes.
+        """
         out = np.empty((len(self.low), coded.shape[1]), dtype)
         rows = iter(coded)
         for row, low, high, gain in zip(out, self.low, self.high, self.gain, strict=True):
@@ -71,10 +79,10 @@ class Intensities:
             row[:] = np.rint(grey) if dtype.kind in "iu" else grey
         return out
 
-    # -- bytes: a flag, which channels are constant, extremes, gains; flags keep the plain case short ----------------
+    # -- bytes: flags, which channels are constant, extremes, gains; a flag of 0 leaves its list out ------------------
 
     def pack(self, dtype: np.dtype[np.generic]) -> bytes:
-        """The mapping as bytes; a constant channel stores one value, gains of 1 nothing."""
+        """The mapping as bytes, in grey levels of ``dtype``; a constant channel stores one value, gains that are all 1 nothing."""
         kind = dtype.newbyteorder("<")
         constant, gains = ~self.coded, self.gain[self.coded]
         flags = int(constant.any()) | int((gains < 1).any()) << 1
@@ -89,7 +97,7 @@ class Intensities:
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout) -> tuple[Intensities, bytes]:
-        """The mapping and what follows it. Raises FormatError where the bytes are no mapping."""
+        """The mapping at the start of the bytes of a part, and the bytes behind it; FormatError where there is none."""
         n, kind = layout.channels, layout.dtype.newbyteorder("<")
         fields = ByteReader(data, "its intensity mapping")
         flags = fields.next(1)[0]

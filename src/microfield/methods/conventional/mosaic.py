@@ -1,4 +1,4 @@
-"""Many planes as one picture, so that a codec of still pictures pays for its header once."""
+"""Many planes as one picture, a mosaic, so that a codec of still pictures stores its header once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import numpy.typing as npt
 from microfield.errors import FormatError
 
 LONGEST = 16000
-"""Sides of a mosaic: some formats end at 16,383 pixels."""
+"""Longest side of a mosaic in pixels: some formats end at 16,383."""
 
 
 def columns(planes: int, y: int, x: int) -> int:
-    """How many planes stand side by side in a mosaic: one, where that does not make it too tall."""
+    """How many of ``planes`` planes of ``y`` times ``x`` pixels stand side by side in a mosaic.
+
+    One, where the mosaic is then no taller than `LONGEST`; else the fewest that divide the number of planes and keep both sides
+    short enough; where no number does, the fewest that keep its height.
+    """
     rows = max(1, LONGEST // y)
     if planes * y <= LONGEST:
         return 1
@@ -23,9 +27,9 @@ def columns(planes: int, y: int, x: int) -> int:
 
 
 def to_mosaic(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Planes of shape (n, Y, X) as one picture, column by column; the last plane fills what is left.
+    """Planes of shape (n, Y, X) as one picture, column by column; places that are left over repeat the last plane.
 
-    Every second plane of a column stands on its head, so that like meets like at the seams.
+    Every second plane of a column is upside down, so that the same rows of neighbouring planes meet at the seams.
     """
     n, y, x = planes.shape
     across = columns(n, y, x)
@@ -36,7 +40,7 @@ def to_mosaic(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def from_mosaic(picture: npt.NDArray[Any], n: int, y: int, x: int) -> npt.NDArray[Any]:
-    """The inverse of `to_mosaic`."""
+    """The ``n`` planes of a mosaic, shape (n, Y, X); FormatError where the mosaic has another size."""
     across = columns(n, y, x)
     down = -(-n // across)
     if picture.shape[:2] != (down * y, across * x):
@@ -46,7 +50,7 @@ def from_mosaic(picture: npt.NDArray[Any], n: int, y: int, x: int) -> npt.NDArra
 
 
 def mosaic_shape(n: int, y: int, x: int) -> tuple[int, int]:
-    """Extents of the mosaic of n planes."""
+    """Rows and columns of the mosaic of ``n`` planes."""
     across = columns(n, y, x)
     return -(-n // across) * y, across * x
 

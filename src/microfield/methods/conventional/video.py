@@ -1,14 +1,15 @@
-"""hevc and av1: the frames of a part as a film of grey (or colour) pictures, through PyAV.
+"""hevc and av1: the frames of a part as a film of grey or colour pictures, through PyAV.
 
-x265 is tuned for PSNR (no psycho-visual terms, no adaptive quantisation, constant quality across frames), SVT-AV1 runs
-without temporal filtering. Grey levels are stretched over all of the code range, or a little less: that reaches sizes between two
-rate factors and beyond the coarsest one.
+x265 is tuned for PSNR: no psycho-visual terms, no adaptive quantisation, constant quality across frames. SVT-AV1 runs without
+temporal filtering. Grey levels are stretched over all of the code range or a little less. The smaller range reaches sizes between
+those of two rate factors, and beyond that of the coarsest.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,10 +27,19 @@ from microfield.methods.options import option
 Codes = npt.NDArray[np.uint16]
 
 LEAST = 16
-"""Smallest width and height the encoders take; narrower pictures are continued by their edge."""
+"""Smallest width and height that the encoders take, in pixels; smaller pictures are continued by their last row and column."""
 
 SHRINKS = 192
-"""Steps in which less than all of the code range can be used, to the octave."""
+"""A film stores how much its code range was reduced as a number of steps, of which this many halve it."""
+
+MOST_SHRINKING = 16 * SHRINKS
+"""No film reduces its code range further: one that says so is damaged."""
+
+DECODER_MARGIN = 64
+"""A decoder may make pictures that are this much wider and higher than asked for, since codecs round extents up."""
+
+FLAT_CHROMA = 512
+"""The middle of 10 bits: chroma of a grey picture in a format that has no grey."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +58,34 @@ class Av1Options(CodecOptions):
 
 
 class Video(ConventionalMethod):
-    """What hevc and av1 share. The knob is the encoder's constant rate factor (crf)."""
+    """What hevc and av1 share. The knob is the encoder's constant rate factor, beyond ``last`` continued as if there were more.
+
+    The bytes of a part are the steps of `SHRINKS` as a varint, then the stream of the film.
+    """
 
     step: ClassVar[float] = 0.03
     fine: ClassVar[float] = 0.0
     last: ClassVar[float]
-    """The coarsest rate factor of the encoder; beyond it the code range shrinks."""
+    """The coarsest rate factor of the encoder; beyond it the code range is reduced."""
     steps_per_octave: ClassVar[float]
-    """By how much the rate factor changes when the quantiser's step doubles, at the coarse end."""
+    """How much the rate factor grows when the quantiser's step doubles, at the coarse end."""
     cuts_below: ClassVar[int] = 0
-    """Rate factors below this begin every channel with a key frame."""
+    """At rate factors below this every channel begins with a key frame, which is not predicted from the channel before."""
     depth: ClassVar[int]
+    """Bits of a code."""
     decoders: ClassVar[tuple[str, ...]]
+    """FFmpeg's names of decoders; the first that is there is used."""
     grey_format: ClassVar[str]
+    """FFmpeg's name of the pixel format of grey pictures."""
     colour_format: ClassVar[str]
+    """FFmpeg's name of the pixel format of colour pictures."""
     subsampling: ClassVar[int]
-    """Of the chroma planes of colour frames."""
+    """Pixels per chroma sample along Y and X, in colour pictures: 1 or 2."""
+    packings: ClassVar[int] = 2
+    requires: ClassVar[Mapping[str, str]] = {"av": "codecs"}
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
-        """One film of all sheets; a number tells how much of the code range is used."""
+        """Code all sheets as one film."""
         crf, shrink = self._crf(knob)
         frames = self._frames(sheets, arrangement, 2 ** (-shrink / SHRINKS))
         run = sheets.shape[1] if crf < self.cuts_below and len(frames[0]) == 1 else len(frames)
@@ -75,22 +94,22 @@ class Video(ConventionalMethod):
         return encode_one(shrink) + stream
 
     def _crf(self, knob: float) -> tuple[int, int]:
-        """Rate factor for the encoder, and the shrinking of the code range in steps of `SHRINKS` to the octave.
+        """The encoder's rate factor for a setting of the knob, and how many steps of `SHRINKS` the code range is reduced by.
 
-        Only whole rate factors make a difference (x265: hardly any other): what lies between two, and beyond the last, is
-        reached by stretching less.
+        Encoders round rate factors (x265 nearly does). Settings between two whole ones, or beyond the last, are reached by a
+        smaller code range, which makes the quantiser coarser relative to it.
         """
         crf = math.floor(min(max(knob, self.fine), self.last))
         return crf, round(SHRINKS * (knob - crf) / self.steps_per_octave)
 
+    @abstractmethod
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
-        """Name of the encoder and its options."""
-        raise NotImplementedError
+        """FFmpeg's name of the encoder, and its options, at a rate factor and an effort of 0 to 9."""
 
     def _frames(self, sheets: Floats, arrangement: Arrangement, gain: float) -> list[list[Codes]]:
-        """Frames, each a list of its planes."""
+        """Frames, each a list of its planes; ``gain``, above 0 and at most 1, is the part of the code range that is used."""
         peak = (1 << self.depth) - 1
-        # Around the middle, which is what encoders take a picture's surroundings for.
+        # Around the middle of the code range, since encoders predict the first samples of a picture from that value.
         codes = np.clip(np.rint((sheets - np.float32(0.5)) * np.float32(peak * gain) + np.float32(0.5 * peak)), 0, peak)
         codes = codes.astype(np.uint16)
         pad = [(0, padded - n) for padded, n in zip(self.padded(*codes.shape[2:]), codes.shape[2:], strict=True)]
@@ -101,36 +120,50 @@ class Video(ConventionalMethod):
 
     @classmethod
     def padded(cls, y: int, x: int) -> tuple[int, int]:
-        """Extent of the pictures of a film: even, and not below what encoders take."""
+        """Rows and columns of the pictures of a film: even, and at least `LEAST`."""
         return max(y + y % 2, LEAST), max(x + x % 2, LEAST)
 
     @classmethod
     def _chroma(cls, plane: Codes) -> Codes:
+        """A colour difference at the resolution of the chroma planes."""
         if cls.subsampling == 1:
             return plane
         quads = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
         return np.asarray(np.rint(quads.mean(axis=(1, 3)))).astype(np.uint16)
 
     def packings_for(self, opponent: bool) -> tuple[int, ...]:
-        """Colour images: as colour frames, and where that halves the chroma's resolution also as three films."""
+        """Colour images are tried as colour pictures and, where these halve the resolution of the chroma, as three grey series."""
         if not opponent:
             return (PLANES,)
         return (COLOUR,) if self.subsampling == 1 else (PLANES, COLOUR)
 
-    packings: ClassVar[int] = 2
-    requires: ClassVar[Mapping[str, str]] = {"av": "codecs"}
-
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
-        """Decode the film."""
+        """Decode the film.
+
+        Raises
+        ------
+        FormatError
+            The film has another number or size of frames.
+        """
         channels, frames, y, x = shape
         colour = arrangement.packing == COLOUR
         count = frames if colour else channels * frames
-        film = np.empty((count, channels if colour else 1, y, x), np.float32)
         shrink, at = decode_one(data)
-        peak, growth = (1 << cls.depth) - 1, np.float32(2 ** (min(shrink, 16 * SHRINKS) / SHRINKS))
+        peak, growth = (1 << cls.depth) - 1, np.float32(2 ** (min(shrink, MOST_SHRINKING) / SHRINKS))
+        film = cls._decoded(data[at:], (count, channels if colour else 1, y, x))
+        film -= np.float32(0.5 * peak)
+        film *= growth / np.float32(peak)
+        film += np.float32(0.5)
+        return np.asarray(film.swapaxes(0, 1) if colour else film.reshape(shape))
+
+    @classmethod
+    def _decoded(cls, stream: bytes, shape: tuple[int, int, int, int]) -> Floats:
+        """Codes of a film of shape (frames, planes, Y, X); FormatError where it has other frames."""
+        count, _, y, x = shape
+        film = np.empty(shape, np.float32)
         number = -1
-        for number, picture in enumerate(_decode(data[at:], cls.decoders, (y, x))):
+        for number, picture in enumerate(_decode(stream, cls.decoders, (y, x))):
             if number >= count:
                 raise FormatError(f"a film of {cls.name} has more than its {count} frames.")
             if (picture.height, picture.width) != cls.padded(y, x):
@@ -141,10 +174,7 @@ class Video(ConventionalMethod):
                 film[number, i] = (plane if plane.shape == planes[0].shape else _double(plane))[:y, :x]
         if number + 1 != count:
             raise FormatError(f"a film of {cls.name} has {number + 1} frames instead of {count}.")
-        film -= np.float32(0.5 * peak)
-        film *= growth / np.float32(peak)
-        film += np.float32(0.5)
-        return np.asarray(film.swapaxes(0, 1) if colour else film.reshape(shape))
+        return film
 
 
 class Hevc(Video):
@@ -165,12 +195,12 @@ class Hevc(Video):
 
     @classmethod
     def padded(cls, y: int, x: int) -> tuple[int, int]:
-        """As for any film; besides, x265 ends the process on more than one frame of 34 to 48 pixels width."""
+        """As for any film, but no picture is 34 to 48 pixels wide: x265 ends the process over several frames of such a width."""
         height, width = super().padded(y, x)
         return height, 50 if 32 < width < 50 else width
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
-        """x265 with everything off that serves the eye rather than the error."""
+        """x265 without what serves the eye rather than the squared error."""
         by_effort = ("ultrafast", "veryfast", "fast", "medium", "medium", "slow", "slow", "slower", "veryslow", "veryslow")
         preset = by_effort[effort] if self.options.preset == "auto" else self.options.preset
         tuned = "log-level=none:info=0:psy-rd=0:psy-rdoq=0:aq-mode=0:qcomp=1:wpp=0:frame-threads=1"
@@ -185,10 +215,10 @@ class Av1(Video):
     experimental: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = Av1Options
     coarse: ClassVar[float] = 95.0
-    fine: ClassVar[float] = 1.0  # 0 would mean that none is given.
+    fine: ClassVar[float] = 1.0  # FFmpeg takes 0 for none given.
     last: ClassVar[float] = 63.0
     steps_per_octave: ClassVar[float] = 8.0
-    # SVT-AV1 codes a channel badly that it predicts from an unlike one, the worse the finer it quantises.
+    # A channel that SVT-AV1 predicts from an unlike one comes out badly, the more so the finer it quantises.
     cuts_below: ClassVar[int] = 50
     depth: ClassVar[int] = 10
     decoders: ClassVar[tuple[str, ...]] = ("libdav1d", "av1")
@@ -197,11 +227,11 @@ class Av1(Video):
     subsampling: ClassVar[int] = 2
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
-        """SVT-AV1 without temporal filtering, which would change the frames before they are coded."""
+        """SVT-AV1 without temporal filtering, which would change frames before they are coded."""
         by_effort = (10, 9, 8, 6, 5, 4, 3, 2, 1, 0)
         preset = by_effort[effort] if self.options.preset < 0 else self.options.preset
-        os.environ.setdefault("SVT_LOG", "0")  # Its banner goes to standard error otherwise.
-        # scm: a sparse image is no screen content.
+        os.environ.setdefault("SVT_LOG", "0")  # Else it prints a banner on standard error.
+        # scm=0: SVT-AV1 must not take a sparse image for the content of a computer screen.
         return "libsvtav1", {"preset": str(preset), "crf": str(crf), "svtav1-params": "enable-tf=0:tune=1:scm=0"}
 
 
@@ -209,7 +239,7 @@ class Av1(Video):
 
 
 def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixel_format: str, run: int) -> bytes:
-    """The stream; every ``run`` frames begin with a key frame."""
+    """The stream of a film; ``encoder`` is a name and options, and every ``run``-th frame is a key frame."""
     import av
 
     name, options = encoder
@@ -230,13 +260,13 @@ def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixe
 
 
 def _picture(planes: list[Codes], pixel_format: str) -> Any:
+    """A frame for PyAV; chroma planes that are not given are flat."""
     import av
 
     height, width = planes[0].shape
     picture: Any = av.VideoFrame(width, height, pixel_format)
     for i, target in enumerate(picture.planes):
-        # A format without grey gets flat chroma.
-        values = planes[i] if i < len(planes) else np.full((target.height, target.width), 512, np.uint16)
+        values = planes[i] if i < len(planes) else np.full((target.height, target.width), FLAT_CHROMA, np.uint16)
         line = np.zeros((target.height, target.line_size // 2), np.uint16)
         line[:, : target.width] = values
         target.update(line.tobytes())
@@ -244,7 +274,7 @@ def _picture(planes: list[Codes], pixel_format: str) -> Any:
 
 
 def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> Iterator[Any]:
-    """Pictures in order of display."""
+    """Pictures of a stream in order of display, none much larger than ``extent`` (rows, columns)."""
     import av
 
     context: Any = None
@@ -252,11 +282,11 @@ def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> 
         try:
             context = av.CodecContext.create(name, "r")
             break
-        except av.error.FFmpegError:  # This build lacks it; the next one may be there.
+        except av.error.FFmpegError:  # This build of FFmpeg lacks it.
             continue
     if context is None:
         raise ModuleNotFoundError(f"PyAV has none of the decoders {', '.join(decoders)}")
-    y, x = (max(n, LEAST) + 64 for n in extent)
+    y, x = (max(n, LEAST) + DECODER_MARGIN for n in extent)
     context.options = {"max_pixels": str(y * x)}
     if context.name == "hevc":
         for packet in context.parse(data) + context.parse(b""):
@@ -267,7 +297,7 @@ def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> 
 
 
 def _planes(picture: Any, count: int) -> list[Codes]:
-    """The first planes of a decoded picture."""
+    """The first ``count`` planes of a decoded picture; FormatError where it has fewer, or codes of 8 bits."""
     found = []
     for plane in picture.planes[:count]:
         if plane.line_size < 2 * plane.width:
@@ -280,7 +310,7 @@ def _planes(picture: Any, count: int) -> list[Codes]:
 
 
 def _double(plane: Codes) -> Floats:
-    """Twice the size, samples in the middle of their two by two (bilinear)."""
+    """A plane at twice the resolution, bilinear; each sample lies in the middle of the four that it becomes."""
     out = plane.astype(np.float32)
     for axis in (0, 1):
         before = np.concatenate([out.take([0], axis), out.take(range(out.shape[axis] - 1), axis)], axis)
@@ -291,4 +321,5 @@ def _double(plane: Codes) -> Floats:
 
 
 def _merged(shape: tuple[int, ...], axis: int) -> list[int]:
+    """A shape with two successive axes made one."""
     return [*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,19 +15,22 @@ from microfield.methods.conventional.base import Arrangement, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 
 
-class Volumes(ConventionalMethod):
-    """A codec of one array at a time; the streams of a part's channels follow one another, each after its length."""
+class VolumeCodec(ConventionalMethod):
+    """A codec of one floating-point array at a time.
+
+    The bytes of a part are the lengths of all streams but the last as varints, then one stream per channel.
+    """
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
-        """Code channel after channel."""
+        """Code one channel after the other."""
         del arrangement, effort
         streams = [self.write(np.ascontiguousarray(sheet).reshape(_extents(sheet.shape)), knob) for sheet in sheets]
-        lengths = b"".join(encode_one(len(s)) for s in streams[:-1])  # The last one ends with the part.
+        lengths = b"".join(encode_one(len(s)) for s in streams[:-1])  # The last stream ends with the part.
         return lengths + b"".join(streams)
 
     @classmethod
     def expand(cls, data: bytes, shape: tuple[int, int, int, int], arrangement: Arrangement) -> Floats:
-        """Decode channel after channel."""
+        """Decode one channel after the other."""
         del arrangement
         at, lengths = 0, []
         for _ in range(shape[0] - 1):
@@ -45,24 +49,27 @@ class Volumes(ConventionalMethod):
             at += length
         return sheets.reshape(shape)
 
+    @abstractmethod
     def write(self, values: Floats, knob: float) -> bytes:
-        """One array of two or three axes to bytes."""
-        raise NotImplementedError
+        """The stream of one array of two or three axes."""
 
     @classmethod
+    @abstractmethod
     def read(cls, data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Bytes to the array of this shape."""
-        raise NotImplementedError
+        """The array of this shape that a stream holds."""
 
 
 def _extents(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A volume's axes without those of extent 1, which some codecs refuse; two at least."""
+    """Extents of a volume without those of 1, which some codecs refuse, but at least two of them."""
     longer = tuple(n for n in shape if n > 1)
     return (1,) * (2 - len(longer)) + longer
 
 
-class Sperr(Volumes):
-    """SPERR; the knob is the PSNR. Its bits-per-voxel mode makes better use of bytes, so it gets what the PSNR took."""
+class Sperr(VolumeCodec):
+    """SPERR; the knob is the PSNR in dB of values on the scale 0..1.
+
+    Coded to a PSNR, the stream says how many bits per voxel that takes; coded to that many, it has the same size and less error.
+    """
 
     name: ClassVar[str] = "sperr"
     summary: ClassVar[str] = "SPERR (3-D wavelet, embedded bit planes)"
@@ -71,10 +78,10 @@ class Sperr(Volumes):
     step: ClassVar[float] = 0.01
 
     def write(self, values: Floats, knob: float) -> bytes:
-        """One stream."""
+        """Code to the PSNR, then to as many bits per voxel."""
         import imagecodecs
 
-        # Its PSNR counts from the range of what it is given; the same error in all channels is wanted.
+        # SPERR counts PSNR from the range of what it is given; here the same error is wanted in all channels.
         span = float(values.max() - values.min())
         target = max(0.5, knob + 20 * math.log10(span)) if span else 1.0
         first = bytes(imagecodecs.sperr_encode(values, target, "psnr", header=False))
@@ -82,14 +89,14 @@ class Sperr(Volumes):
 
     @classmethod
     def read(cls, data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Decode."""
+        """Decode one stream."""
         import imagecodecs
 
         return np.asarray(imagecodecs.sperr_decode(data, shape=shape, dtype=np.dtype(np.float32), header=False))
 
 
-class Sz3(Volumes):
-    """SZ3; the knob is the logarithm of the largest error."""
+class Sz3(VolumeCodec):
+    """SZ3; the knob is the base-2 logarithm of the largest error of values on the scale 0..1."""
 
     name: ClassVar[str] = "sz3"
     summary: ClassVar[str] = "SZ3 (bounded error, interpolation and Huffman)"
@@ -97,23 +104,24 @@ class Sz3(Volumes):
     fine: ClassVar[float] = -16.0
 
     def write(self, values: Floats, knob: float) -> bytes:
-        """One stream."""
+        """Code within the largest error."""
         import imagecodecs
 
         return bytes(imagecodecs.sz3_encode(values, mode="abs", abs=2.0**knob))
 
     @classmethod
     def read(cls, data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Decode."""
+        """Decode one stream."""
         import imagecodecs
 
         return np.asarray(imagecodecs.sz3_decode(data, shape, np.dtype(np.float32)))
 
 
-class Zfp(Volumes):
-    """ZFP in its fixed-accuracy mode, the best of its modes; the knob is the logarithm of the tolerance.
+class Zfp(VolumeCodec):
+    """ZFP in its fixed-accuracy mode, the best of its modes; the knob is the base-2 logarithm of the tolerance.
 
-    Tolerances count in whole powers of two only, so values are scaled by what lies between; a byte tells by how much.
+    ZFP rounds the tolerance to a power of two. For what lies between, the values are scaled: the first byte of a stream says by
+    how many sixty-fourths of an octave.
     """
 
     name: ClassVar[str] = "zfp"
@@ -122,17 +130,17 @@ class Zfp(Volumes):
     fine: ClassVar[float] = -20.0
 
     def write(self, values: Floats, knob: float) -> bytes:
-        """Sixty-fourths of an octave, then one stream."""
+        """Scale the values, and code them to the whole power of two."""
         import imagecodecs
 
         sixty_fourths = round(64 * knob)
         whole, part = sixty_fourths // 64, sixty_fourths % 64
-        encode: Any = imagecodecs.zfp_encode  # Its stubs know whole levels only.
+        encode: Any = imagecodecs.zfp_encode  # Typed as if the tolerance were a whole number.
         return bytes([part]) + bytes(encode(values * np.float32(2 ** (-part / 64)), level=2.0**whole, mode="a"))
 
     @classmethod
     def read(cls, data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Decode."""
+        """Decode one stream."""
         import imagecodecs
 
         values = imagecodecs.zfp_decode(data[1:], out=np.empty(shape, np.float32))
