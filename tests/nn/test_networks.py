@@ -22,7 +22,7 @@ from microfield.methods.coordinate.bitstream import assemble
 from microfield.methods.objective import Guidance, GuidedBlock, Objective
 from microfield.nn.coordinates import CoordinateMap, axis_table
 from microfield.nn.evaluate import BLOCK, SineNetwork, evaluate
-from microfield.nn.fit import STEPS, Fitted, Plan, evaluation_loss, fit, loss_and_gradient, no_quantiser
+from microfield.nn.fit import CHUNK_STEPS, FitSchedule, Fitted, Hooks, evaluation_loss, fit, loss_and_gradient, no_quantiser
 from microfield.nn.guidance import BlockSampler
 from microfield.nn.network import Params, fake_quantise, forward, init_folded, init_published
 from microfield.nn.network import sine_turns as jax_sine_turns
@@ -191,8 +191,10 @@ def smooth_target(voxel_weight: npt.NDArray[np.float32] | None = None) -> Target
 
 def run(optimiser: Optimiser | None = None, steps: int = 160, rate: float = 1e-2, target: Target | None = None,
         **options: Any) -> Fitted:
-    plan_options = {k: options.pop(k) for k in tuple(options) if k in ("deadline", "learn_frequency", "quantise_at", "seed")}
-    return fit(target or smooth_target(), START, optimiser or ADAM, Plan(steps, 256, rate, **plan_options), **options)
+    hooks = Hooks(**{k: options.pop(k) for k in ("requantise", "progress") if k in options})
+    objective = options.pop("objective", None)
+    schedule = FitSchedule(steps, 256, rate, **options)
+    return fit(target or smooth_target(), START, optimiser or ADAM, schedule, objective=objective, hooks=hooks)
 
 
 ADAM = adam()
@@ -271,13 +273,13 @@ def test_the_quantiser_is_asked_and_its_weights_count() -> None:
 def test_a_passed_deadline_stops_the_fit_after_one_chunk() -> None:
     done: list[float] = []
     fitted = run(steps=16000, deadline=Deadline(0.0), progress=done.append)
-    assert fitted.steps == STEPS
+    assert fitted.steps == CHUNK_STEPS
     assert done == [1.0]
 
 
 def test_without_a_deadline_all_steps_are_taken() -> None:
     done: list[float] = []
-    assert run(steps=10 * STEPS, progress=done.append).steps == 10 * STEPS
+    assert run(steps=10 * CHUNK_STEPS, progress=done.append).steps == 10 * CHUNK_STEPS
     assert len(done) == 10
     assert done == sorted(done)
     assert done[-1] == 1

@@ -1,7 +1,7 @@
 """The fit loop: chunks of compiled steps, a schedule over steps or time, the best weights kept.
 
-One chunk is one compiled call of `STEPS` optimiser steps, so nothing goes back to the host in between. Gradients are
-summed over blocks of `ROWS` points, which keeps activations in the cache. What is compiled depends on the network's shape
+One chunk is one compiled call of `CHUNK_STEPS` optimiser steps, so nothing goes back to the host in between. Gradients are
+summed over blocks of `BLOCK_POINTS` points, which keeps activations in the cache. What is compiled depends on the network's shape
 and the batch alone, and is kept on disk, so a second image of the same budget starts at once.
 """
 
@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from microfield.deadline import Deadline
 from microfield.methods.objective import Guidance, GuidedBlock, Objective
@@ -27,12 +28,31 @@ from microfield.nn.network import Params, fake_quantise, forward
 from microfield.nn.optimisers import Optimiser
 from microfield.nn.sampling import Batch, Target, chunks, evaluation_batch
 
-STEPS = 16
-ROWS = 4096
+CHUNK_STEPS = 16
+"""Optimiser steps in one compiled call."""
+
+BLOCK_POINTS = 4096
+"""Points whose activations stay in the cache of a core."""
+
+CHECK_EVERY = 0.1
+"""The loss is evaluated, and the best weights are kept, about once in this part of a fit."""
+
+DIVERGED = 4.0
+"""A fit whose loss is this many times that of the best weights has diverged: it returns to these with half the learning rate."""
+
+EVALUATION_WEIGHTS, EVALUATION_POINTS = 2**33, (1 << 13, 1 << 16)
+"""The loss is evaluated on so many points, a power of two, that weights times points are at most the first number, within these
+limits: large networks take long to evaluate."""
+
+FIRST_RATE = 1e-3
+"""Added to the part of the warm-up that is done, so that the first steps of a fit do something."""
+
+CACHED_SECONDS = 0.2
+"""What takes at least this long to compile is kept on disk."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitSchedule:
     """How long and how fast a fit runs.
 
     Attributes
@@ -42,9 +62,20 @@ class Plan:
     batch : int
         Points per step.
     rate : float
-        Peak learning rate; it warms up over ``warmup`` of the fit and falls to zero along a cosine.
-    start, stop : float in 0..1
-        The part of the schedule this fit covers: fine-tuning runs along its tail.
+        Peak learning rate.
+    warmup : float in 0..1
+        Part of the fit in which the rate rises linearly to its peak; from the first step on it also falls along a cosine, to zero
+        at the end.
+    start : float in 0..1
+        Where on the cosine the fit begins: fine-tuning runs along its tail.
+    seed : int
+        Of the points that are drawn.
+    quantise_at : tuple of float in 0..1
+        Parts of the fit done when quantiser steps are chosen (again).
+    deadline : Deadline
+        The fit shortens its schedule to end in time.
+    learn_frequency : bool
+        Whether the frequency factor is learned, too.
     """
 
     steps: int
@@ -52,22 +83,43 @@ class Plan:
     rate: float
     warmup: float = 0.02
     start: float = 0.0
-    stop: float = 1.0
     seed: int = 0
     quantise_at: tuple[float, ...] = (0.75, 0.9)
     deadline: Deadline = field(default_factory=Deadline)
     learn_frequency: bool = True
 
-    def rates(self, fraction: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Learning rate at fractions of the fit."""
-        done = self.start + (self.stop - self.start) * np.clip(fraction, 0, 1)
-        rise = np.minimum(1, (np.clip(fraction, 0, 1) + 1e-3) / max(self.warmup, 1e-6))
-        return np.asarray(self.rate * rise * 0.5 * (1 + np.cos(np.pi * done)), np.float32)
+    def rates(self, fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Learning rates where these parts of the fit, 0 to 1, are done."""
+        done = np.clip(fraction, 0, 1)
+        rise = np.minimum(1, (done + FIRST_RATE) / max(self.warmup, 1e-6))
+        phase = self.start + (1.0 - self.start) * done
+        return np.asarray(self.rate * rise * 0.5 * (1 + np.cos(np.pi * phase)), np.float32)
+
+
+def _ignore(fraction: float) -> None:
+    del fraction
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a fit calls now and then.
+
+    Attributes
+    ----------
+    requantise : callable (params) -> Params of scalars, optional
+        Chooses a quantiser step per tensor (0 leaves it alone). It is asked when the schedule reaches `FitSchedule.quantise_at`.
+        From then on the fit sees quantised weights (straight-through gradients), and only such weights count as best.
+    progress : callable (fraction in 0..1)
+        Called after every chunk.
+    """
+
+    requantise: Callable[[Params], Params] | None = None
+    progress: Callable[[float], None] = _ignore
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Outcome of a fit: the best parameters seen, their loss on the evaluation sample, and the steps taken."""
+    """Outcome of a fit: the best parameters seen, their loss on the evaluation sample, and how many steps were taken."""
 
     params: Params
     loss: float
@@ -75,7 +127,10 @@ class Fitted:
 
 
 def keep_compiled_code() -> None:
-    """Let jax keep compiled code between processes, unless the user has chosen a place (or forbidden it)."""
+    """Let jax keep compiled code between processes, in the user's cache folder.
+
+    Does nothing where the user has chosen a folder for jax, set ``MICROFIELD_NO_CACHE``, or the folder cannot be made.
+    """
     config: Any = jax.config
     if config.jax_compilation_cache_dir or os.environ.get("MICROFIELD_NO_CACHE"):
         return
@@ -86,17 +141,21 @@ def keep_compiled_code() -> None:
     except OSError:
         return
     config.update("jax_compilation_cache_dir", str(folder / "microfield"))
-    config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    config.update("jax_persistent_cache_min_compile_time_secs", CACHED_SECONDS)
 
 
 def _block_loss(params: Params, x: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
+    """Summed weighted squared error of a few points."""
     return jnp.sum(weight * (forward(params, x) - y) ** 2)
 
 
 def loss_and_gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
-    """Mean weighted squared error of a batch and its gradient, summed over cache-sized blocks."""
+    """Mean weighted squared error of a batch (points, inputs) and its gradient, summed over blocks that fit the cache.
+
+    Batches of more than `BLOCK_POINTS` points must hold a multiple of that.
+    """
     n = batch.x.shape[0]
-    rows = min(ROWS, n)
+    rows = min(BLOCK_POINTS, n)
     if n == rows:
         loss, grads = jax.value_and_grad(_block_loss)(params, *batch)
     else:
@@ -111,33 +170,50 @@ def loss_and_gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
     return loss * size, jax.tree.map(lambda g: g * size, grads)
 
 
-@functools.partial(jax.jit, static_argnames=("optimiser", "guidance"), donate_argnums=(0, 1))
-def _run_chunk(
-    params: Params, state: Any, batches: Batch, guide: Any, rates: jax.Array, progress: jax.Array, quantiser: Params,
-    frequency_rate: jax.Array, optimiser: Optimiser, guidance: Guidance | None,
-) -> tuple[Params, Any, jax.Array]:
-    def step(carry: tuple[Params, Any], inputs: Any) -> tuple[tuple[Params, Any], jax.Array]:
-        params, state = carry
-        batch, block, rate, done = inputs
-        shown = fake_quantise(params, quantiser)
-        loss, grads = loss_and_gradient(shown, batch)
-        if guidance is not None:
-            extra = _guided(guidance, block)
-            more, more_grads = jax.value_and_grad(extra)(shown)
-            loss, grads = loss + more, jax.tree.map(jnp.add, grads, more_grads)
-        grads = grads._replace(frequency=grads.frequency * frequency_rate)
-        new, state = optimiser.update(params, grads, state, loss=loss, progress=done, rate=rate)
-        kept = jnp.where(frequency_rate > 0, new.frequency, params.frequency)
-        return (new._replace(frequency=kept), state), loss
+class _Chunk(NamedTuple):
+    """What the steps of a chunk work on; every array has the steps as its first axis.
 
-    (params, state), losses = jax.lax.scan(step, (params, state), (batches, guide, rates, progress))
-    return params, state, jnp.mean(losses)
+    ``blocks`` are those of a guidance, or None; ``rates`` and ``progress`` are float32: the learning rate of every step, and the
+    part of the fit that is done before it.
+    """
+
+    batches: Batch
+    blocks: Blocks | None
+    rates: Any
+    progress: Any
+
+
+@functools.partial(jax.jit, static_argnames=("optimiser", "guidance"), donate_argnums=(0,))
+def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, learn: jax.Array, optimiser: Optimiser,
+               guidance: Guidance | None) -> tuple[tuple[Params, Any], jax.Array]:
+    """Take the steps of a chunk.
+
+    ``moving`` holds the parameters and the optimiser's state. ``quantiser`` holds a step per tensor. ``learn`` is 1 where the
+    frequency is learned, else 0. Returns parameters and state after the last step, and the mean loss.
+    """
+
+    def step(moving: tuple[Params, Any], inputs: _Chunk) -> tuple[tuple[Params, Any], jax.Array]:
+        """One step of the optimiser, with the gradient of the quantised weights."""
+        params, state = moving
+        shown = fake_quantise(params, quantiser)
+        loss, grads = loss_and_gradient(shown, inputs.batches)
+        if guidance is not None and inputs.blocks is not None:
+            more, more_grads = jax.value_and_grad(_guided(guidance, inputs.blocks))(shown)
+            loss, grads = loss + more, jax.tree.map(jnp.add, grads, more_grads)
+        grads = grads._replace(frequency=grads.frequency * learn)
+        new, state = optimiser.update(params, grads, state, loss=loss, progress=inputs.progress, rate=inputs.rates)
+        frequency = jnp.where(learn > 0, new.frequency, params.frequency)
+        return (new._replace(frequency=frequency), state), loss
+
+    moving, losses = jax.lax.scan(step, moving, chunk)
+    return moving, jnp.mean(losses)
 
 
 def _guided(guidance: Guidance, block: Blocks) -> Callable[[Params], jax.Array]:
-    """The weighed loss of one block as a function of the network's parameters."""
+    """The weighted loss of one block as a function of the network's parameters."""
 
     def shaped(values: Any) -> Any:
+        """Values of the block's points (points, n) in the shape of the block, the last axis kept."""
         return values.reshape((*guidance.block_shape, values.shape[-1]))
 
     known = GuidedBlock(shaped(block.y), shaped(block.y), shaped(block.position), {k: shaped(v) for k, v in block.arrays.items()})
@@ -146,19 +222,23 @@ def _guided(guidance: Guidance, block: Blocks) -> Callable[[Params], jax.Array]:
 
 @jax.jit
 def _evaluate(params: Params, quantiser: Params, batch: Batch) -> jax.Array:
+    """Mean weighted squared error of a batch whose length is a power of two."""
     shown = fake_quantise(params, quantiser)
-    rows = min(ROWS, batch.x.shape[0])
+    rows = min(BLOCK_POINTS, batch.x.shape[0])
     blocks = jax.tree.map(lambda a: a.reshape(-1, rows, a.shape[-1]), batch)
     return jnp.sum(jax.lax.map(lambda b: _block_loss(shown, *b), blocks)) / batch.y.size
 
 
 def evaluation_loss(params: Params, batch: Batch, quantiser: Params | None = None) -> float:
-    """Mean weighted squared error on an evaluation batch."""
+    """Mean weighted squared error of a batch of any length; ``quantiser`` holds a step per tensor."""
     return float(_evaluate(params, quantiser if quantiser is not None else no_quantiser(params), padded(batch)))
 
 
 def padded(batch: Batch) -> Batch:
-    """A batch with rows of weight 0 added until its length is a power of two, so that few shapes are compiled."""
+    """A batch with points of weight 0 added until its length is a power of two, so that few shapes are compiled.
+
+    The other weights grow by as much, so that the mean stays.
+    """
     n = batch.x.shape[0]
     more = (1 << (n - 1).bit_length()) - n
     if not more:
@@ -174,106 +254,137 @@ def no_quantiser(params: Params) -> Params:
     return zeros
 
 
-def fit(
-    target: Target, params: Params, optimiser: Optimiser, plan: Plan, *,
-    requantise: Callable[[Params], Params] | None = None, objective: Objective | None = None,
-    progress: Callable[[float], None] = lambda _: None,
-) -> Fitted:
+def fit(target: Target, params: Params, optimiser: Optimiser, schedule: FitSchedule, *, objective: Objective | None = None,
+        hooks: Hooks | None = None) -> Fitted:
     """Fit parameters to a target and return the best seen.
 
     Parameters
     ----------
-    requantise : callable (params) -> Params of scalars, optional
-        Chooses a quantiser step per tensor. It is asked when the schedule reaches `Plan.quantise_at`, and from then on
-        the fit sees quantised weights (straight-through gradients) and only such weights count as best.
+    target : Target
+    params : Params
+        Where the fit begins; they are not changed.
+    optimiser : Optimiser
+    schedule : FitSchedule
     objective : Objective, optional
         Its guidance is an extra loss on blocks; its weights are part of the target already.
-    progress : callable (fraction)
-        Called after every chunk.
+    hooks : Hooks, optional
+        What is called meanwhile.
     """
     keep_compiled_code()
-    run = _Run(target, params, optimiser, plan, requantise, objective or Objective())
+    hooks = hooks or Hooks()
+    run = _Run(target, params, optimiser, schedule, objective or Objective(), hooks.requantise)
     for fraction in run:
-        progress(fraction)
+        hooks.progress(fraction)
     return run.best
 
 
-def _judged(params: Params) -> int:
-    """Points of the evaluation sample: 65,536, fewer for large networks, which take long to evaluate."""
+def _evaluation_points(params: Params) -> int:
+    """Points of the sample that fits are judged by (see `EVALUATION_WEIGHTS`)."""
     weights = sum(w.size for w in params.weights)
-    return int(np.clip(1 << int(np.log2(2**33 / weights)), 1 << 13, 1 << 16))
+    return int(np.clip(1 << int(np.log2(EVALUATION_WEIGHTS / weights)), *EVALUATION_POINTS))
+
+
+class _Pace:
+    """How much of a fit is done: its steps over those planned, or its time over that allowed, whichever is more."""
+
+    def __init__(self, schedule: FitSchedule) -> None:
+        self.steps = schedule.steps
+        self.begin, self.allowed = time.monotonic(), schedule.deadline.remaining
+        self.fraction = 0.0
+        self.chunk_time = 0.0
+        """Part of the allowed time that a chunk takes, 0 without a deadline."""
+
+    def coming(self) -> npt.NDArray[np.float64]:
+        """The part of the fit that is done before each step of the next chunk."""
+        end = min(1.0, self.fraction + max(CHUNK_STEPS / self.steps, self.chunk_time))
+        return np.linspace(self.fraction, end, CHUNK_STEPS, endpoint=False)
+
+    def advance(self, done: int) -> None:
+        """Learn that ``done`` steps were taken so far."""
+        used = (time.monotonic() - self.begin) / self.allowed if self.allowed > 0 else 1.0
+        self.chunk_time = used / (done / CHUNK_STEPS)
+        self.fraction = max(done / self.steps, used)
+        # Another chunk would overrun the deadline by more than half of itself: stopping now misses it by less.
+        if self.fraction + self.chunk_time / 2 >= 1:
+            self.fraction = 1.0
 
 
 class _Run:
-    """State of one fit; iterating it advances one chunk at a time and yields the fraction done."""
+    """One fit. Iterating it takes one chunk of steps at a time and yields the part of the fit that is done.
 
-    def __init__(self, target: Target, params: Params, optimiser: Optimiser, plan: Plan,
-                 requantise: Callable[[Params], Params] | None, objective: Objective) -> None:
-        self.plan, self.optimiser, self.guidance = plan, optimiser, objective.guidance
+    Attributes
+    ----------
+    params, state
+        Parameters and the optimiser's state as they are now.
+    quantiser : Params of scalars
+        Step per tensor, 0 until quantiser steps are chosen.
+    best : Fitted
+        The best weights under the present quantiser.
+    slowdown : float
+        Factor of the learning rate: halved whenever the fit diverges.
+    """
+
+    def __init__(self, target: Target, params: Params, optimiser: Optimiser, schedule: FitSchedule, objective: Objective,
+                 requantise: Callable[[Params], Params] | None) -> None:
+        self.schedule, self.optimiser, self.guidance = schedule, optimiser, objective.guidance
         self.requantise = requantise
-        self.requantise_at = list(plan.quantise_at) if requantise else []
-        self.evaluation = padded(evaluation_batch(target, _judged(params)))
+        self.requantise_at = list(schedule.quantise_at) if requantise else []
+        self.evaluation = padded(evaluation_batch(target, _evaluation_points(params)))
         self.params = jax.tree.map(jnp.copy, params)
         self.quantiser = no_quantiser(params)
         self.state = optimiser.init(self.params)
-        self.source = chunks(target, STEPS, plan.batch, plan.seed)
+        self.batches = chunks(target, CHUNK_STEPS, schedule.batch, schedule.seed)
         self.blocks: BlockSampler | None = None
         if self.guidance is not None:
             self.blocks = BlockSampler(target, self.guidance.block_shape, objective.arrays, objective.origin)
-        self.rng = np.random.default_rng(plan.seed + 1)
-        self.scale = 1.0
+        self.rng = np.random.default_rng(schedule.seed + 1)
+        self.slowdown = 1.0
         self.done = 0
-        self.best = self._now()
+        self.best = self._evaluated()
 
-    def _now(self) -> Fitted:
+    def __iter__(self) -> Iterator[float]:
+        pace, checked = _Pace(self.schedule), 0.0
+        while pace.fraction < 1:
+            self._requantise(pace.fraction)
+            self._advance(pace.coming())
+            pace.advance(self.done)
+            if pace.fraction >= 1 or pace.fraction - checked >= CHECK_EVERY:
+                checked = pace.fraction
+                self._keep_best()
+            yield pace.fraction
+        self._requantise(1.0)
+
+    def _evaluated(self) -> Fitted:
+        """The present weights with their loss."""
         loss = float(_evaluate(self.params, self.quantiser, self.evaluation))
         return Fitted(jax.tree.map(jnp.copy, self.params), loss, self.done)
 
-    def __iter__(self) -> Iterator[float]:
-        begin, allowed = time.monotonic(), self.plan.deadline.remaining
-        fraction, pace, checked = 0.0, 0.0, 0.0
-        while fraction < 1:
-            self._requantise(fraction)
-            reach = min(1.0, fraction + max(STEPS / self.plan.steps, pace))
-            self._advance(np.linspace(fraction, reach, STEPS, endpoint=False))
-            used = (time.monotonic() - begin) / allowed if allowed > 0 else 1.0
-            pace = used / (self.done / STEPS)
-            fraction = max(self.done / self.plan.steps, used)
-            # The last chunk is kept inside the deadline: half a chunk too few costs less than one too many.
-            if fraction + pace / 2 >= 1:
-                fraction = 1.0
-            if fraction >= 1 or fraction - checked >= 0.1:
-                checked = fraction
-                self._keep_best()
-            yield fraction
-        self._requantise(1.0)
-
     def _requantise(self, fraction: float) -> None:
-        """Choose quantiser steps when the schedule says so; what was best before no longer counts."""
+        """Choose quantiser steps where they are due; what was best under other steps no longer counts."""
         due = [at for at in self.requantise_at if at <= fraction]
         if due and self.requantise:
             self.requantise_at = self.requantise_at[len(due) :]
             self.quantiser = self.requantise(self.params)
-            self.best = self._now()
+            self.best = self._evaluated()
 
-    def _advance(self, fraction: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        rates = self.plan.rates(fraction) * np.float32(self.scale)
-        guide = self.blocks.draw(self.rng, STEPS) if self.blocks else None
-        learn = jnp.float32(1.0 if self.plan.learn_frequency else 0.0)
-        self.params, self.state, loss = _run_chunk(
-            self.params, self.state, next(self.source), guide, rates, fraction.astype(np.float32), self.quantiser,
-            learn, self.optimiser, self.guidance,
-        )
-        self.done += STEPS
+    def _advance(self, fraction: npt.NDArray[np.float64]) -> None:
+        """Take one chunk of steps; ``fraction`` is the part of the fit that is done before each."""
+        rates = self.schedule.rates(fraction) * np.float32(self.slowdown)
+        blocks = self.blocks.draw(self.rng, CHUNK_STEPS) if self.blocks else None
+        chunk = _Chunk(next(self.batches), blocks, rates, fraction.astype(np.float32))
+        learn = jnp.float32(1.0 if self.schedule.learn_frequency else 0.0)
+        (self.params, self.state), loss = _run_chunk(
+            (self.params, self.state), chunk, self.quantiser, learn, self.optimiser, self.guidance)
+        self.done += CHUNK_STEPS
         loss.block_until_ready()
 
     def _keep_best(self) -> None:
-        now = self._now()
+        """Keep the present weights if they are the best so far; return to the best ones if the fit has diverged."""
+        now = self._evaluated()
         if now.loss < self.best.loss:
             self.best = now
-        elif not now.loss < 4 * self.best.loss:
-            # Diverged (or not a number): back to the best weights, more carefully.
+        elif not now.loss < DIVERGED * self.best.loss:  # Also where the loss is NaN.
             self.params = jax.tree.map(jnp.copy, self.best.params)
             self.state = self.optimiser.init(self.params)
-            self.scale /= 2
+            self.slowdown /= 2
         self.best = replace(self.best, steps=self.done)

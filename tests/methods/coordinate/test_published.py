@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from benchmarks.import_published import import_file
 
 from microfield.errors import FormatError
 from microfield.format.assembler import write
 from microfield.format.header import Header
-from microfield.methods.coordinate.published import import_file, import_published
+from microfield.methods.coordinate.published import import_published
 from microfield.reading.file import open_file
 
 Arrays = dict[str, Any]

@@ -34,14 +34,19 @@ from microfield.nn.sine import RADIANS_TO_TURNS
 
 Float32 = npt.NDArray[np.float32]
 
-MAX_DEPTH = 15
-MAX_WEIGHTS_PER_BYTE = 64
-"""A stream cannot claim more weights than this per byte (and 4096): bounds memory before anything is allocated."""
+PUBLISHED_FLAG = 16
+"""Added to the number of sine layers in the published configuration."""
+
+PUBLISHED_NUMBERS = 3
+"""Numbers beside the weights in the published configuration: scale, offset and frequency."""
+
+MAX_WEIGHTS_PER_BYTE, FREE_WEIGHTS = 64, 4096
+"""A part of n bytes cannot claim more than 64 n + 4096 weights: this bounds memory before anything is allocated."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Shape of a network: ``depth`` sine layers of ``width``, then a linear layer."""
+    """Shape of a network: ``depth`` sine layers of ``width``, then a linear layer; without sine layers, constants."""
 
     inputs: int
     width: int
@@ -50,7 +55,7 @@ class Shape:
 
     @property
     def fans(self) -> list[tuple[int, int]]:
-        """(fan_in, fan_out) of every layer, the linear one last."""
+        """Inputs and outputs of every layer, the linear one last."""
         dims = [self.inputs] + [self.width] * self.depth + [self.outputs]
         return list(itertools.pairwise(dims)) if self.depth else [(0, self.outputs)]
 
@@ -68,7 +73,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Quantised:
-    """Quantised folded weights: integer groups (see `Shape.group_sizes`) and a step code for each."""
+    """Quantised folded weights: integers of every group (see `Shape.group_sizes`), flat, and its step code, 0 to 255."""
 
     shape: Shape
     groups: tuple[npt.NDArray[np.int64], ...]
@@ -86,7 +91,7 @@ class Quantised:
 
 
 def assemble(matrices: list[Float32], biases: list[Float32], frequency: np.float32) -> SineNetwork:
-    """A `SineNetwork` from (fan_in, fan_out) matrices and biases whose sines see ``frequency`` radians per unit."""
+    """A `SineNetwork` from matrices of shape (inputs, outputs) and biases; its sines are sin(frequency (x W + b))."""
     factor = np.float32(frequency * RADIANS_TO_TURNS)
     layers = [
         np.ascontiguousarray(np.concatenate([w, b[None]], 0).T.astype(np.float32))
@@ -97,7 +102,7 @@ def assemble(matrices: list[Float32], biases: list[Float32], frequency: np.float
 
 @dataclass(frozen=True)
 class Published:
-    """Unquantised weights of the published configuration and its linear intensity mapping."""
+    """Unquantised weights of the published configuration; grey value = output * scale + offset."""
 
     shape: Shape
     matrices: tuple[Float32, ...]
@@ -112,7 +117,7 @@ class Published:
 
 
 def output_mask(output_axes: str) -> int:
-    """One bit per letter of TCZYXS."""
+    """Axis letters as bits: bit 0 for T, then CZYXS."""
     return sum(1 << AXES.index(axis) for axis in output_axes)
 
 
@@ -127,7 +132,7 @@ def pack_quantised(quantised: Quantised, output_axes: str, mapping: Mapping, lay
 
 def pack_published(net: Published, output_axes: str) -> bytes:
     """Bytes of a part in the published configuration."""
-    head = bytes((net.shape.depth | 16, output_mask(output_axes))) + encode_one(net.shape.width)
+    head = bytes((net.shape.depth | PUBLISHED_FLAG, output_mask(output_axes))) + encode_one(net.shape.width)
     arrays = [np.asarray([net.scale, net.offset], "<f4")]
     for w, b in zip(net.matrices, net.biases, strict=True):
         arrays += [w.astype("<f4").ravel(), b.astype("<f4")]
@@ -135,11 +140,16 @@ def pack_published(net: Published, output_axes: str) -> bytes:
     return head + np.concatenate(arrays).tobytes()
 
 
+def published_bytes(shape: Shape) -> int:
+    """Bytes that `pack_published` gives for a network of this shape."""
+    return 2 + len(encode_one(shape.width)) + 4 * (shape.n_weights + PUBLISHED_NUMBERS)
+
+
 @dataclass(frozen=True)
-class Part:
+class UnpackedPart:
     """A part, unpacked: the network, its coordinates and its intensity mapping.
 
-    ``scale`` and ``offset`` have one float32 per channel; ``low`` and ``high`` bound the grey values.
+    Grey value = output * ``scale`` + ``offset``, clipped to ``low``..``high``; all four have the shape (channels,).
     """
 
     coordinates: CoordinateMap
@@ -150,17 +160,17 @@ class Part:
     high: npt.NDArray[np.float64]
 
 
-def unpack(data: bytes, layout: Layout) -> Part:
-    """Open the bytes of a part.
+def unpack(data: bytes, layout: Layout) -> UnpackedPart:
+    """Open the bytes of a part of this layout.
 
     Raises
     ------
     FormatError
-        If they do not describe a network for this layout.
+        They do not describe a network for it.
     """
     if len(data) < 2:
         raise FormatError("the part is too short to hold a network.")
-    depth, published, reserved = data[0] & 15, bool(data[0] & 16), data[0] >> 5
+    depth, published, reserved = data[0] & 15, bool(data[0] & PUBLISHED_FLAG), data[0] >> 5
     if reserved or data[1] >> len(AXES) or (published and not depth):
         raise FormatError("the part describes a network this version does not know.")
     output_axes = "".join(axis for bit, axis in enumerate(AXES) if data[1] >> bit & 1)
@@ -169,7 +179,7 @@ def unpack(data: bytes, layout: Layout) -> Part:
     coordinates = CoordinateMap(layout, output_axes)
     width, at = decode_one(data, 2) if depth else (0, 2)
     shape = Shape(len(coordinates.inputs), width, depth, coordinates.n_outputs)
-    if (depth and not width) or shape.n_weights > 4096 + MAX_WEIGHTS_PER_BYTE * len(data):
+    if (depth and not width) or shape.n_weights > FREE_WEIGHTS + MAX_WEIGHTS_PER_BYTE * len(data):
         raise FormatError(f"{len(data)} bytes cannot hold a network of {depth} layers of {width}.")
     if published:
         return _unpack_published(data[at:], shape, coordinates)
@@ -180,23 +190,25 @@ def unpack(data: bytes, layout: Layout) -> Part:
     steps = tuple(data[at : at + n_groups])
     groups = decode_weights(data[at + n_groups :], shape.group_sizes)
     network = Quantised(shape, tuple(groups), steps).network()
-    return Part(coordinates, network, mapping.scale, mapping.offset, mapping.minimum, mapping.maximum)
+    return UnpackedPart(coordinates, network, mapping.scale, mapping.offset, mapping.minimum, mapping.maximum)
 
 
-def _unpack_published(data: bytes, shape: Shape, coordinates: CoordinateMap) -> Part:
-    if len(data) != 4 * (shape.n_weights + 3):
-        raise FormatError(f"the part holds {len(data)} bytes of weights where {4 * (shape.n_weights + 3)} belong.")
+def _unpack_published(data: bytes, shape: Shape, coordinates: CoordinateMap) -> UnpackedPart:
+    """A part of the published configuration from what follows its head."""
+    expected = 4 * (shape.n_weights + PUBLISHED_NUMBERS)
+    if len(data) != expected:
+        raise FormatError(f"the part holds {len(data)} bytes of weights where {expected} belong.")
     numbers = np.frombuffer(data, "<f4").astype(np.float32)
     if not np.isfinite(numbers).all():
         raise FormatError("the weights hold values that are not finite.")
-    matrices, biases, at = [], [], 2
+    matrices, biases, at = [], [], 2  # Scale and offset come before the weights.
     for a, b in shape.fans:
         matrices.append(numbers[at : at + a * b].reshape(a, b))
         biases.append(numbers[at + a * b : at + a * b + b])
         at += a * b + b
     channels, dtype = coordinates.layout.channels, coordinates.layout.dtype
     info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    return Part(
+    return UnpackedPart(
         coordinates, assemble(matrices, biases, numbers[-1]),
         np.repeat(numbers[0], channels), np.repeat(numbers[1], channels),
         np.repeat(float(info.min), channels), np.repeat(float(info.max), channels),

@@ -1,4 +1,4 @@
-"""Read a coordinate network: slices, regions, strides and points, each voxel from its coordinates alone."""
+"""Read a coordinate network: any box or points, every voxel from its coordinates alone."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from microfield.format.framing import Sections
 from microfield.format.grid import Box
 from microfield.image import Layout
 from microfield.methods.base import Cost, Decoder
-from microfield.methods.coordinate.bitstream import Part, unpack
+from microfield.methods.coordinate.bitstream import UnpackedPart, unpack
 from microfield.nn.evaluate import evaluate
 
 Float32 = npt.NDArray[np.float32]
 
 
 class CoordinateDecoder(Decoder):
-    """Decoder of one part. Immutable after construction, so any number of threads may read."""
+    """Decoder of one part; it does not change once it is made, so any number of threads may read."""
 
     def __init__(self, layout: Layout, sections: Sections) -> None:
         if len(sections) != 1:
             raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
         super().__init__(layout)
         self.nbytes = len(sections[0])
-        self.part: Part = unpack(sections[0], layout)
+        self.part: UnpackedPart = unpack(sections[0], layout)
         self._output_channel = self.part.coordinates.channel_of_outputs
 
     def cost(self, box: Box) -> Cost:
-        """Every point is evaluated once, whatever else is asked; all weights are needed."""
+        """One evaluation per coordinate, which gives all outputs there, and all bytes of the part."""
         return Cost(math.prod(len(box[i]) for i in self.part.coordinates.inputs), self.nbytes)
 
     def read(self, box: Box) -> npt.NDArray[Any]:
@@ -45,17 +45,19 @@ class CoordinateDecoder(Decoder):
         out = np.empty((math.prod(lengths), rows.size), self.layout.dtype)
 
         def inputs(start: int, stop: int) -> tuple[npt.NDArray[np.intp], ...]:
+            """Positions of points of the box along every coordinate axis."""
             local = np.unravel_index(np.arange(start, stop), lengths) if lengths else ()
             return tuple(r.start + r.step * k for r, k in zip(ranges, local, strict=True))
 
         def store(start: int, stop: int, values: Float32) -> None:
+            """Take the outputs that the box asks for."""
             out[start:stop] = self._grey(values[rows], self._output_channel[rows, None], inputs, start, stop).T
 
         evaluate(self.part.network, out.shape[0], lambda a, b: self._coordinates(inputs(a, b), b - a), store)
         return self._to_axes(out, box)
 
     def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Values at integer points of shape (n, ndim)."""
+        """Values at integer points of shape (n, ndim), each taken from the output that it lies in."""
         coordinates = self.part.coordinates
         out = np.empty(len(points), self.layout.dtype)
         rows = np.zeros(len(points), np.intp)
@@ -63,9 +65,11 @@ class CoordinateDecoder(Decoder):
             rows = rows * self.layout.shape[i] + points[:, i]
 
         def inputs(start: int, stop: int) -> tuple[npt.NDArray[np.intp], ...]:
+            """Positions of a range of points along every coordinate axis."""
             return tuple(points[start:stop, i].astype(np.intp) for i in coordinates.inputs)
 
         def store(start: int, stop: int, values: Float32) -> None:
+            """Take one output of every point."""
             row = rows[start:stop]
             picked = values[row, np.arange(stop - start)][None]
             out[start:stop] = self._grey(picked, self._output_channel[row][None], inputs, start, stop)[0]
@@ -85,24 +89,27 @@ class CoordinateDecoder(Decoder):
 
     def _grey(self, values: Float32, channel: npt.NDArray[np.intp], inputs: Any, start: int, stop: int,
               ) -> npt.NDArray[Any]:
-        """Network outputs (rows, n) to grey values of the part's dtype."""
+        """Network outputs of shape (rows, n) as grey values of the part's dtype.
+
+        ``channel`` is the channel number of every output, without what the coordinates of points ``start`` to ``stop`` add to it.
+        """
         channel = channel + self.part.coordinates.channel_of_inputs(inputs(start, stop))
         grey = values * self.part.scale[channel] + self.part.offset[channel]
         dtype = self.layout.dtype
-        # float32 cannot hold every 32-bit integer: bounds and rounding in double for those.
+        # float32 cannot hold every 32-bit integer, so wide types are clipped and rounded in double precision.
         wide = grey.astype(np.float64) if dtype.itemsize > 2 else grey
         np.clip(wide, self.part.low[channel], self.part.high[channel], out=wide)
         return (np.rint(wide) if dtype.kind in "iu" else wide).astype(dtype)
 
     def _rows(self, box: Box) -> npt.NDArray[np.intp]:
-        """Outputs that the box asks for, in the order of the output axes."""
+        """Numbers of the outputs that the box asks for, in C order of the output axes."""
         rows = np.zeros((), np.intp)
         for i in self.part.coordinates.outputs:
             rows = rows[..., None] * self.layout.shape[i] + np.asarray(box[i], np.intp)
         return rows.reshape(-1)
 
     def _to_axes(self, out: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
-        """(points, outputs) back to the array's axis order."""
+        """Values of shape (points, outputs) in the shape of the box and the order of the array's axes."""
         coordinates = self.part.coordinates
         rest = tuple(i for i in range(len(box)) if i not in coordinates.inputs + coordinates.outputs)
         order = coordinates.inputs + rest + coordinates.outputs

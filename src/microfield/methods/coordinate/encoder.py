@@ -1,36 +1,100 @@
-"""Fit a coordinate network to a part under a byte limit: design, short trial, fit, quantise, code."""
+"""Fit a coordinate network to a part under a byte limit: design, short trials, fit, quantise, code."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.weights import step_size
-from microfield.image import Layout
+from microfield.image import CHANNELS, Layout
 from microfield.methods.base import Context
 from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_quantised
+from microfield.methods.coordinate.effort import steps_for
 from microfield.methods.coordinate.mapping import Mapping, fit_mapping
 from microfield.methods.coordinate.quantise import Rate, as_params, group_steps, to_groups
 from microfield.nn.coordinates import CoordinateMap
-from microfield.nn.fit import Plan, fit
+from microfield.nn.fit import FitSchedule, Hooks, fit
 from microfield.nn.network import Params, init_folded
 from microfield.nn.optimisers import OPTIMISERS, Optimiser
 from microfield.nn.sampling import Target, evaluation_batch
 
-FREQUENCIES = (0.08, 0.16, 0.04, 0.32)
-"""Largest initial frequency tried, in radians per voxel of the longest axis; the most often best one first."""
+# -- design of the network --------------------------------------------------------------------------------------------
 
-MAX_WIDTH = 1024
+DEPTH_WEIGHTS = (40, 80, 160, 320)
+"""A network has one sine layer, and one more above each of these numbers of weights: few weights are better spent on width."""
+
+LEAST_WIDTH, MAX_WIDTH = 4, 1024
+"""Width of the sine layers."""
+
+COARSE_WIDTHS, FINE_STEP, COARSE_STEP = 32, 2, 8
+"""From this width on widths are multiples of 8, which run fastest and are compiled once for many images; below, a tiny network
+must use every byte, so widths grow by 2."""
+
+MOST_OUTPUTS = 64
+"""Axes do not become outputs where the network would have more of them: the last layer would take most of the weights."""
+
+FREQUENCIES = (0.08, 0.16, 0.04, 0.32)
+"""Largest initial frequencies that are tried, in radians per voxel; the one that is best most often comes first."""
+
+# -- trials and fit ---------------------------------------------------------------------------------------------------
+
+TRIAL_SHARE = 0.03
+"""Part of the work of a fit that a trial of one choice gets."""
+
+TRIALS_LEAVE = 0.8
+"""Trials stop where less than this part of the time is left, so that the fit keeps most of it."""
+
+SMALLEST_BATCH, LARGEST_BATCH = 256, 8192
+"""Points per step, a power of two: gradients of fewer are too noisy, more do not pay for the longer step."""
+
+BATCH_WEIGHTS = 2**30
+"""Weights times points of a step are at most this, so that steps of large networks stay short and their schedule fine."""
+
+SMALLEST_LARGE_BATCH = 2**10
+"""That rule asks for no fewer points than this."""
+
+FEWEST_STEPS = 64
+"""Steps of a trial or of a fine-tuning, however small its share."""
+
+REUSABLE = (0.4, 1.25)
+"""A fitted network is tuned rather than fitted anew where the one that suits the new limit has from 0.4 to 1.25 times its weights:
+quantisation makes up for the difference."""
+
+TUNING_START = 0.85
+"""Fine-tuning runs over the schedule from here to its end, where learning rates are low."""
+
+TUNING_QUANTISES_AT = (0.0, 0.6)
+"""Parts of a fine-tuning done when quantiser steps are chosen: at once, since the weights are fitted, and again later on."""
+
+# -- quantisation -----------------------------------------------------------------------------------------------------
+
+SENSITIVITY_WEIGHTS = 2**30
+SENSITIVITY_POINTS = (1 << 10, 1 << 14)
+"""How much each group of weights matters is measured on so many points that weights times points are `SENSITIVITY_WEIGHTS`,
+within these limits."""
+
+FILLED = 0.98
+"""A part whose weights are all at their finest and that takes less than this share of its limit gains nothing from more bytes."""
+
+ANY_STEP = 128
+"""A step code for weights of 0, which are 0 at every step."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the short trial decides: outputs of the network and the initial frequency in radians per voxel."""
+    """What short trials decide.
+
+    Attributes
+    ----------
+    output_axes : str
+        Axes that are outputs of the network instead of coordinates.
+    frequency : float
+        Largest initial frequency, in radians per voxel.
+    """
 
     output_axes: str
     frequency: float
@@ -38,7 +102,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class State:
-    """Warm start: fitted weights and the choice they were fitted under."""
+    """A warm start: fitted weights, their shape, and the choice they were fitted under."""
 
     params: Params
     shape: Shape
@@ -47,7 +111,7 @@ class State:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a fit that come from the method's options."""
+    """Settings of a fit that come from the method's options; 0 and ``"auto"`` mean that the encoder chooses."""
 
     learn_frequency: bool
     optimiser: str = "soap"
@@ -57,69 +121,94 @@ class Recipe:
     depth: int = 0
 
 
+class Coded(NamedTuple):
+    """Bytes of a part, a warm start for the next attempt (None for a part of constants), and whether more bytes would not help."""
+
+    data: bytes
+    state: State | None
+    exhausted: bool
+
+
 class PartEncoder:
-    """Encodes one part. Holds what several attempts at the same part share."""
+    """Encodes one part; holds what several attempts at it share."""
 
     def __init__(self, block: npt.NDArray[Any], layout: Layout, recipe: Recipe, context: Context) -> None:
         self.block, self.layout, self.recipe, self.context = block, layout, recipe, context
         self.mapping: Mapping = fit_mapping(_per_channel(block, layout), context.unit)
 
-    def encode(self, limit: int, state: State | None = None) -> tuple[bytes, State | None, bool]:
-        """Bytes of at most ``limit``, a warm start for the next call, and whether more bytes would not help."""
+    def encode(self, limit: int, state: State | None = None) -> Coded:
+        """Encode into at most ``limit`` bytes; ``state`` of an earlier attempt is tuned where that is enough.
+
+        A part of constants, or a limit too small for a network, gives one value per channel, whatever the limit.
+        """
         constant = not np.any(self.mapping.maximum > self.mapping.minimum)
         shape = None if constant else self.design(limit, self._output_choices()[0])
         if shape is None:
-            return self._constant(), None, constant
+            return Coded(self._constant(), None, constant)
         if state is not None and self.context.reuse:
             return self._code(limit, state)
-        if state is not None and 0.4 * state.shape.n_weights <= shape.n_weights <= 1.25 * state.shape.n_weights:
-            return self._finish(limit, state.params, state.shape, state.choice, start=0.85)
-        choice = self._trial(limit)
+        if state is not None:
+            fewest, most = (factor * state.shape.n_weights for factor in REUSABLE)
+            if fewest <= shape.n_weights <= most:
+                return self._fit(limit, state, tune=True)
+        choice = self._trials(limit)
         shape = self.design(limit, choice.output_axes) or shape
-        params = self._initial(shape, choice)
-        return self._finish(limit, params, shape, choice, start=0.0)
+        return self._fit(limit, State(self._initial(shape, choice), shape, choice))
 
     # -- design ---------------------------------------------------------------------------------------------------
 
     def overhead(self, shape: Shape, output_axes: str) -> int:
         """Bytes of a part that are not weights."""
         zeros = tuple(np.zeros(n, np.int64) for n in shape.group_sizes)
-        blank = Quantised(shape, zeros, (128,) * len(zeros))
+        blank = Quantised(shape, zeros, (ANY_STEP,) * len(zeros))
         return len(pack_quantised(blank, output_axes, self.mapping, self.layout))
 
     def design(self, limit: int, output_axes: str) -> Shape | None:
         """The widest network whose weights fit ``limit`` bytes at the planned bits each; None where none does."""
         coordinates = CoordinateMap(self.layout, output_axes)
         inputs, outputs = len(coordinates.inputs), coordinates.n_outputs
-        smallest = Shape(inputs, 4, 1, outputs)
+        smallest = Shape(inputs, LEAST_WIDTH, 1, outputs)
         room = 8 * (limit - self.overhead(smallest, output_axes)) / self.recipe.bits_per_weight
+        # Half the planned bits per weight still give a picture.
         if room < smallest.n_weights / 2:
             return None
-        depth = self.recipe.depth or 1 + int(np.searchsorted((40, 80, 160, 320), room))
-        width = 4
+        depth = self.recipe.depth or 1 + int(np.searchsorted(DEPTH_WEIGHTS, room))
+        width = LEAST_WIDTH
         while width < MAX_WIDTH:
-            # Multiples of 8 run fastest and are compiled once for many images; tiny networks must use every byte.
-            wider = width + (8 if width >= 32 else 2)
+            wider = width + (COARSE_STEP if width >= COARSE_WIDTHS else FINE_STEP)
             if Shape(inputs, wider, depth, outputs).n_weights > room:
                 break
             width = wider
         return Shape(inputs, width, depth, outputs)
 
     def _output_choices(self) -> list[str]:
-        """Sets of axes worth trying as network outputs: channels as outputs first, then time, then neither."""
+        """Sets of axes worth trying as network outputs: channels first, then with time, then neither.
+
+        Colour samples always are outputs.
+        """
         axes, sizes = self.layout.axes, dict(zip(self.layout.axes, self.layout.shape, strict=True))
         if self.recipe.outputs != "auto":
             return ["".join(a for a in axes if a in self.recipe.outputs)]
         colour = "S" if "S" in axes else ""
         free = [a for a in "CT" if sizes.get(a, 1) > 1]
         sets = [colour + "".join(c) for r in range(len(free) + 1) for c in itertools.combinations(free, r)]
-        allowed = [s for s in sets if np.prod([sizes[a] for a in s]) <= 64]
+        allowed = [s for s in sets if np.prod([sizes[a] for a in s]) <= MOST_OUTPUTS]
         return sorted(allowed or [colour], key=lambda s: ("C" not in s, "T" in s))
+
+    def _initial(self, shape: Shape, choice: Choice) -> Params:
+        """Random weights of a network."""
+        coordinates = CoordinateMap(self.layout, choice.output_axes)
+        # Coordinates run from -1 to 1, so that many voxels are one unit.
+        voxels = np.asarray([n - 1 for n in coordinates.input_shape], np.float64) / 2
+        return init_folded(self.context.seed, shape.inputs, shape.width, shape.depth, shape.outputs, voxels * choice.frequency)
 
     # -- fit ------------------------------------------------------------------------------------------------------
 
     def target(self, output_axes: str) -> Target:
-        """What the network is fitted to. The loss is the mean over channels of square errors in `Context.unit`, rescaled."""
+        """What the network is fitted to: its loss is the weighted mean over channels of squared errors in `Context.unit`.
+
+        Weights are scaled so that the loss of targets of unit variance is about 1, whatever the units.
+        """
         relative = self.mapping.scale / self.context.unit
         typical = np.sqrt(np.mean(relative[relative > 0] ** 2))
         weight = (relative / typical) ** 2 * self.context.channel_weights / self.context.channel_weights.mean()
@@ -129,107 +218,103 @@ class PartEncoder:
         )
 
     def _optimiser(self) -> tuple[Optimiser, float]:
+        """The optimiser and its peak learning rate."""
         factory, rate = OPTIMISERS[self.recipe.optimiser]
         return (self.context.optimiser or factory)(), rate
 
-    def _initial(self, shape: Shape, choice: Choice) -> Params:
-        coordinates = CoordinateMap(self.layout, choice.output_axes)
-        half = np.asarray([n - 1 for n in coordinates.input_shape], np.float64) / 2
-        return init_folded(self.context.seed, shape.inputs, shape.width, shape.depth, shape.outputs, half * choice.frequency)
-
-    def plan(self, shape: Shape, target: Target, share: float = 1.0) -> Plan:
-        """Steps for the effort: a number of multiplications, so that work is known beforehand and reproducible."""
+    def schedule(self, shape: Shape, target: Target, share: float = 1.0) -> FitSchedule:
+        """How a fit runs at the context's effort, or the given share of one."""
         points = target.coordinates.n_points
-        # Large networks see fewer points a step, so that a step stays short and the schedule fine.
-        most = 1 << max(10, int(np.log2(2**30 / shape.n_weights)))
-        batch = int(np.clip(1 << (points.bit_length() - 1), 256, min(8192, most)))
-        flops = 1.25e11 * 2.0**self.context.effort * max(1.0, np.sqrt(self.layout.size / 4e6))
-        # A step of the smallest network still costs what 5e7 weights times points do.
-        steps = int(np.clip(flops / (6 * (shape.n_weights * batch + 5e7)), 320, 20000))
+        most = 1 << int(np.log2(max(SMALLEST_LARGE_BATCH, BATCH_WEIGHTS / shape.n_weights)))
+        batch = int(np.clip(1 << (points.bit_length() - 1), SMALLEST_BATCH, min(LARGEST_BATCH, most)))
+        steps = steps_for(self.context.effort, self.layout.size, shape.n_weights, batch)
         _, rate = self._optimiser()
-        deadline = self.context.deadline.share(share)
-        return Plan(
-            max(64, int(steps * share)), batch, rate, seed=self.context.seed, deadline=deadline,
-            learn_frequency=self.recipe.learn_frequency,
+        return FitSchedule(
+            max(FEWEST_STEPS, int(steps * share)), batch, rate, seed=self.context.seed,
+            deadline=self.context.deadline.share(share), learn_frequency=self.recipe.learn_frequency,
         )
 
-    def _trial(self, limit: int) -> Choice:
-        """Try outputs, then frequencies, each for a few percent of the work; the lowest loss wins."""
+    def _trials(self, limit: int) -> Choice:
+        """Try the sets of outputs, then, with the best of them, the frequencies; the lowest loss wins."""
         frequencies = (self.recipe.frequency,) if self.recipe.frequency else FREQUENCIES
         choices = [Choice(axes, frequencies[0]) for axes in self._output_choices()]
-        allowed = self.context.deadline.remaining
-        best = self._best(limit, choices, allowed)
-        return self._best(limit, [Choice(best.output_axes, f) for f in frequencies], allowed)
+        enough = TRIALS_LEAVE * self.context.deadline.remaining
+        best = self._best(limit, choices, enough)
+        return self._best(limit, [Choice(best.output_axes, f) for f in frequencies], enough)
 
-    def _best(self, limit: int, choices: list[Choice], allowed: float) -> Choice:
-        """The choice of lowest loss; those that time forbids to try (a fifth of what is allowed) are left out."""
+    def _best(self, limit: int, choices: list[Choice], enough: float) -> Choice:
+        """The choice of lowest loss; none is tried after the first one that leaves less than ``enough`` seconds."""
         losses: list[float] = []
         for choice in choices if len(choices) > 1 else []:
             losses.append(self._trial_loss(limit, choice))
-            if self.context.deadline.remaining < 0.8 * allowed:
+            if self.context.deadline.remaining < enough:
                 break
         return choices[int(np.argmin(losses))] if losses else choices[0]
 
     def _trial_loss(self, limit: int, choice: Choice) -> float:
+        """Loss of a short fit under a choice; infinite where it diverges or no network fits."""
         shape = self.design(limit, choice.output_axes)
         if shape is None:
             return float("inf")
         target = self.target(choice.output_axes)
         optimiser, _ = self._optimiser()
         self.context.progress(0.0, "trial")
-        loss = fit(target, self._initial(shape, choice), optimiser, self.plan(shape, target, share=0.03)).loss
+        loss = fit(target, self._initial(shape, choice), optimiser, self.schedule(shape, target, TRIAL_SHARE)).loss
         return loss if np.isfinite(loss) else float("inf")
 
-    def _finish(self, limit: int, params: Params, shape: Shape, choice: Choice, start: float,
-                ) -> tuple[bytes, State | None, bool]:
-        """Fit with the quantiser in the loop at the end, then code within the limit."""
-        target = self.target(choice.output_axes)
+    def _fit(self, limit: int, begin: State, *, tune: bool = False) -> Coded:
+        """Fit from the weights of ``begin``, towards the end with the quantiser in the loop, and code.
+
+        With ``tune`` the weights are fitted already, and only the end of the schedule is run.
+        """
+        target = self.target(begin.choice.output_axes)
         optimiser, _ = self._optimiser()
-        plan = self.plan(shape, target, share=1.0 - start if start else 1.0)
-        if start:
-            plan = replace(plan, start=start, quantise_at=(0.0, 0.6))
+        schedule = self.schedule(begin.shape, target, 1.0 - TUNING_START if tune else 1.0)
+        if tune:
+            schedule = replace(schedule, start=TUNING_START, quantise_at=TUNING_QUANTISES_AT)
 
         def requantise(params: Params) -> Params:
-            found = self._quantise(limit, State(params, shape, choice), target)
-            steps = [0.0] * (len(shape.fans) + 2) if found is None else [float(step_size(c)) for c in found.steps]
+            """Steps at which the weights would fit the limit; zeros, which leave weights alone, where none do."""
+            found = self._quantise(limit, replace(begin, params=params), target)
+            steps = [0.0] * (len(begin.shape.fans) + 2) if found is None else [float(step_size(c)) for c in found.steps]
             return as_params(steps, params)
 
         fitted = fit(
-            target, params, optimiser, plan, requantise=requantise, objective=self.context.objective,
-            progress=lambda done: self.context.progress(done, "fit"),
+            target, begin.params, optimiser, schedule, objective=self.context.objective,
+            hooks=Hooks(requantise, lambda done: self.context.progress(done, "fit")),
         )
-        return self._code(limit, State(fitted.params, shape, choice))
+        return self._code(limit, replace(begin, params=fitted.params))
 
     # -- code -----------------------------------------------------------------------------------------------------
 
-    def _code(self, limit: int, state: State) -> tuple[bytes, State | None, bool]:
+    def _code(self, limit: int, state: State) -> Coded:
         """Quantise fitted weights to the limit and code them."""
         quantised = self._quantise(limit, state, self.target(state.choice.output_axes))
         if quantised is None:
-            return self._constant(), None, False
+            return Coded(self._constant(), None, False)
         data = pack_quantised(quantised, state.choice.output_axes, self.mapping, self.layout)
-        # Weights at their finest and bytes left over: more bytes would only refine what no longer shows.
-        return data, state, len(data) < 0.98 * limit
+        return Coded(data, state, len(data) < FILLED * limit)
 
     def _quantise(self, limit: int, state: State, target: Target) -> Quantised | None:
-        """The finest quantised weights that fit, None where none do."""
-        sample = evaluation_batch(target, int(np.clip(2**30 / state.shape.n_weights, 1 << 10, 1 << 14)))
+        """The finest quantised weights that fit; None where none do."""
+        sample = evaluation_batch(target, int(np.clip(SENSITIVITY_WEIGHTS / state.shape.n_weights, *SENSITIVITY_POINTS)))
         relative = group_steps(state.params, sample.x, sample.weight)
-        return Rate(state.shape, relative, self._size(state.choice)).search(to_groups(state.params), limit)
 
-    def _size(self, choice: Choice) -> Callable[[Quantised], int]:
-        return lambda q: len(pack_quantised(q, choice.output_axes, self.mapping, self.layout))
+        def size(quantised: Quantised) -> int:
+            return len(pack_quantised(quantised, state.choice.output_axes, self.mapping, self.layout))
+
+        return Rate(state.shape, relative, size).search(to_groups(state.params), limit)
 
     def _constant(self) -> bytes:
         """The smallest network: no sine layers, one value per channel."""
-        output_axes = "".join(a for a in self.layout.axes if a in "CS")
+        output_axes = "".join(a for a in self.layout.axes if a in CHANNELS)
         outputs = CoordinateMap(self.layout, output_axes).n_outputs
-        blank = Quantised(Shape(0, 0, 0, outputs), (np.zeros(outputs, np.int64),), (128,))
+        blank = Quantised(Shape(0, 0, 0, outputs), (np.zeros(outputs, np.int64),), (ANY_STEP,))
         return pack_quantised(blank, output_axes, self.mapping, self.layout)
 
 
 def _per_channel(block: npt.NDArray[Any], layout: Layout) -> list[npt.NDArray[Any]]:
-    """Values of every channel, C and S in C order."""
+    """Values of every channel, flat; channels in C order of the axes C and S."""
     axes = layout.channel_axes
     moved = np.moveaxis(block, axes, range(len(axes))).reshape(layout.channels, -1)
     return list(moved)

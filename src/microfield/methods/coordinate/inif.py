@@ -11,4 +11,4 @@ class Inif(CoordinateMethod):
     name = "inif"
     summary = "sine coordinate network with a learned frequency (implicit neural image field)"
     learn_frequency = True
-    published_w0 = 90.0
+    published_frequency = 90.0

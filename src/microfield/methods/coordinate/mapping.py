@@ -1,8 +1,8 @@
-"""Intensity mapping: between grey values and the numbers a network is fitted to, per channel.
+"""Intensity mapping: between the grey values of a channel and the numbers that a network is fitted to.
 
-Every channel has its minimum and maximum in the part and two one-byte codes: where in that range the network's zero lies
-and how much of the range its one spans. So that a weak marker is not starved by a bright one, targets are scaled by each
-channel's own range. The published configuration uses one minimum and maximum for all channels and targets of 0..100.
+Every channel has its minimum and maximum in the part and two codes of one byte: where in that range the network's 0 lies, and how
+much of the range its 1 spans. Each channel is scaled by its own range or noise, so that a dim marker counts as much as a bright
+one. The published configuration uses one minimum and maximum for all channels, and targets of 0..100.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class Mapping:
         return (self.minimum + (self.maximum - self.minimum) * self.zero / 255).astype(np.float32)
 
     def pack(self, dtype: np.dtype[Any]) -> bytes:
-        """Bytes of the mapping: integers as varints (maximum as its distance from the minimum), floats as they are."""
+        """Bytes of the mapping, channel by channel: the extremes, then zero and unit.
+
+        Integer extremes are varints, the maximum as its distance from the minimum; floats are stored as they are.
+        """
         out = bytearray()
         for low, high, zero, unit in zip(self.minimum, self.maximum, self.zero, self.unit, strict=True):
             if dtype.kind == "f":
@@ -63,7 +66,7 @@ class Mapping:
 
     @classmethod
     def unpack(cls, data: bytes, at: int, channels: int, dtype: np.dtype[Any]) -> tuple[Mapping, int]:
-        """Read ``channels`` mappings from position ``at``; returns the mapping and the position behind it."""
+        """Read the mapping of ``channels`` channels from byte ``at``; it and the position behind it. FormatError for damage."""
         rows = []
         for _ in range(channels):
             if at >= len(data):
@@ -90,6 +93,13 @@ class Mapping:
 
 
 _FRACTIONS = (1.0, 0.917004, 0.8408964, 0.7711054, 0.7071068, 0.6484198, 0.5946036, 0.5452539)
+"""2^(-k / 8) for k from 0 to 7, as constants that are the same on every machine."""
+
+_LEAST_SPREAD = 1e-9
+"""A standard deviation of the targets below this, in units, counts as this."""
+
+_LEAST_UNIT = 2.0**-31
+"""The network's 1 spans no less than this part of the range, the finest that a code of one byte can say."""
 
 
 def fit_mapping(values: list[Float64], unit: Float64) -> Mapping:
@@ -98,18 +108,18 @@ def fit_mapping(values: list[Float64], unit: Float64) -> Mapping:
     Parameters
     ----------
     values : list of float arrays, one per channel
-        All values of the channel in the part, or a large sample that holds its extremes.
+        Values of the channel in the part, its extremes among them.
     unit : float64 array (channels,)
-        `Context.unit`: range or noise of every channel in the whole image. An error of one unit is worth the same in every
-        channel, whatever the part holds of it.
+        `Context.unit`: range or noise of every channel in the whole image, in grey levels. An error of one unit is worth the
+        same in every channel.
     """
     minimum = np.asarray([v.min() for v in values], np.float64)
     maximum = np.asarray([v.max() for v in values], np.float64)
     span = np.where(maximum > minimum, maximum - minimum, 1)
     mean = np.asarray([v.mean(dtype=np.float64) for v in values])
     variance = np.asarray([v.var(dtype=np.float64) for v in values]) / unit**2
-    common = max(float(np.sqrt(variance.mean())), 1e-9)
-    wanted = np.clip(common * unit / span, 2.0**-31, 1)
+    common = max(float(np.sqrt(variance.mean())), _LEAST_SPREAD)
+    wanted = np.clip(common * unit / span, _LEAST_UNIT, 1)
     return Mapping(
         minimum, maximum,
         np.clip(np.rint((mean - minimum) / span * 255), 0, 255).astype(np.int64),

@@ -11,9 +11,14 @@ import numpy.typing as npt
 from microfield.errors import BudgetError, MissingExtraError
 from microfield.image import Layout
 from microfield.methods.base import ByteLimit, Context, Encoded, Method, PartData, Usable, measure_error
+from microfield.methods.coordinate.bitstream import Shape, published_bytes
 from microfield.methods.coordinate.decoder import CoordinateDecoder
-from microfield.methods.coordinate.published import fit_published, published_shape
+from microfield.methods.coordinate.published import SINE_LAYERS, PublishedRecipe, fit_published, published_shape
 from microfield.methods.options import option
+from microfield.nn.coordinates import CoordinateMap
+
+HEAD_BYTES, CODER_BYTES = 2, 8
+"""What a part of constants takes beside its channels: layers and output axes; the step and the head of the coded weights."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class CoordinateMethod(Method):
     options: CoordinateOptions
     Options: ClassVar[type[Any]] = CoordinateOptions
     learn_frequency: ClassVar[bool]
-    published_w0: ClassVar[float]
+    """Whether the frequency factor of the sines is fitted with the weights."""
+    published_frequency: ClassVar[float]
+    """The frequency factor (w0) of the published configuration, with which its fit begins."""
 
     @property
     def quality(self) -> ByteLimit:
@@ -46,39 +53,53 @@ class CoordinateMethod(Method):
 
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
-        """Fit a network to the block so that it takes at most ``quality`` bytes."""
+        """Fit a network to the block so that it takes at most ``quality`` bytes.
+
+        Raises
+        ------
+        BudgetError
+            The published configuration does not fit.
+        MissingExtraError
+            jax or optax is not installed.
+        """
         try:
-            data, state, exhausted = self._fit(block, layout, int(quality), context, state)
+            if self.options.paper:
+                data, state, exhausted = self._published(block, layout, int(quality), context), None, False
+            else:
+                data, state, exhausted = self._fitted(block, layout, int(quality), context, state)
         except ModuleNotFoundError as missing:
             raise MissingExtraError(f"Compressing with {self.name}", "compress") from missing
         error = measure_error(CoordinateDecoder(layout, (data,)), block, layout)
         return Encoded((data,), error, state, exhausted)
 
-    def _fit(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
-             ) -> tuple[bytes, Any, bool]:
-        if self.options.paper:
-            shape = published_shape(layout, limit)
-            if shape is None:
-                raise BudgetError(f"{limit} bytes are too few for the published configuration of {self.name}.")
-            data = fit_published(block, layout, shape, self.published_w0, self.learn_frequency, context)
-            return data, None, False
+    def _fitted(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
+                ) -> tuple[bytes, Any, bool]:
+        """Bytes of the part in the default configuration, the state for a next attempt, and whether more bytes would not help."""
         from microfield.methods.coordinate.encoder import PartEncoder, Recipe
 
         o = self.options
         recipe = Recipe(self.learn_frequency, o.optimiser, o.bits_per_weight, o.outputs, o.frequency, o.depth)
         return PartEncoder(block, layout, recipe, context).encode(limit, state)
 
+    def _published(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context) -> bytes:
+        """Bytes of the part in the published configuration."""
+        shape = published_shape(layout, limit)
+        if shape is None:
+            raise BudgetError(f"{limit} bytes are too few for the published configuration of {self.name}.")
+        return fit_published(block, layout, shape, PublishedRecipe(self.published_frequency, self.learn_frequency), context)
+
     def smallest(self, layout: Layout) -> int:
-        """Fewest bytes a part of this layout can take: one value per channel, or a published network of width 1."""
+        """Fewest bytes of a part: a constant per channel, or a published network of width 1."""
         if self.options.paper:
-            return next(n for n in range(64, 1 << 16) if published_shape(layout, n) is not None)
-        per_channel = 2 + (2 * layout.dtype.itemsize if layout.dtype.kind == "f" else 2 * layout.dtype.itemsize + 2)
-        return 2 + layout.channels * (per_channel + 1) + 8
+            return published_bytes(Shape(len(CoordinateMap(layout, "").inputs), 1, SINE_LAYERS, 1))
+        itemsize = layout.dtype.itemsize
+        extremes = 2 * itemsize if layout.dtype.kind == "f" else 2 * itemsize + 2  # Integers as varints.
+        mapping = extremes + 2  # And a byte each for zero and unit.
+        weight = 1
+        return HEAD_BYTES + layout.channels * (mapping + weight) + CODER_BYTES
 
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> CoordinateDecoder:
         """Open a part."""
         del bitstream_version
         return CoordinateDecoder(layout, data.own)
-
-

@@ -1,8 +1,8 @@
-"""Fitted weights to quantised ones: a step for every group of tensors by equal slope, under a byte limit.
+"""Fitted weights to quantised ones: a quantiser step for every group of weights, under a byte limit.
 
-The squared error that rounding causes grows as G s^2 / 12 for a step s, where G is what unit noise in the group does to
-the output; its rate falls as n log2 s. Equal slope over groups gives s proportional to sqrt(n / G), so that one factor
-remains to be searched, by coding.
+Rounding the n weights of a group to a step s costs a squared error of G s^2 / 12, where G is the squared error that noise of unit
+variance in the group makes, and saves n log2 s bits. Equal slope (the same error per bit saved in every group) gives steps
+proportional to sqrt(n / G). One common factor then remains, and it is searched by coding.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +22,28 @@ from microfield.methods.coordinate.bitstream import Quantised, Shape
 from microfield.nn.network import Params, forward
 
 Float32 = npt.NDArray[np.float32]
-_FINEST_BITS = 12.0
-"""Weights finer than this many bits on average no longer change the picture."""
 
-_ROUNDS = 8
+FINEST_BITS = 12.0
+"""Weights of more than this many bits on average no longer change the picture."""
+
+ROUNDS = 8
 """How often every group is offered a finer step, to use up what the common factor leaves."""
+
+PROBE = 1 / 64
+"""The noise that shows what a group does to the output has this share of the spread of its weights."""
+
+LARGEST_RATIO = 1e3
+"""No step is more than this many times the smallest: a group without effect would get an endless one."""
+
+FINEST_FACTOR, COARSEST_FACTOR = -18 * 16, 6 * 16
+"""Range of the common factor's base-2 logarithm, in sixteenths, which is the spacing of step codes."""
+
+ESTIMATE_SLACK = 8
+"""Bytes by which an estimate of a size may be too large."""
 
 
 def to_groups(params: Params) -> list[Float32]:
-    """Folded weights as the bitstream groups them, the learned frequency multiplied in."""
+    """Weights as the bitstream groups them (`bitstream`), flat, with the learned frequency multiplied in."""
     factor = np.float32(params.frequency)
     matrices = [np.asarray(w, np.float32) for w in params.weights]
     biases = [np.asarray(b, np.float32) for b in params.biases]
@@ -39,7 +52,7 @@ def to_groups(params: Params) -> list[Float32]:
 
 
 def as_params(steps: list[float], params: Params) -> Params:
-    """Group steps as a quantiser for `fake_quantise`: one scalar per tensor, in the unit of the unfolded weights."""
+    """Steps of the groups as a quantiser for `fake_quantise`: one scalar per tensor, before the frequency is multiplied in."""
     factor = float(params.frequency)
     n = len(params.weights)
     weights = [np.float32(s / factor) for s in steps[: n - 1]] + [np.float32(steps[n - 1])]
@@ -48,28 +61,31 @@ def as_params(steps: list[float], params: Params) -> Params:
 
 
 def quantise(groups: list[Float32], codes: list[int], shape: Shape) -> Quantised:
-    """Round every group to its step."""
+    """Round every group to the step that its code names."""
     rounded = tuple(np.rint(g / step_size(c)).astype(np.int64) for g, c in zip(groups, codes, strict=True))
     return Quantised(shape, rounded, tuple(codes))
 
 
 @jax.jit
 def _disturbance(params: Params, noisy: Params, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """Mean weighted squared difference of two networks' outputs at coordinates ``x``."""
     return jnp.mean(weight * (forward(noisy, x) - forward(params, x)) ** 2)
 
 
 def group_steps(params: Params, x: Float32, weight: Float32, seed: int = 0) -> npt.NDArray[np.float64]:
-    """Relative quantiser step of every group at equal slope: float64 of shape (groups,), largest 1."""
+    """Relative quantiser step of every group at equal slope: float64 of shape (groups,), the largest 1.
+
+    ``x`` and ``weight`` are coordinates (points, inputs) and weights of squared errors (points, outputs) of a sample.
+    """
     rng = np.random.default_rng(seed)
     sizes, gains = [], []
     for members in _members(params):
-        scale = float(np.mean([np.std(np.asarray(leaf)) for leaf in _pick(params, members)])) / 64 + 1e-6
+        scale = float(np.mean([np.std(np.asarray(leaf)) for leaf in _pick(params, members)])) * PROBE + 1e-6
         noisy = _replace(params, members, partial(_with_noise, scale, rng))
         gains.append(float(_disturbance(params, noisy, x, weight)) / scale**2)
         sizes.append(sum(leaf.size for leaf in _pick(params, members)))
     steps = np.sqrt(np.asarray(sizes) / np.maximum(gains, 1e-12 * max(gains) + 1e-30))
-    # A group without effect would get an endless step: keep all within three orders of magnitude.
-    steps = np.clip(steps, None, 1e3 * steps.min())
+    steps = np.clip(steps, None, LARGEST_RATIO * steps.min())
     factor = float(params.frequency)
     n = len(params.weights)
     folded = np.asarray([factor] * (n - 1) + [1.0, factor, 1.0])
@@ -80,16 +96,24 @@ def _with_noise(scale: float, rng: np.random.Generator, leaf: jax.Array) -> Any:
     return leaf + scale * rng.standard_normal(leaf.shape)
 
 
-def _members(params: Params) -> list[list[tuple[str, int]]]:
+Members = list[tuple[Literal["weights", "biases"], int]]
+"""The tensors of a group: fields of `Params` and positions in them."""
+
+
+def _members(params: Params) -> list[Members]:
+    """The tensors of every group, in the order of the bitstream."""
     n = len(params.weights)
-    return [[("weights", i)] for i in range(n)] + [[("biases", i) for i in range(n - 1)], [("biases", n - 1)]]
+    matrices: list[Members] = [[("weights", i)] for i in range(n)]
+    return [*matrices, [("biases", i) for i in range(n - 1)], [("biases", n - 1)]]
 
 
-def _pick(params: Params, members: list[tuple[str, int]]) -> list[jax.Array]:
-    return [getattr(params, kind)[i] for kind, i in members]
+def _pick(params: Params, members: Members) -> list[jax.Array]:
+    """The tensors of a group."""
+    return [(params.weights if kind == "weights" else params.biases)[i] for kind, i in members]
 
 
-def _replace(params: Params, members: list[tuple[str, int]], change: Callable[[Any], Any]) -> Params:
+def _replace(params: Params, members: Members, change: Callable[[Any], Any]) -> Params:
+    """Parameters with the tensors of one group changed."""
     parts = {"weights": list(params.weights), "biases": list(params.biases)}
     for kind, i in members:
         parts[kind][i] = jnp.asarray(change(parts[kind][i]), jnp.float32)
@@ -120,37 +144,37 @@ class Rate:
     def search(self, groups: list[Float32], limit: int) -> Quantised | None:
         """The finest quantised weights of at most ``limit`` bytes; None where even the coarsest steps are too many."""
         n = sum(g.size for g in groups)
-        low, high = -18 * 16, 6 * 16  # the factor's exponent in sixteenths of an octave: fine to coarse
+        low, high = FINEST_FACTOR, COARSEST_FACTOR
         while high - low > 1:
             middle = (low + high) // 2
-            fits = self._bytes(groups, self.codes(2.0 ** (middle / 16)), limit)
+            fits = self._fits(groups, self.codes(2.0 ** (middle / 16)), limit)
             low, high = (low, middle) if fits else (middle, high)
         codes = self.codes(2.0 ** (high / 16))
         best = quantise(groups, codes, self.shape)
         if self.size(best) > limit:
             return None
-        return self._fill(groups, codes, best, limit) if estimate_bits(best.groups) < _FINEST_BITS * n else best
+        return self._fill(groups, codes, best, limit) if estimate_bits(best.groups) < FINEST_BITS * n else best
 
-    def _bytes(self, groups: list[Float32], codes: list[int], limit: int) -> bool:
-        """Whether the weights fit, coding them only where an estimate leaves doubt."""
+    def _fits(self, groups: list[Float32], codes: list[int], limit: int) -> bool:
+        """Whether weights at these steps fit; they are coded only where an estimate of their size leaves doubt."""
         try:
             quantised = quantise(groups, codes, self.shape)
             bits = estimate_bits(quantised.groups)
             n = sum(g.size for g in groups)
-            if bits > _FINEST_BITS * n or bits / 8 > limit + 8:
+            if bits > FINEST_BITS * n or bits / 8 > limit + ESTIMATE_SLACK:
                 return False
             return self.size(quantised) <= limit
-        except OverflowError:
+        except OverflowError:  # At so fine a step a weight is too large an integer for the coder.
             return False
 
     def _fill(self, groups: list[Float32], codes: list[int], best: Quantised, limit: int) -> Quantised:
-        """Make single groups finer while there is room: the common factor leaves up to a percent unused."""
+        """Make single groups finer, large ones first, while there is room: the common factor leaves up to a percent unused."""
         order = list(np.argsort([-g.size for g in groups]))
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             before = codes
             for group in order:
-                finer = [c - (i == group) for i, c in enumerate(codes)]
-                if 0 <= finer[group] < STEP_CODES and self._bytes(groups, finer, limit):
+                finer = [c - (i == group) for i, c in enumerate(codes)]  # One code less for this group: a finer step.
+                if 0 <= finer[group] < STEP_CODES and self._fits(groups, finer, limit):
                     codes, best = finer, quantise(groups, finer, self.shape)
             if codes == before or self.size(best) > limit - 1 - limit // 1000:
                 break

@@ -11,4 +11,4 @@ class Siren(CoordinateMethod):
     name = "siren"
     summary = "sine coordinate network of fixed frequency"
     learn_frequency = False
-    published_w0 = 30.0
+    published_frequency = 30.0
