@@ -1,1 +1,1 @@
-"""What neural methods share: coordinates, sine networks, the fit loop, optimisers and guidance."""
+"""Sine networks, as the coordinate methods use them: coordinates, evaluation, fit loop, optimisers and guidance."""

@@ -1,8 +1,8 @@
-"""Coordinates: which array axes a network sees as inputs, and the number it sees for every index.
+"""Coordinates: which array axes are inputs of a network, and the number that it sees for every index.
 
-Every axis of extent s > 1 that is not an output axis is mapped to [-1, 1] by index / (s - 1) * 2 - 1 (INIF, as its
-public code does); axes of extent 1 carry nothing and are left out. Output axes (channels, or time where that codes
-better) become outputs of the network instead, in C order of the array.
+Every axis of extent s > 1 that is not an output axis is an input: index / (s - 1) * 2 - 1, which runs from -1 to 1 (as in the
+public code of INIF). Axes of extent 1 say nothing and are left out. Output axes (channels, or time where that codes better) are
+outputs of the network instead: one output per combination of their indices, in C order of the array.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CoordinateMap:
     layout : Layout
         Shape and axes of the part.
     output_axes : str
-        Axis letters that are network outputs rather than inputs.
+        Letters of the axes that are network outputs.
     """
 
     layout: Layout
@@ -44,7 +44,7 @@ class CoordinateMap:
 
     @cached_property
     def inputs(self) -> tuple[int, ...]:
-        """Array positions of the axes the network takes as coordinates, in array order."""
+        """Array positions of the coordinate axes, which are the network's inputs, in array order."""
         return tuple(
             i for i, (axis, n) in enumerate(zip(self.layout.axes, self.layout.shape, strict=True))
             if axis not in self.output_axes and n > 1
@@ -67,7 +67,7 @@ class CoordinateMap:
 
     @cached_property
     def n_points(self) -> int:
-        """Number of different coordinates."""
+        """Number of points, which are the combinations of indices along the coordinate axes."""
         return math.prod(self.input_shape)
 
     @cached_property
@@ -77,7 +77,7 @@ class CoordinateMap:
 
     @cached_property
     def _channel_strides(self) -> dict[int, int]:
-        """How much one step along each channel axis (array position) adds to the channel number (C order over C, S)."""
+        """Array position of every channel axis (C and S) to what one step along it adds to the channel number."""
         strides, stride = {}, 1
         for axis in reversed(self.layout.channel_axes):
             strides[axis] = stride
@@ -86,14 +86,18 @@ class CoordinateMap:
 
     @cached_property
     def channel_of_outputs(self) -> npt.NDArray[np.intp]:
-        """What every output adds to the channel number: intp of shape (outputs,)."""
+        """What every output adds to the channel number: an intp array of shape (outputs,)."""
         number = np.zeros((), np.intp)
         for axis in self.outputs:
             number = number[..., None] + np.arange(self.layout.shape[axis]) * self._channel_strides.get(axis, 0)
         return number.reshape(-1)
 
     def channel_of_inputs(self, index: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.intp] | int:
-        """What the given coordinates (one index array per coordinate axis) add to the channel number."""
+        """What points add to the channel number: integers of shape (points,), or 0 where no coordinate axis is C or S.
+
+        ``index`` holds an array of shape (points,) per coordinate axis. A channel number is the sum of what its point and its
+        output add.
+        """
         number: npt.NDArray[np.intp] | int = 0
         for axis, positions in zip(self.inputs, index, strict=True):
             if axis in self._channel_strides:

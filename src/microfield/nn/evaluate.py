@@ -1,12 +1,12 @@
-"""Evaluate a sine network in numpy: the one function every decoded voxel goes through.
+"""Evaluate a sine network in NumPy: the one function that decodes every voxel of a coordinate network.
 
-BLAS sums in an order that depends on where a point stands in a batch and on the processor, so float32 products would give
-a voxel other last bits in a region than in the whole. Therefore sums are exact: weights, coordinates and activations are
-rounded to fixed-point grids so coarse that every partial sum of a layer fits the 53 bits of a double, whatever the order.
-What is left is elementwise float32 arithmetic, so a file decodes to the same values in every selection and on every machine.
+BLAS sums in an order that depends on the position of a point in its batch and on the processor. Float32 products would therefore
+give a voxel other last bits in a region than in the whole. So sums are made exact: weights, coordinates and activations are
+rounded to fixed-point grids that are coarse enough for every partial sum of a layer to fit the 53 bits of a double, in any order.
+All else is elementwise float32 arithmetic. A file thus decodes to the same values in every selection and on every machine.
 
-A block always holds `BLOCK` points, padded where fewer are asked for; it fits the caches. Threads take blocks in turn, and
-BLAS is held to one thread meanwhile.
+Points are evaluated in blocks of `BLOCK`, which fit the cache; the last one is padded. Threads take blocks in turn, and BLAS is
+held to one thread meanwhile.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from microfield.nn.sine import sine_turns
 from microfield.threads import default_threads, single_threaded_blas
 
 BLOCK = 1024
+"""Points in a block."""
+
 WEIGHT_BITS = 24
 """Weights of a layer are multiples of 2^-24 of the power of two above the largest."""
 
 COORDINATE_STEP = 2.0**-24
+"""Coordinates are multiples of this. The first layer adds at most 6 terms of 24 + 24 bits, which 53 bits hold."""
+
 ACTIVATION_STEP = np.float32(2.0**-16)
-"""24 + 16 bits leave 12 for the sum: exact up to 4096 terms. A coordinate layer has at most 6 terms."""
+"""Activations are multiples of this. Terms of 24 + 16 bits leave 12 bits for a sum: it is exact up to 4096 terms."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -42,9 +46,9 @@ class SineNetwork:
     Attributes
     ----------
     hidden : tuple of arrays of shape (width, fan_in + 1)
-        Weights and, in the last column, biases, both in turns: h = sin(2 pi (W [x; 1])). Rounded to their grid here.
+        Weights and, in the last column, biases, both in turns: h = sin(2 pi (W [x; 1])). They are rounded to their grid here.
     output : array of shape (outputs, fan_in + 1)
-        Linear last layer with its bias in the last column.
+        The linear last layer, with its biases in the last column; rounded likewise.
     """
 
     hidden: tuple[npt.NDArray[np.floating[Any]], ...]
@@ -56,7 +60,7 @@ class SineNetwork:
 
     @property
     def n_inputs(self) -> int:
-        """Coordinates the network takes."""
+        """Number of coordinates that the network takes."""
         first = self.hidden[0] if self.hidden else self.output
         return int(first.shape[1]) - 1
 
@@ -69,7 +73,7 @@ def on_grid(weights: npt.ArrayLike) -> Float64:
 
 
 class _Workspace:
-    """Buffers of one thread: inputs of a layer with a row of ones for the biases, sums, and elementwise scratch."""
+    """Buffers of one thread, all of `BLOCK` columns: inputs of a layer with a row of ones for the biases, sums, and scratch."""
 
     def __init__(self, network: SineNetwork) -> None:
         width = max((w.shape[0] for w in network.hidden), default=0)
@@ -80,7 +84,7 @@ class _Workspace:
         self.coordinates = np.ones((network.n_inputs + 1, BLOCK))
 
     def place(self, coordinates: Float32) -> None:
-        """Take the coordinates of the next points (inputs, n), rounded to their grid; the padding keeps older ones."""
+        """Take the coordinates (inputs, n) of the next points, rounded to their grid; columns beyond n keep what they hold."""
         target = self.coordinates[:-1, : coordinates.shape[1]]
         np.multiply(coordinates, 1 / COORDINATE_STEP, out=target)
         np.rint(target, out=target)
@@ -88,7 +92,7 @@ class _Workspace:
 
 
 def _evaluate_block(network: SineNetwork, space: _Workspace) -> Float32:
-    """One padded block: (outputs, BLOCK) from the coordinates in the workspace."""
+    """Outputs (outputs, `BLOCK`) at the coordinates in the workspace."""
     h = space.coordinates
     for weights in network.hidden:
         width = weights.shape[0]
@@ -122,9 +126,9 @@ def evaluate(
     coordinates : callable (start, stop) -> float32 array (inputs, stop - start)
         Coordinates of a range of points, each in [-1, 1].
     store : callable (start, stop, float32 array (outputs, stop - start))
-        Receives the values; ranges never overlap, so it may write into one array from several threads.
+        Takes the values of a range of points. Ranges never overlap, so it may write into one array from several threads.
     threads : int, optional
-        Threads to use; `default_threads` by default.
+        How many to use; `default_threads` by default.
     """
     starts = range(0, n_points, BLOCK)
     threads = max(1, min(threads or default_threads(), len(starts)))
@@ -132,6 +136,7 @@ def evaluate(
     lock = threading.Lock()
 
     def work(_: int) -> None:
+        """Evaluate blocks until none is left."""
         space = _Workspace(network)
         while True:
             with lock:

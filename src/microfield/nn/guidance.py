@@ -1,7 +1,7 @@
-"""Blocks for a guidance: extra losses look at neighbourhoods, not at scattered points.
+"""Blocks for a guidance, which judges neighbourhoods of voxels, not scattered points.
 
-INIF adds a segmentation or a perceptual loss on blocks to the squared error. A `Guidance` names the block it wants to see
-and gives a differentiable loss; the fit evaluates the network on random blocks of that shape and adds the loss.
+INIF adds a segmentation or a perceptual loss on blocks to the squared error. A `Guidance` says the shape of its blocks and gives
+a differentiable loss; the fit evaluates the network on random blocks of that shape and adds the loss.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Blocks(NamedTuple):
-    """Random blocks; points in C order in the block.
+    """Random blocks, their points in C order.
 
-    ``x`` holds what the network sees (blocks, points, inputs), ``y`` targets (blocks, points, outputs), ``position`` the
-    index of every point in the whole image (blocks, points, inputs), ``arrays`` auxiliary values like ``y``.
+    Attributes
+    ----------
+    x : float32 array of shape (blocks, points, inputs)
+        Coordinates as the network sees them.
+    y : float32 array of shape (blocks, points, outputs)
+        Targets.
+    position : float32 array of shape (blocks, points, inputs)
+        Index of every point in the whole image, along the coordinate axes.
+    arrays : mapping of name to float32 array of the shape of ``y``
+        Auxiliary values.
     """
 
     x: Float32
@@ -34,7 +42,7 @@ class Blocks(NamedTuple):
 
 @dataclass
 class BlockSampler:
-    """Draws random blocks for a guidance.
+    """Draws random blocks for a guidance; InputError where its blocks do not fit the part.
 
     Parameters
     ----------
@@ -57,10 +65,11 @@ class BlockSampler:
         if len(self.block_shape) != len(extents) or any(
             b > n for b, n in zip(self.block_shape, extents, strict=False)
         ):
-            raise InputError(f"the guidance wants blocks of {self.block_shape}, but the coordinates span {extents}.")
+            raise InputError(f"the guidance wants blocks of shape {self.block_shape}, which do not fit the coordinates of shape "
+                             f"{extents}; give block_shape one extent per coordinate axis, none longer than it.")
 
     def draw(self, rng: np.random.Generator, n: int) -> Blocks:
-        """``n`` blocks."""
+        """Draw ``n`` blocks, every position that keeps them inside the part being as likely."""
         coordinates = self.target.coordinates
         extents = coordinates.input_shape
         origin = [self.origin[i] if self.origin else 0 for i in coordinates.inputs]

@@ -1,8 +1,8 @@
 """Sine networks in jax: parameters, initialisation, forward pass and fake quantisation.
 
-Parameters are *folded*: the frequency w0 of SIREN is multiplied into weights and biases, h = sin(f (x W + b)), where f
-is one factor for all layers, 1 to begin with, which INIF learns. The published configuration keeps W and b unfolded and
-f = w0 (`init_published`).
+A layer is h = sin(f (x W + b)), where f is one factor for all layers, which INIF learns. Parameters are usually *folded*: the
+frequency w0 of SIREN is multiplied into W and b, and f begins at 1. The published configuration leaves W and b unfolded, and f
+begins at w0 (`init_published`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ from microfield.nn.sine import COEFFICIENTS, RADIANS_TO_TURNS
 
 Float64 = npt.NDArray[np.float64]
 
+OUTPUT_SCALE = 0.3
+"""Factor of the initial weights of the last layer: outputs begin near 0, which is about the mean of the targets."""
+
+HIDDEN_BIAS = 0.1
+"""Biases of sine layers but the first begin within this, in radians."""
+
 
 class Params(NamedTuple):
-    """Weights of shape (fan_in, fan_out), biases (fan_out,), hidden layers first, and the shared frequency factor."""
+    """Parameters of a network: per layer, the linear one last, weights of shape (inputs, outputs) and biases (outputs,).
+
+    ``frequency`` is the factor f of all sines.
+    """
 
     weights: tuple[jax.Array, ...]
     biases: tuple[jax.Array, ...]
@@ -28,6 +37,7 @@ class Params(NamedTuple):
 
 
 def _polynomial(t: jax.Array) -> jax.Array:
+    """sin(2 pi t) for |t| <= 1/2, as `microfield.nn.sine` computes it."""
     c0, c1, c2, c3 = COEFFICIENTS
     s = t * t
     return (((s * c3 + c2) * s + c1) * s + c0) * t
@@ -41,6 +51,7 @@ def sine_turns(t: jax.Array) -> jax.Array:
 
 @sine_turns.defjvp
 def _sine_turns_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Value and derivative, the cosine being the same polynomial a quarter of a turn on."""
     (t,), (dt,) = primals, tangents
     quarter = t + np.float32(0.25)
     cosine = _polynomial(quarter - jnp.round(quarter))
@@ -58,14 +69,14 @@ def forward(params: Params, x: jax.Array) -> jax.Array:
 def init_folded(
     seed: int, n_inputs: int, width: int, depth: int, n_outputs: int, first: Float64
 ) -> Params:
-    """Random folded parameters (Sitzmann et al. 2020, section 3.2, with w0 = 1 after folding).
+    """Random folded parameters (Sitzmann et al. 2020, section 3.2).
 
     Parameters
     ----------
-    depth : int
-        Number of sine layers.
+    width, depth : int
+        Units of a sine layer, and number of sine layers.
     first : float64 array of shape (inputs,)
-        Largest initial frequency along every coordinate, radians per unit.
+        Largest initial frequency along every coordinate, in radians per unit (the coordinate runs over 2 units).
     """
     rng = np.random.default_rng(seed)
     weights = [rng.uniform(-1, 1, (n_inputs, width)) * first[:, None]]
@@ -73,14 +84,18 @@ def init_folded(
     bound = np.sqrt(6 / width)
     for _ in range(depth - 1):
         weights.append(rng.uniform(-bound, bound, (width, width)))
-        biases.append(rng.uniform(-0.1, 0.1, width))
-    weights.append(rng.uniform(-bound, bound, (width, n_outputs)) * 0.3)
+        biases.append(rng.uniform(-HIDDEN_BIAS, HIDDEN_BIAS, width))
+    weights.append(rng.uniform(-bound, bound, (width, n_outputs)) * OUTPUT_SCALE)
     biases.append(np.zeros(n_outputs))
     return _params(weights, biases, 1.0)
 
 
 def init_published(seed: int, n_inputs: int, width: int, depth: int, n_outputs: int, w0: float) -> Params:
-    """Initialisation of INIF's public code: U(+-1/d) first, U(+-sqrt(6/width)/w0) hidden, biases 0, truncated normal out."""
+    """Random unfolded parameters, as INIF's public code draws them, whose sines have the frequency factor ``w0``.
+
+    Weights are uniform within 1 / inputs in the first layer and within sqrt(6 / width) / w0 in the other sine layers, and a clipped
+    normal distribution in the last; biases are 0.
+    """
     rng = np.random.default_rng(seed)
     weights = [rng.uniform(-1, 1, (n_inputs, width)) / n_inputs]
     bound = np.sqrt(6 / width) / w0
@@ -90,6 +105,7 @@ def init_published(seed: int, n_inputs: int, width: int, depth: int, n_outputs: 
 
 
 def _params(weights: list[Float64], biases: list[Float64], frequency: float) -> Params:
+    """As jax arrays of float32."""
     return Params(
         tuple(jnp.asarray(w, jnp.float32) for w in weights),
         tuple(jnp.asarray(b, jnp.float32) for b in biases),
@@ -98,12 +114,13 @@ def _params(weights: list[Float64], biases: list[Float64], frequency: float) -> 
 
 
 def fake_quantise(params: Params, steps: Params) -> Params:
-    """Parameters as the file will hold them, with gradients passed straight through.
+    """Parameters rounded as the file will hold them; gradients are those of the parameters before (straight-through).
 
-    ``steps`` has one scalar per tensor; 0 leaves a tensor alone.
+    ``steps`` has one scalar per tensor, its quantiser step; 0 leaves a tensor alone.
     """
 
     def one(p: jax.Array, step: jax.Array) -> jax.Array:
+        """One tensor, rounded to multiples of a step."""
         safe = jnp.where(step > 0, step, 1)
         return p + jax.lax.stop_gradient(jnp.where(step > 0, jnp.round(p / safe) * safe - p, 0))
 

@@ -1,6 +1,6 @@
-"""Optimisers behind one small protocol, so that a learned optimiser later takes the same place as Adam.
+"""Optimisers behind one small protocol, which a learned optimiser can follow, too.
 
-An optimiser sees what a learned one needs: parameters, gradients, the loss and the fraction of the fit done.
+An optimiser sees parameters, gradients, the loss, the part of the fit that is done, and the scheduled learning rate.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 
 Tree = Any
+"""A pytree of jax arrays."""
 
 
 class Optimiser(Protocol):
-    """Turns gradients into new parameters. All methods are traced by jax: no Python side effects."""
+    """Turns gradients into new parameters. It must be hashable, and jax traces its methods: no Python side effects."""
 
     def init(self, params: Tree) -> Tree:
         """State before the first step."""
@@ -33,7 +34,7 @@ class Optimiser(Protocol):
         params, grads : trees of float32 arrays of the same structure
         state : what `init` or the last `update` returned
         loss : scalar, the loss of this step's batch
-        progress : scalar in 0..1, the fraction of the fit that is done
+        progress : scalar in 0..1, the part of the fit that is done
         rate : scalar, the scheduled learning rate, which an optimiser may ignore
 
         Returns
@@ -45,7 +46,7 @@ class Optimiser(Protocol):
 
 @dataclass(frozen=True)
 class Optax:
-    """Any optax transformation that leaves the learning rate out, such as ``scale_by_adam``."""
+    """An optax transformation that does not apply a learning rate itself, such as ``scale_by_adam``."""
 
     transformation: optax.GradientTransformation
 
@@ -56,14 +57,14 @@ class Optax:
     def update(
         self, params: Tree, grads: Tree, state: Tree, *, loss: jax.Array, progress: jax.Array, rate: jax.Array
     ) -> tuple[Tree, Tree]:
-        """Follow the transformed gradient downhill by ``rate``."""
+        """Subtract ``rate`` times the transformed gradient."""
         del loss, progress
         direction, state = self.transformation.update(grads, state, params)
         return jax.tree.map(lambda p, d: p - rate * d, params, direction), state
 
 
 def adam() -> Optax:
-    """Adam (Kingma & Ba 2015) with the shorter memory of squares that suits small batches of a smooth target."""
+    """Adam (Kingma & Ba 2015) with a shorter memory of squared gradients than usual, which suits fits of few steps."""
     return Optax(optax.scale_by_adam(b1=0.9, b2=0.99, eps=1e-10))
 
 
@@ -76,8 +77,8 @@ def adamax(clip: float = 1.0) -> Optax:
 class Soap:
     """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, algorithm 3).
 
-    Matrices are rotated on both sides, vectors get plain Adam. The bases are refreshed by one step of orthogonal
-    iteration every ``refresh`` steps.
+    Matrices are rotated on both sides, vectors get plain Adam. One step of orthogonal iteration refreshes the bases every
+    ``refresh`` steps. ``beta1`` and ``beta2`` are the decay rates of the means of gradients and of their squares.
     """
 
     beta1: float = 0.95
@@ -85,13 +86,13 @@ class Soap:
     refresh: int = 10
 
     def init(self, params: Tree) -> Tree:
-        """Zero moments and identity bases."""
+        """No steps, zero moments and identity bases."""
         return jnp.zeros((), jnp.int32), [_soap_state(p) for p in jax.tree.leaves(params)]
 
     def update(
         self, params: Tree, grads: Tree, state: Tree, *, loss: jax.Array, progress: jax.Array, rate: jax.Array
     ) -> tuple[Tree, Tree]:
-        """One step in the rotated space."""
+        """One step of Adam in the rotated space."""
         del loss, progress
         count, leaves = state
         count = count + 1
@@ -107,6 +108,7 @@ class Soap:
         self, p: jax.Array, g: jax.Array, s: dict[str, jax.Array], correct: tuple[jax.Array, jax.Array],
         rate: jax.Array, refresh: jax.Array,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """New value and state of one tensor ``p`` with gradient ``g``; ``correct`` divides the bias out of both moments."""
         m = self.beta1 * s["m"] + (1 - self.beta1) * g
         rotate, back = _rotations(s)
         rotated = rotate(g)
@@ -123,6 +125,7 @@ class Soap:
 
 
 def _soap_state(p: jax.Array) -> dict[str, jax.Array]:
+    """State of one tensor: moments ``m`` and ``v`` and, for a matrix, the preconditioner and its eigenbasis of either side."""
     state = {"m": jnp.zeros_like(p), "v": jnp.zeros_like(p)}
     if p.ndim == 2:
         for side, n in zip(("left", "right"), p.shape, strict=True):
@@ -132,6 +135,7 @@ def _soap_state(p: jax.Array) -> dict[str, jax.Array]:
 
 
 def _rotations(s: dict[str, jax.Array]) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
+    """Functions that rotate a tensor into its eigenbases and back; vectors stay as they are."""
     if "left_basis" not in s:
         return (lambda a: a), (lambda a: a)
     left, right = s["left_basis"], s["right_basis"]
@@ -139,6 +143,7 @@ def _rotations(s: dict[str, jax.Array]) -> tuple[Callable[[jax.Array], jax.Array
 
 
 def _refresh_bases(s: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Both eigenbases after one step of orthogonal iteration."""
     left = jnp.linalg.qr(s["left"] @ s["left_basis"])[0]
     right = jnp.linalg.qr(s["right"] @ s["right_basis"])[0]
     return left, right
@@ -149,4 +154,4 @@ OPTIMISERS: dict[str, tuple[Callable[[], Optimiser], float]] = {
     "adam": (adam, 1e-2),
     "adamax": (adamax, 1e-2),
 }
-"""Name to factory and the peak learning rate that suits networks in folded weights (see `microfield.nn.network`)."""
+"""Name to factory, and the peak learning rate that suits folded parameters (see `microfield.nn.network`)."""

@@ -1,7 +1,7 @@
-"""Where a fit takes its points from: a stream of random coordinates with their targets and weights.
+"""What a fit is shown: random points with their targets and weights.
 
-Chunks of several steps are drawn at once on the host, in a background thread, while jax works on the chunk before: a fit
-then needs no copy of the image on the device, and nothing it compiles depends on the image's shape.
+A background thread of the host draws the points of several steps at once while jax works on those before. So a fit needs no copy of
+the image on the device, and nothing that it compiles depends on the shape of the image.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Batch(NamedTuple):
-    """Points of one or more steps; the leading axes are (steps, batch) or (points,).
+    """Points, all float32; the leading axes are (points,), or (steps, points) for several steps.
 
-    ``x`` holds coordinates (..., inputs), ``y`` targets (..., outputs), ``weight`` the weight of every squared error
+    ``x`` holds coordinates (..., inputs), ``y`` targets (..., outputs), and ``weight`` the weights of their squared errors
     (..., outputs).
     """
 
@@ -38,16 +38,17 @@ class Target:
     Parameters
     ----------
     coordinates : CoordinateMap
-    block : array of the part's shape, grey values
+    block : array of the part's shape
+        Grey values.
     scale, offset : float32 arrays of shape (channels,)
-        target = (grey - offset) / scale; a scale of 0 (constant channel) gives targets of 0.
-    channel_weight : float32 array (channels,)
-        Weight of a squared target error in every channel.
+        target = (grey - offset) / scale; targets of a channel of scale 0, a constant one, are 0.
+    channel_weight : float32 array of shape (channels,)
+        Weight of the squared error of a target in every channel.
     voxel_weight : float32 array of the part's shape, optional
-        Weight of every voxel besides.
+        A further factor for every voxel.
     probability : float64 array of the part's shape, optional
-        Relative frequency with which voxels are drawn (saliency sampling); uniform by default. Needs all coordinate
-        points of an output vector to be drawn together, so it is summed over the output axes.
+        Relative frequency with which voxels are drawn, uniform by default. A point is drawn with all of its outputs, so with the
+        sum of their frequencies.
     """
 
     coordinates: CoordinateMap
@@ -59,7 +60,7 @@ class Target:
     probability: npt.NDArray[np.float64] | None = None
 
     def batch(self, flat: npt.NDArray[np.int64]) -> Batch:
-        """The batch of the given flat point numbers."""
+        """The points of these numbers, counted in C order over the coordinate axes; ``flat`` has the shape (points,)."""
         c = self.coordinates
         index = np.unravel_index(flat, c.input_shape) if c.inputs else ()
         x = np.empty((flat.size, len(c.inputs)), np.float32)
@@ -74,7 +75,7 @@ class Target:
         return Batch(x, y, np.ascontiguousarray(weight, np.float32))
 
     def gather(self, array: npt.NDArray[Any], index: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[Any]:
-        """Values of all outputs at the indexed points: (n, outputs), whatever the order of the array's axes."""
+        """Values of an array of the part's shape at points, of shape (points, outputs); ``index`` is per coordinate axis."""
         c = self.coordinates
         rest = tuple(i for i in range(array.ndim) if i not in c.inputs + c.outputs)
         view = array.transpose(c.inputs + rest + c.outputs)
@@ -83,12 +84,13 @@ class Target:
         return picked.reshape(-1, c.n_outputs)
 
     def _channels(self, index: tuple[npt.NDArray[np.intp], ...], n: int) -> npt.NDArray[np.intp]:
+        """Channel numbers of n points, shape (points, outputs)."""
         c = self.coordinates
         of_inputs = np.broadcast_to(np.asarray(c.channel_of_inputs(index), np.intp), n)
         return c.channel_of_outputs + of_inputs[:, None]
 
     def drawer(self, rng: np.random.Generator) -> Callable[[int], npt.NDArray[np.int64]]:
-        """A function that draws n flat point numbers."""
+        """A function that draws n numbers of points."""
         n_points = self.coordinates.n_points
         if self.probability is None:
             return lambda n: rng.integers(0, n_points, n)
@@ -100,7 +102,7 @@ class Target:
 
 
 def evaluation_batch(target: Target, n: int = 1 << 16, seed: int = 12345) -> Batch:
-    """A fixed uniform sample (all points where there are no more than ``n``), to judge fits by."""
+    """The ``n`` points by which fits are judged: always the same for a seed, uniform; all points where there are no more."""
     n_points = target.coordinates.n_points
     flat = np.arange(n_points) if n_points <= n else np.random.default_rng(seed).integers(0, n_points, n)
     return target.batch(flat)
@@ -111,6 +113,7 @@ def chunks(target: Target, steps: int, batch: int, seed: int) -> Iterator[Batch]
     draw = target.drawer(np.random.default_rng(seed))
 
     def one() -> Batch:
+        """Draw a chunk."""
         points = target.batch(draw(steps * batch))
         return Batch(*(a.reshape(steps, batch, -1) for a in points))
 

@@ -17,7 +17,7 @@ STEP_OVERHEAD = 5e7
 """A step of the smallest network still takes as long as this many weights times points would."""
 
 FEWEST_STEPS, MOST_STEPS = 320, 20000
-"""With fewer steps a fit does not converge; with more it no longer gets better."""
+"""Limits of the number of steps: a tiny network needs a schedule, too, and a long one gains little at its end."""
 
 
 def steps_for(effort: int, voxels: int, weights: int, batch: int) -> int:
