@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import IO
 
@@ -10,13 +11,15 @@ import numpy as np
 
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
+from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.writing.budget import Budget
 from microfield.writing.envelope import Envelope, envelope
 from microfield.writing.job import Job
-from microfield.writing.planned import Pass, Target, encode_planned_image
+from microfield.writing.plan import JobPlan
+from microfield.writing.planned import Pass, Target, encode_planned_image, first_setting
 from microfield.writing.report import Report, decibel
 from microfield.writing.request import ErrorTotals, Request, Shortage
 from microfield.writing.to_a_quality import encode_to_quality
@@ -35,11 +38,8 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
     BudgetError
         The budget cannot be met; the message says what can.
     """
-    job = job.for_budget(budget)
     limit = budget.byte_limit(job.image.layout)
-    around = envelope(job, limit)
-    request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references)
-    target = _target(job, budget, limit)
+    job, request, around, target = _begin(job, budget, limit)
     small = job.image.layout.size <= WHOLE_VOXELS and job.grid.n <= WHOLE_PARTS
     try:
         done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
@@ -52,6 +52,41 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
     inside, outside = _by_saliency(job, stream)
     report = _report(job, done, size, limit, around.notes)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
+
+
+def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
+    """The plan of a file whose parts are encoded elsewhere, with `plan.encode_planned`, and put together by `put_together`.
+
+    The setting comes from sampled parts; the file meets the budget about, not exactly.
+
+    Raises
+    ------
+    BudgetError
+        The budget cannot be met.
+    """
+    limit = budget.byte_limit(job.image.layout)
+    job, request, around, target = _begin(job, budget, limit)
+    try:
+        setting = first_setting(request, around, target)
+    except Shortage as short:
+        raise _too_small(job, around, limit, short.smallest) from None
+    return JobPlan.of(job.method, request.context, job.grid, job.image.layout, setting, around.references), around
+
+
+def put_together(around: Envelope, parts: Iterable[tuple[Sections, int | None]], stream: IO[bytes]) -> int:
+    """Write the file of parts given one by one, in order, each with the number of the part it builds on; its size."""
+    with Assembler(around.header, around.shared) as assembler:
+        for sections, reference in parts:
+            assembler.add(sections, reference)
+        return assembler.write(stream)
+
+
+def _begin(job: Job, budget: Budget, limit: int | None) -> tuple[Job, Request, Envelope, Target]:
+    """The job with errors in the unit of the budget, its parts as a request, what surrounds them, and the target."""
+    job = job.for_budget(budget)
+    around = envelope(job, limit)
+    request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references)
+    return job, request, around, _target(job, budget, limit)
 
 
 def _target(job: Job, budget: Budget, limit: int | None) -> Target:

@@ -31,6 +31,8 @@ FILLED = 0.98
 """Where a pass over all parts takes at least this share of the limit, no other one follows."""
 PASSES = 4
 """How often all parts are encoded at most."""
+REPORTED = 16
+"""Progress is told every so many parts."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -52,24 +54,44 @@ class Target:
     say: Callable[[float], str] = lambda psnr: f"{psnr:.2f} dB"
 
 
+def first_setting(request: Request, envelope: Envelope, target: Target) -> float | ByteShares:
+    """The setting that sampled parts ask for: what a plan holds, and where `encode_planned_image` begins.
+
+    Raises
+    ------
+    BudgetError
+        The target cannot be met (Shortage where not even the smallest parts fit).
+    """
+    sample = sampled(request)
+    if not isinstance(request.method.quality, KnobTraits):
+        return _shares(request, _room(request, envelope, target, sample))
+    if target.error is None:
+        room = (target.limit - envelope.overhead(target.limit)) * sample.voxels / _voxels(envelope)
+        found = Knob(sample, measure=False).finest(int(room * RESERVE))
+        return 0.0 if found is None else found.quality
+    enough = Knob(sample, measure=True).coarsest(target.error)
+    return END if enough is None else enough.quality
+
+
 def encode_planned_image(request: Request, envelope: Envelope, target: Target) -> Pass:
     """Encode all parts of a large image, one after the other, at a common setting.
 
     Raises
     ------
     BudgetError
-        The target cannot be met.
+        The target cannot be met (Shortage where not even the smallest parts fit).
     """
-    if isinstance(request.method.quality, KnobTraits):
-        return _at_a_knob(request, envelope, target, request.method.quality)
-    return _in_shares(request, envelope, target)
+    setting = first_setting(request, envelope, target)
+    if isinstance(setting, ByteShares):
+        return _in_shares(request, envelope, target, setting)
+    return _to_a_size(request, envelope, target, setting) if target.error is None else _to_a_quality(
+        request, envelope, target, target.error, setting)
 
 
 def sampled(request: Request) -> Request:
     """Some of the parts, spread over the image, together with those they build on."""
     parts, n = request.parts, len(request.parts)
-    size = max(1, parts[0].layout.size)
-    count = min(n, MOST_SAMPLED, max(SAMPLED_PARTS, SAMPLED_VOXELS // size))
+    count = min(n, MOST_SAMPLED, max(SAMPLED_PARTS, SAMPLED_VOXELS // parts[0].layout.size))
     chosen: set[int] = set()
     for k in range(count):
         # Multiples of the golden ratio fill the interval evenly and keep to no column of the grid.
@@ -86,78 +108,125 @@ def sampled(request: Request) -> Request:
 # -- one setting of a knob ------------------------------------------------------------------------------------------------------
 
 
-def _at_a_knob(request: Request, envelope: Envelope, target: Target, traits: KnobTraits) -> Pass:
-    sample = sampled(request)
+def _to_a_size(request: Request, envelope: Envelope, target: Target, first: float) -> Pass:
+    traits = request.method.quality
+    assert isinstance(traits, KnobTraits)
+    passes = Passes(request, envelope)
 
-    def late() -> bool:
-        return request.context.deadline.passed
+    def height(quality: float) -> tuple[float, Pass]:
+        done = passes.at(quality)
+        return math.log(done.size / target.limit), done
 
-    if target.error is None:
-        room = (target.limit - envelope.overhead(target.limit)) * sample.voxels / _voxels(envelope)
-        found = Knob(sample, measure=False).finest(int(room * RESERVE))
+    best = largest(height, traits.step, 1 - FILLED, passes.late, PASSES, first, slope=traits.slope)
+    if best is None:
+        raise Shortage(passes.at(0.0).size - envelope.overhead(target.limit))
+    return passes.only(best)
 
-        def height(quality: float) -> tuple[float, Pass]:
-            done = encode_all(request, envelope, quality)
-            return math.log(done.size / target.limit), done
 
-        first = 0.0 if found is None else found.quality
-        best = largest(height, traits.step, 1 - FILLED, late, PASSES, first, slope=traits.slope)
-        if best is None:
-            raise Shortage(encode_all(request, envelope, 0.0).size - envelope.overhead(target.limit))
-        return best
-    goal = target.error
-    found = Knob(sample, measure=True).coarsest(goal)
+def _to_a_quality(request: Request, envelope: Envelope, target: Target, goal: float, first: float) -> Pass:
+    traits = request.method.quality
+    assert isinstance(traits, KnobTraits)
+    passes = Passes(request, envelope)
 
-    def excess(quality: float) -> tuple[float, Pass]:
-        done = encode_all(request, envelope, END - quality)
-        error = float(np.mean(done.errors.square_error / request.context.unit**2))
-        return math.log(max(error, 1e-300) / goal), done
+    def excess(below: float) -> tuple[float, Pass]:
+        done = passes.at(END - below)
+        return math.log(max(passes.error(done), 1e-300) / goal), done
 
-    first = 0.0 if found is None else END - found.quality
-    best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, late, PASSES, first)
+    best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, passes.late, PASSES, END - first)
     if best is None or best.size > target.limit:
-        raise BudgetError(f"the asked quality ({target.say(-10 * math.log10(goal))}) needs more than a quarter of the raw size, or "
-                          f"is beyond what {request.method.name} reaches on this image. Ask for less, or store it without loss.")
-    return best
+        raise _too_fine(request, target)
+    return passes.only(best)
 
 
 # -- shares of bytes ------------------------------------------------------------------------------------------------------------
 
 
-def _in_shares(request: Request, envelope: Envelope, target: Target) -> Pass:
-    floor = sum(request.smallest(p) for p in request.parts)
+def _in_shares(request: Request, envelope: Envelope, target: Target, shares: ByteShares) -> Pass:
+    passes = Passes(request, envelope)
+    room = _room(request, envelope, Target(target.limit), request)
+    for _ in range(PASSES):
+        done = passes.at(shares)
+        error = passes.error(done)
+        if target.error is None or error <= target.error:
+            return passes.only(done)
+        # Some 1.5 dB a doubling is what bytes usually bring.
+        wanted = (done.size - envelope.overhead(target.limit)) * 1.05 * (error / target.error) ** 0.5
+        if wanted > room:
+            break
+        shares = _shares(request, wanted)
+    raise _too_fine(request, target)
+
+
+def _room(request: Request, envelope: Envelope, target: Target, sample: Request) -> float:
+    """Bytes that parts may take beyond their smallest sizes: what the limit leaves, or what a quality takes in a sample."""
+    floor = _floor(request)
     most = target.limit - envelope.overhead(target.limit) - floor
     if most < 0:
         raise Shortage(floor)
     if target.error is None:
-        return encode_all(request, envelope, _shares(request, most))
-    sample = sampled(request)
-    of_sample = encode_to_quality(sample.with_curves(), target.error, 1 << 60, target.say)
-    room = max(0, sample.total(of_sample) - sum(sample.smallest(p) for p in sample.parts)) * _voxels(envelope) / sample.voxels
-    for _ in range(PASSES):
-        done = encode_all(request, envelope, _shares(request, min(room, most)))
-        error = float(np.mean(done.errors.square_error / request.context.unit**2))
-        if error <= target.error:
-            return done
-        if room > most:
-            break
-        # 6 dB a bit and coefficient is the most that bytes can bring, some 1.5 dB a doubling what they usually do.
-        room *= 1.05 * (error / target.error) ** 0.5
-    raise BudgetError(f"the asked quality ({target.say(-10 * math.log10(target.error))}) needs more than a quarter of the raw "
-                      "size. Ask for less, or store this image without loss.")
+        return most
+    share = int((most + floor) * sample.voxels / request.voxels)
+    encoded = encode_to_quality(sample.with_curves(), target.error, share, target.say)
+    return min(most, max(0, sample.total(encoded) - _floor(sample)) * request.voxels / sample.voxels)
+
+
+def _floor(request: Request) -> int:
+    """Fewest bytes of all parts; a grid has few different shapes of them."""
+    known: dict[tuple[int, ...], int] = {}
+    total = 0
+    for part in request.parts:
+        shape = part.layout.shape
+        if shape not in known:
+            known[shape] = request.smallest(part)
+        total += known[shape]
+    return total
 
 
 def _shares(request: Request, room: float) -> ByteShares:
-    """Equal slope: the level is found from a sample, then the bits of all parts at that level are added up, so that no byte is
-    shared out twice.
+    """Equal slope: the level is found from a sample, then the bits of all parts at that level are added up, so that no byte
+    is shared out twice.
     """
     sample = sampled(request).with_curves()
-    theta = water_level(sample.curves, 8 * room * sample.voxels / sum(p.layout.size for p in request.parts))
+    theta = water_level(sample.curves, 8 * room * sample.voxels / request.voxels)
     bits = sum(rate_curve(request.method, part, request.context).bits(theta) for part in request.parts)
     return ByteShares(theta, room / bits if bits > 0 else 0.0)
 
 
+def _too_fine(request: Request, target: Target) -> BudgetError:
+    asked = "" if target.error is None else f" ({target.say(-10 * math.log10(target.error))})"
+    return BudgetError(f"the asked quality{asked} needs more than a quarter of the raw size, or is beyond what "
+                       f"{request.method.name} reaches on this image. Ask for less, or store this image without loss.")
+
+
 # -- a pass over all parts ------------------------------------------------------------------------------------------------------
+
+
+class Passes:
+    """Encodes all parts at one setting after another; of the files that wait, only one is kept in the end."""
+
+    def __init__(self, request: Request, envelope: Envelope) -> None:
+        self.request, self.envelope = request, envelope
+        self._made: list[Pass] = []
+
+    def at(self, setting: float | ByteShares) -> Pass:
+        """All parts at a setting."""
+        self._made.append(encode_all(self.request, self.envelope, setting))
+        return self._made[-1]
+
+    def error(self, done: Pass) -> float:
+        """Mean over channels of the squared error in units."""
+        return float(np.mean(done.errors.square_error / self.request.context.unit**2))
+
+    def late(self) -> bool:
+        """Whether no time is left for another pass."""
+        return self.request.context.deadline.passed
+
+    def only(self, best: Pass) -> Pass:
+        """The best pass; the spools of all others are given up."""
+        for done in self._made:
+            if done is not best:
+                done.assembler.close()
+        return best
 
 
 def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares) -> Pass:
@@ -166,16 +235,17 @@ def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares
     assembler = Assembler(envelope.header, envelope.shared)
     errors = ErrorTotals(request.context.unit.size)
     n, left = len(request.parts), _voxels(envelope)
+    quiet = replace(request, context=replace(request.context, progress=_silent))
     try:
-        for i in range(n):
-            part = request.parts[i]
-            own = replace(request.context, deadline=request.context.deadline.share(part.layout.size / left), progress=_silent)
-            encoded = encode_of(replace(request, context=own), i, setting, lineage.parent(i))
+        for i, part in enumerate(request.parts):
+            deadline = request.context.deadline.share(part.layout.size / left)
+            encoded = encode_of(quiet.with_deadline(deadline), i, setting, lineage.parent(i))
             left -= part.layout.size
             lineage.add(i, part, encoded)
             errors.add(part, encoded)
             assembler.add(encoded.sections, encoded.reference)
-            request.context.progress((i + 1) / n, f"part {i + 1}/{n}")
+            if i % REPORTED == 0 or i + 1 == n:
+                request.context.progress((i + 1) / n, f"part {i + 1}/{n}")
     except BaseException:
         assembler.close()
         raise

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.deadline import Deadline
 from microfield.errors import BudgetError
 from microfield.format.framing import overhead, part_size
 from microfield.methods.base import Context, Decoder, Encoded, Method, Parent, Part, PartData, RateCurve
@@ -53,10 +55,14 @@ class Request:
     curves: Sequence[RateCurve] = ()
     framed: bool = True
 
-    @property
+    @cached_property
     def voxels(self) -> int:
         """Array elements of all parts."""
         return sum(p.layout.size for p in self.parts)
+
+    def with_deadline(self, deadline: Deadline) -> Request:
+        """The same request with another deadline."""
+        return self if deadline is self.context.deadline else replace(self, context=self.context.with_deadline(deadline))
 
     def size(self, encoded: Encoded) -> int:
         """Bytes that an encoded part counts for."""

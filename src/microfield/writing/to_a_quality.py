@@ -15,7 +15,6 @@ from microfield.writing.prediction import predicted_bytes
 from microfield.writing.request import Request, Shortage, normalised_error
 from microfield.writing.to_a_size import encode_to_size
 
-
 TRIMMED = 3
 """How many attempts that are good enough are trimmed to the goal at most."""
 
