@@ -2,8 +2,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.microfield-ready
+DOCS_READY := $(VENV)/.microfield-docs-ready
+LOWEST := .venv-lowest
+LOWEST_READY := $(LOWEST)/.microfield-ready
 
-.PHONY: demo test lint types results clean
+CODE := src tests benchmarks examples docs
+
+.PHONY: demo test lint types format coverage docs lowest results clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -16,14 +21,50 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
-test: $(READY)
-	$(BIN)/ruff check src tests benchmarks examples
+# Everything that is checked, but for the documentation (make docs) and the lowest versions (make lowest).
+test: lint types
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+
+lint: $(READY)
+	$(BIN)/ruff check $(CODE)
+
+types: $(READY)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+
+# Sorts imports and repairs what ruff can repair safely. Lines are broken by hand, so `ruff format` is not used.
+format: $(READY)
+	$(BIN)/ruff check --fix $(CODE)
+
+# Which lines the last `make test` did not reach.
+coverage: $(READY)
+	$(BIN)/coverage report --show-missing --skip-covered
+
+# The documentation as a site in site/; any broken link or reference is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "documentation: site/index.html"
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $(DOCS_READY)
+
+# Tests that touch the direct dependencies, with the lowest version of each that pyproject.toml allows. What it needs in turn is
+# new, and warns of the old: so warnings are no errors here.
+lowest: $(LOWEST_READY)
+	$(LOWEST)/bin/python -m pytest -n 2 -o filterwarnings=default --disable-warnings \
+	    tests/analysis tests/contracts/test_contracts.py tests/format tests/io tests/metrics tests/nn tests/reading \
+	    -k "not test_contracts or field or siren or hevc or jpeg2000"
+
+$(LOWEST_READY): pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	    --editable '.[compress,codecs,report,bench,zarr,xarray,demo]' --group test
+	@touch $(LOWEST_READY)
 
 # The standing measurements of docs/results.md; takes its images from DATA.
 results: $(READY)
 	$(BIN)/python -m benchmarks.run --data "$(DATA)"
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) site demo-output .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
