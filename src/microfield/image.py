@@ -1,11 +1,11 @@
-"""Image: an array with meaning. Axes, voxel size, channel names and provenance travel with the values."""
+"""Image: an array with what it means: axes, voxel size, channel names, and where it came from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,17 @@ AXES = "TCZYXS"
 
 SPATIAL = "ZYX"
 CHANNELS = "CS"
+"""Axes that hold separate intensities of the same place."""
+
 SUPPORTED_DTYPES = ("uint8", "uint16", "int16", "float32", "uint32", "int32", "float64", "int8")
 
 
 class ArrayLike(Protocol):
-    """Anything with a shape, a dtype and NumPy-style slicing: ndarray, memmap, zarr, dask."""
+    """Anything with a shape, a dtype and indexing by slices as in NumPy: ndarray, memmap, zarr, dask."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Extents."""
+        """Extent of every axis."""
         ...
 
     @property
@@ -76,10 +78,12 @@ class Layout:
 class Image:
     """An array with its meaning.
 
+    Raises InputError where the axes, the dtype (one of `SUPPORTED_DTYPES`) or an empty axis forbid compression.
+
     Parameters
     ----------
-    data : array-like of shape ``(n, ...)``, 2-D to 5-D
-        Values; may be lazy (zarr, dask, memmap). Read through `read`.
+    data : array-like, 2-D to 5-D
+        Values; may be lazy (zarr, dask, memmap), and is read by `read`.
     axes : str
         One letter of ``TCZYXS`` per array axis, in array order.
     voxel_size : mapping, optional
@@ -89,11 +93,11 @@ class Image:
     channel_names : tuple of str, optional
         One name per element of axis C.
     source_bytes : int, optional
-        Size of the file the array came from, for honest second ratios.
+        Bytes of the file that the array came from, for a ratio beside that of the raw array.
     metadata : str, optional
         Vendor metadata (OME-XML) as text.
     labels : bool, optional
-        True or False where the source says whether the values are object labels; None where it does not say.
+        True or False where the source says whether the values are object labels, else None.
     name : str
         What messages call this image.
     """
@@ -126,7 +130,7 @@ class Image:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Native-endian dtype of the values `read` returns."""
+        """Dtype of the values that `read` returns, in native byte order."""
         native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
         return native
 
@@ -137,7 +141,7 @@ class Image:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the raw array: the numerator of the compression ratio."""
+        """Bytes of the raw array, which a compression ratio counts from."""
         return self.layout.nbytes
 
     @property
@@ -146,7 +150,7 @@ class Image:
         return dict(zip(self.axes, self.shape, strict=True))
 
     def read(self, box: tuple[slice, ...] | None = None) -> npt.NDArray[Any]:
-        """Values of a box (all of the image by default) as a C-contiguous native-endian ndarray."""
+        """Values of a box (one slice per axis; by default of all of the image) as an array in C order and native byte order."""
         key = box if box is not None else (slice(None),) * len(self.shape)
         values = np.asarray(self.data[key])
         return np.ascontiguousarray(values, dtype=self.dtype)
@@ -154,7 +158,7 @@ class Image:
 
 @dataclass(frozen=True)
 class _Filled:
-    """An image's data with another value in the place of NaN and infinity."""
+    """The values of an image with ``value`` in the place of NaN and infinity."""
 
     image: Image
     value: float
@@ -180,12 +184,12 @@ def filled(image: Image, value: float | None) -> Image:
 
 
 def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
-    """Refuse axes that microfield does not know, with the remedy.
+    """Refuse axes that microfield does not know; the message calls the array ``name`` and says what to do.
 
     Raises
     ------
     InputError
-        If a letter is unknown or repeated, Y or X is missing, the count does not match, or ``ndim`` is not 2 to 5.
+        A letter is unknown or repeated, Y or X is missing, the letters are not as many as the dimensions, or these are not 2 to 5.
     """
     unknown = sorted(set(axes) - set(AXES))
     if unknown:
@@ -201,7 +205,13 @@ def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
 
 
 def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
-    """Axes assumed for a bare array: YX, ZYX (YXS for 8-bit colour), CZYX, TCZYX."""
+    """Axes assumed for a bare array: YX, ZYX, CZYX or TCZYX; YXS for 8-bit values whose last axis has 3 or 4 samples.
+
+    Raises
+    ------
+    InputError
+        The array has fewer than 2 or more than 5 dimensions.
+    """
     if len(shape) == 3 and shape[-1] in (3, 4) and np.dtype(dtype) == np.uint8 and min(shape[:2]) > 4:
         return "YXS"
     guesses = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
@@ -210,14 +220,36 @@ def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
     return guesses[len(shape)]
 
 
+@runtime_checkable
+class _Labelled(Protocol):
+    """An array that names its axes, such as xarray.DataArray."""
+
+    dims: tuple[Any, ...]
+    data: Any
+
+
 def as_image(source: Any, axes: str | None = None) -> Image:
-    """An `Image` from an Image, an xarray.DataArray, or anything array-like (dask and zarr stay lazy)."""
+    """An `Image` of anything array-like (dask and zarr arrays stay lazy).
+
+    Parameters
+    ----------
+    source : Image, xarray.DataArray, array or sequence
+        An Image is returned as it is.
+    axes : str, optional
+        One letter of ``TCZYXS`` per dimension. By default the names of the dimensions of a DataArray, in upper case, or those that
+        `guess_axes` assumes.
+
+    Raises
+    ------
+    InputError
+        microfield cannot compress such an array.
+    """
     if isinstance(source, Image):
         return source
-    dims = getattr(source, "dims", None)
-    if axes is None and dims is not None:
-        axes = "".join(str(d).upper() for d in cast("tuple[str, ...]", dims))
-    data: Any = getattr(source, "data", source) if dims is not None else source
+    data: Any = source
+    if isinstance(source, _Labelled):
+        data = source.data
+        axes = axes if axes is not None else "".join(str(d).upper() for d in source.dims)
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
         data = np.asarray(data)
     return Image(data, axes or guess_axes(tuple(data.shape), data.dtype))

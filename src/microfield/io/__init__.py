@@ -1,4 +1,4 @@
-"""Microscopy files in and out: one function to open any of them and one to write."""
+"""Microscopy files: `open_image` opens any of them, `save_image` writes one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
-from microfield.io.blocks import Job, Read
+from microfield.io.atomic import ZARR_MARKS
+from microfield.io.blocks import Output, Read
 from microfield.io.found import to_image
 
 READERS = {
@@ -36,8 +37,6 @@ SIGNATURES = {
 }  # fmt: skip
 """First bytes to the reader, for files whose suffix says nothing."""
 
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-
 
 def open_image(
     path: str | os.PathLike[str],
@@ -54,7 +53,7 @@ def open_image(
         OME-TIFF, TIFF, LSM, STK, OME-Zarr, NPY, NPZ, PNG, JPEG; CZI, ND2, LIF and what else the installed bioio plugins
         read.
     axes : str, optional
-        Letters of ``TCZYXS`` that replace what the file says, one per dimension.
+        Letters of ``TCZYXS`` that replace what the file says, one per dimension, in array order.
     scene : str or int, optional
         Which image of a file that holds several, by name or index. By default the first; ``Image.name`` then says how many
         there are.
@@ -69,7 +68,9 @@ def open_image(
     Raises
     ------
     InputError
-        There is no such file, scene or channel, or the file is damaged or of an unknown kind.
+        There is no such file, or it is damaged or of an unknown kind, or holds axes or values that microfield does not take.
+    UsageError
+        There is no such scene or channel, or the letters are not as many as the dimensions.
     MissingExtraError
         The file needs an optional part of microfield.
     """
@@ -94,18 +95,18 @@ def save_image(
     metadata: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Write an image, asking for it plane by plane; there is the whole new file in the end, or what was there before.
+    """Write an image, asking for it block by block. Either the whole new file appears, or what was there before stays.
 
     Parameters
     ----------
     path : path
         ``.tif``/``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5) or ``.npy``.
     layout : Layout
-        Shape, axes and dtype of the whole.
+        Of the whole image.
     read : callable (tuple of slice) -> ndarray
         Gives the values of a box, one slice with start and stop per axis.
     voxel_size, units : mapping, optional
-        Axis letter to step and to unit in OME-Zarr spelling.
+        Axis letter to step, and to unit in OME-Zarr spelling.
     channel_names : tuple of str, optional
         One name per element of C.
     metadata : str, optional
@@ -115,8 +116,10 @@ def save_image(
 
     Raises
     ------
+    UsageError
+        The suffix is none of these.
     InputError
-        The suffix is none of these, or the folder does not exist.
+        The folder does not exist.
     MissingExtraError
         The format needs an optional part of microfield.
     """
@@ -125,21 +128,13 @@ def save_image(
     if name is None:
         raise UsageError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
     check_axes(layout.axes, len(layout.shape), where.name)
-    count = dict(zip(layout.axes, layout.shape, strict=True)).get("C", 0)
-    job = Job(
-        layout=Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("=")),
-        read=read,
-        voxel_size={a: v for a, v in (voxel_size or {}).items() if a in layout.axes},
-        units={a: u for a, u in (units or {}).items() if a in layout.axes},
-        channel_names=tuple(channel_names) if len(channel_names) == count else (),
-        metadata=metadata,
-        progress=progress,
-    )
-    _function(name, "write")(where, job)
+    native = Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("="))
+    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, progress)
+    _function(name, "write")(where, output.consistent())
 
 
 def _reader_of(path: Path) -> str:
-    """Module that reads a path: by what a folder holds, then by suffix, then by the first bytes."""
+    """Name of the module that reads a path, found by what a folder holds, by suffix, or by the first bytes."""
     if path.is_dir():
         if any((path / mark).exists() for mark in ZARR_MARKS):
             return "zarr"
@@ -155,6 +150,6 @@ def _reader_of(path: Path) -> str:
 
 
 def _function(module: str, name: str) -> Callable[..., Any]:
-    """A reader or writer, imported when it is needed."""
+    """The function ``read`` or ``write`` of a module of this package, which is imported when it is needed."""
     function: Callable[..., Any] = getattr(importlib.import_module(f"microfield.io.{module}"), name)
     return function

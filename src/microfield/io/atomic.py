@@ -1,4 +1,4 @@
-"""Writing without half-written results: under the final name there is the old one, the new one or nothing."""
+"""Writing files and folders whole: under the final name stands what was there before, or the complete new one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from microfield.errors import InputError
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files by which a directory is known to be a Zarr store."""
+"""Files by which a folder is known to be a Zarr store."""
 
 
 @contextmanager
 def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file name beside ``final`` that takes its place when the block ends well.
+    """The name of a temporary file beside ``final`` that takes its place when the with block ends without an exception.
 
-    The temporary keeps the suffixes of ``final`` (libraries choose formats by them). On any failure, Ctrl-C included, it
-    is removed and ``final`` stays as it was.
+    The temporary file keeps the suffixes of ``final``, by which libraries choose formats. On any exception, Ctrl-C included, it is
+    removed and ``final`` stays as it was.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ def atomic_path(final: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(final: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new empty folder beside ``final`` that takes its place when the block ends well.
+    """A new empty folder beside ``final`` that takes its place when the with block ends without an exception.
 
-    An existing Zarr store or empty folder of that name is replaced; it is moved aside for the instant of the exchange,
-    because no system replaces a full folder in one step, and moved back if that fails.
+    A Zarr store or empty folder of that name is replaced. It is moved aside first, since no system replaces a full folder in one
+    step, and moved back if the exchange fails.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def is_replaceable(folder: Path) -> bool:
 
 
 def _checked(final: str | os.PathLike[str]) -> Path:
-    """The absolute target; its parent must be there, as the temporary is made in it."""
+    """The absolute path; InputError where its folder, in which the temporary is made, does not exist."""
     target = Path(final).absolute()
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist; make it first.")
@@ -98,14 +98,14 @@ def _checked(final: str | os.PathLike[str]) -> Path:
 
 
 def _sibling(target: Path) -> Path:
-    """A hidden name in the same folder, and so on the same disk, with the same suffixes."""
+    """A new hidden name with the same suffixes in the same folder, and so on the same disk."""
     stem = target.name.split(".")[0] or "file"
     suffixes = "".join(target.suffixes[-2:])
     return target.with_name(f".{stem[:80]}.{secrets.token_hex(4)}{suffixes}")
 
 
 def _exchange(temporary: Path, target: Path) -> None:
-    """Put the new folder in place of an old one, if there is one."""
+    """Give the new folder its name, in place of an old one where there is one."""
     if not target.exists():
         os.replace(temporary, target)
         return

@@ -1,11 +1,11 @@
-"""How writers ask for an image: plane by plane, so that memory stays at one plane whatever the size of the whole."""
+"""How writers ask for an image: in planes or boxes, so that memory does not grow with the size of the whole."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,18 @@ import numpy.typing as npt
 from microfield.errors import InputError
 from microfield.image import Layout
 
-Box = tuple[slice, ...]
-Read = Callable[[Box], npt.NDArray[Any]]
-"""Gives the values of a box, one slice with a start and a stop per axis."""
+Slices = tuple[slice, ...]
+"""A box: one slice per axis, with a start and a stop."""
+
+Read = Callable[[Slices], npt.NDArray[Any]]
+"""Gives the values of a box."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that a writer needs: what to write, where the values come from and what they mean.
+class Output:
+    """What a writer writes: where the values come from, and what they mean.
 
-    Fields are those of `microfield.io.save_image`; mappings hold only axes of the layout.
+    Attributes are the parameters of `microfield.io.save_image` of the same names.
     """
 
     layout: Layout
@@ -34,7 +36,17 @@ class Job:
     metadata: str | None = None
     progress: Callable[[float], None] | None = None
 
-    def block(self, box: Box) -> npt.NDArray[Any]:
+    def consistent(self) -> Output:
+        """The same without sizes and units of other axes, and without names that are not as many as the channels."""
+        axes = self.layout.axes
+        count = dict(zip(axes, self.layout.shape, strict=True)).get("C", 0)
+        return replace(
+            self, voxel_size={a: v for a, v in self.voxel_size.items() if a in axes},
+            units={a: u for a, u in self.units.items() if a in axes},
+            channel_names=tuple(self.channel_names) if len(self.channel_names) == count else (),
+        )
+
+    def block(self, box: Slices) -> npt.NDArray[Any]:
         """The values of a box, checked and in the layout's dtype.
 
         Raises
@@ -49,17 +61,17 @@ class Job:
         return values.astype(self.layout.dtype, copy=False)
 
     def advance(self, done: int, total: int) -> None:
-        """Report a fraction."""
+        """Report that ``done`` of ``total`` is written."""
         if self.progress is not None:
             self.progress(done / total)
 
     def planes(self, order: str) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
-        """Every plane (all of Y, X and S), the other axes running as in ``order``, the last one fastest.
+        """Every plane (all of Y, X and S) in turn.
 
         Parameters
         ----------
         order : str
-            The axes of the layout but Y, X and S, slowest first.
+            The axes of the layout other than Y, X and S, the one that changes fastest last.
 
         Yields
         ------
@@ -74,11 +86,11 @@ class Job:
             position = dict(zip(order, at, strict=True))
             box = tuple(slice(position.get(a, 0), position[a] + 1 if a in position else sizes[a]) for a in axes)
             plane = self.block(box).reshape([sizes[a] for a in kept])
-            self.advance(done, total)  # Before the plane is handed on: not every library asks once more after the last.
+            self.advance(done, total)  # Before the yield: a library may not ask again after the last plane.
             yield at, plane.transpose([kept.index(a) for a in "YXS" if a in kept])
 
 
-def contiguous_boxes(shape: tuple[int, ...], limit: int) -> Iterator[Box]:
+def contiguous_boxes(shape: tuple[int, ...], limit: int) -> Iterator[Slices]:
     """Boxes that follow each other in C order and hold at most ``limit`` elements (one row at least)."""
     axis = next(i for i in range(len(shape)) if math.prod(shape[i + 1 :]) <= limit or i == len(shape) - 1)
     step = max(1, limit // max(1, math.prod(shape[axis + 1 :]))) if axis < len(shape) - 1 else shape[axis]

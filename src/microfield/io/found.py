@@ -1,4 +1,4 @@
-"""What a reader finds in a file, and how it becomes an Image: axes, values and channels as the caller wants them."""
+"""What a reader finds in a file, and how it becomes an `Image` with the axes and the channel that the caller asked for."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
 
 UNNAMED = "IQ"
-"""Axes that a TIFF has without saying what they mean: a bare sequence of pages."""
+"""Letters that tifffile gives to axes of which the file does not say what they are: a bare sequence of pages."""
 
 AXIS_WORDS = {
     "A": "angle", "E": "wavelength", "H": "lifetime or phase", "M": "mosaic tile", "P": "position", "R": "tile",
     "I": "unnamed", "Q": "unnamed", "V": "view", "B": "block",
 }  # fmt: skip
+"""Letters of axes that `Image` does not know, in words."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An array as it stands in a file. Fields are those of `Image`; ``axes`` may hold letters Image does not know."""
+    """An array as it stands in a file. Attributes are those of `Image`; ``axes`` may hold letters that `Image` does not know."""
 
     data: ArrayLike
     axes: str
@@ -44,22 +45,24 @@ class Found:
 def to_image(found: Found, axes: str | None = None, channel: int | str | None = None) -> Image:
     """The Image of what was found.
 
-    Axes of size 1 that `Image` does not know are dropped; a single unnamed axis of a plain stack is depth (time if the
-    file has a depth axis). bool becomes uint8 marked as labels, and float16 float32.
+    Axes of extent 1 that `Image` does not know are dropped. A single axis without a meaning is taken for depth, or for time where
+    the file has a depth axis. Booleans become uint8, marked as labels, and float16 becomes float32.
 
     Parameters
     ----------
     found : Found
         From a reader.
     axes : str, optional
-        Letters that replace the file's, one per axis, counted with or without those of size 1 that are dropped.
+        Letters that replace the file's, one per axis; axes that are dropped may have one or not.
     channel : int or str, optional
         The element of C to take, by index from 0 or by name; the axis disappears.
 
     Raises
     ------
     InputError
-        An axis cannot be used, or there is no such channel.
+        An axis cannot be used.
+    UsageError
+        The letters are not as many as the axes, or there is no such channel.
     """
     given = axes.upper() if axes is not None else None
     if given is not None and len(given) == len(found.shape):
@@ -88,12 +91,14 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
 
 
 def _renamed(letters: str, given: str | None, found: Found) -> str:
-    """The caller's letters, or the file's with an unnamed axis understood.
+    """The caller's letters, or the file's, of which a single one without a meaning becomes Z or T.
 
     Raises
     ------
+    UsageError
+        The caller's letters are not as many as the axes.
     InputError
-        The letters do not fit, or an axis of more than one element is none of TCZYXS.
+        An axis of the file is none of TCZYXS.
     """
     if given is not None:
         if len(given) != len(letters):
@@ -118,7 +123,7 @@ def _renamed(letters: str, given: str | None, found: Found) -> str:
 
 
 def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, letters: str) -> int:
-    """Position of a channel given by index or name."""
+    """Position of a channel given by index from 0 or by name; UsageError, which lists the channels, where there is none."""
     count = dict(zip(found.axes, found.shape, strict=True)).get("C", 1) if "C" in letters else 1
     if isinstance(channel, str) and channel in names:
         return names.index(channel)
@@ -131,7 +136,7 @@ def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, let
 
 
 def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLike, bool]:
-    """The array with axes dropped and values of a type `Image` takes, and whether it was a mask (bool)."""
+    """The array without the axes that are fixed at an index and with values of a type that `Image` takes; whether it was bool."""
     stored = np.dtype(data.dtype)
     widened = {"bool": "uint8", "float16": "float32"}.get(stored.name)
     converted: np.dtype[Any] = np.dtype(widened) if widened else stored.newbyteorder("=")
@@ -141,11 +146,11 @@ def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLi
 
 
 def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> int:
-    """Index of the scene asked for, 0 if none is asked.
+    """Index of the scene that is asked for by index or name; 0 where none is.
 
     Raises
     ------
-    InputError
+    UsageError
         There is no such scene; the message lists those there are.
     """
     if scene is None:

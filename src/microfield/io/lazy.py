@@ -1,4 +1,4 @@
-"""Arrays that are read when they are indexed: picklable, and no file is held open between reads."""
+"""Arrays that are read from their file when they are indexed. They can be pickled, and hold no file open between reads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from microfield.errors import InputError
 from microfield.image import ArrayLike
 
 Key = tuple[int | slice, ...]
+"""An index: one integer or slice per axis."""
 
 
 def expand_key(key: Any, ndim: int) -> Key:
@@ -48,7 +49,7 @@ def expand_key(key: Any, ndim: int) -> Key:
 
 @dataclass(frozen=True)
 class MappedArray:
-    """An uncompressed array in a file; each read maps the file, copies what is asked and lets go.
+    """An uncompressed array in a file. A read maps the file into memory, copies what is asked for, and closes it.
 
     Parameters
     ----------

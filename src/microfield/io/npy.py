@@ -1,4 +1,4 @@
-"""NumPy's own files: NPY is mapped, NPZ is read; neither can execute anything, as pickled objects are refused."""
+"""NumPy's files: an NPY file is read when it is indexed, an NPZ file whole. Python objects, which could run code, are refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from microfield.errors import InputError
 from microfield.image import ArrayLike, guess_axes
 from microfield.io.atomic import atomic_path
-from microfield.io.blocks import Job, contiguous_boxes
+from microfield.io.blocks import Output, contiguous_boxes
 from microfield.io.found import Found
 from microfield.io.lazy import MappedArray
 
 WRITE_VOXELS = 1 << 23
-"""Array elements that are asked for at once when writing."""
+"""Array elements that are asked for at once when writing (8 million)."""
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
@@ -74,12 +74,12 @@ def _from_npz(path: Path, scene: int | str | None) -> ArrayLike:
 
 
 def _refuse_objects(dtype: np.dtype[Any], path: Path) -> None:
-    """Pickled objects could execute code, and are no image."""
+    """Refuse an array of Python objects: they are no image, and loading them could run code."""
     if dtype.hasobject:
         raise InputError(f"{path.name} holds Python objects, not numbers; save the image as a plain array.")
 
 
-def write(path: Path, job: Job) -> None:
+def write(path: Path, output: Output) -> None:
     """Write the values, block by block; an NPY file has no place for voxel sizes or names.
 
     Raises
@@ -87,13 +87,13 @@ def write(path: Path, job: Job) -> None:
     InputError
         The folder does not exist.
     """
-    layout = job.layout
+    layout = output.layout
     header = {"descr": np.lib.format.dtype_to_descr(layout.dtype), "fortran_order": False, "shape": layout.shape}
     with atomic_path(path) as temporary, open(os.fspath(temporary), "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         done = 0
         for box in contiguous_boxes(layout.shape, WRITE_VOXELS):
-            block = np.ascontiguousarray(job.block(box))
+            block = np.ascontiguousarray(output.block(box))
             file.write(block.data)
             done += block.size
-            job.advance(done, layout.size)
+            output.advance(done, layout.size)

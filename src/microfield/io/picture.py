@@ -16,7 +16,7 @@ SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"BM": "bmp", b"RIFF":
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
-    """The picture, grey as YX and colour as YXS; 16-bit values are kept, an alpha channel that hides nothing is dropped.
+    """The picture, grey as YX and colour as YXS, 8 or 16 bits as stored; an alpha channel that is opaque everywhere is dropped.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _decode(content: bytes, kind: str, path: Path) -> npt.NDArray[Any]:
 
 
 def _decode_pillow(content: bytes, kind: str, path: Path) -> npt.NDArray[Any]:
-    """The same by Pillow, which reduces 16-bit colour to 8 bits: that is refused."""
+    """Pixels of shape (y, x) or (y, x, samples), by Pillow; MissingExtraError for 16-bit colour, of which it keeps 8 bits."""
     try:
         from io import BytesIO
 

@@ -1,7 +1,7 @@
-"""Reading TIFF in the dialects microscopes write: OME-TIFF, ImageJ, LSM, STK and plain, all by tifffile.
+"""Reading TIFF in the dialects that microscopes write: OME-TIFF, ImageJ, LSM, STK and plain, all by tifffile.
 
-Axes are those the file states. A bare sequence of pages, which states none, is depth: what microscopists save that way is
-a z-stack more often than anything else, and ``--axes TYX`` says otherwise. tifffile leaves out axes of size 1.
+Axes are those that the file states. A bare sequence of pages, which states none, is taken for depth, since it is most often a
+z-stack; ``--axes TYX`` says otherwise. tifffile leaves out axes of extent 1.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ BIG_PAGE_BYTES = 1 << 27
 
 DAMAGE = (tifffile.TiffFileError, struct.error, zlib.error, ValueError, IndexError, KeyError, TypeError,
           RuntimeError, EOFError, ImportError, OSError, AttributeError, MemoryError)  # fmt: skip
-"""What parsing or decoding a damaged TIFF raises."""
+"""Exceptions that parsing or decoding a damaged TIFF raises."""
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
-    """A TIFF file's series as it stands, lazily.
+    """A series of a TIFF file as it stands there; its values are read when they are asked for.
 
     Parameters
     ----------
@@ -49,7 +49,9 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     Raises
     ------
     InputError
-        The file is no TIFF or damaged, or has no such scene.
+        The file is no TIFF, or damaged.
+    UsageError
+        There is no such scene.
     MissingExtraError
         Its compression needs imagecodecs.
     """
@@ -76,7 +78,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
 
 
 def _refuse_cut_off(tif: tifffile.TiffFile, name: str) -> None:
-    """Pages form a chain that ends with 0; where it breaks off, tifffile would give the pages before as all there are."""
+    """Refuse a file whose chain of pages does not end with 0, of which tifffile would give the pages before the break only."""
     if tif.is_ndpi or len(tif.pages) == 0 or tif.pages.next_page_offset is None:
         return
     layout = tif.tiff
@@ -87,7 +89,7 @@ def _refuse_cut_off(tif: tifffile.TiffFile, name: str) -> None:
 
 
 def _array(path: Path, series: tifffile.TiffPageSeries, index: int) -> MappedArray | PagedArray:
-    """The series mapped straight from the file where it lies there in one piece, else read page by page."""
+    """The series: mapped from the file where it lies there uncompressed and in one piece, else read page by page."""
     offset = series.dataoffset
     plain = series.keyframe.is_memmappable and not series.is_multifile
     if offset is not None and plain and series.dtype is not None:
@@ -141,7 +143,7 @@ class PagedArray:
 
     @contextmanager
     def _open(self) -> Iterator[tifffile.TiffFile]:
-        """The parsed file, open only inside the block: the parse is kept, the handle is not."""
+        """The parsed file, open within the with block; what was parsed is kept, the file handle is closed."""
         if self._tif is None:
             tif = tifffile.TiffFile(self.path)
             _ = tif.series
@@ -154,7 +156,7 @@ class PagedArray:
             self._tif.filehandle.close()
 
     def _page(self, series: tifffile.TiffPageSeries, index: int, shape: tuple[int, ...], key: Key) -> npt.NDArray[Any]:
-        """The asked part of one page; a page that the file leaves out is zero."""
+        """Part of one page; a page that the file leaves out is 0."""
         page = series.pages[index]
         if page is None:
             return np.zeros(shape, self.dtype)[key]
@@ -172,20 +174,20 @@ class PagedArray:
         return values[key]
 
     def _remember(self, index: int, values: npt.NDArray[Any]) -> None:
-        """Keep a decoded page, dropping the longest unused ones."""
+        """Keep a decoded page, and drop those unused for longest where all together exceed `CACHE_BYTES`."""
         self._cache[index] = values
         while len(self._cache) > 1 and sum(v.nbytes for v in self._cache.values()) > CACHE_BYTES:
             self._cache.popitem(last=False)
 
     def _whole(self, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
-        """All values, for the rare layout whose pages are not the trailing axes; kept once read."""
+        """All values, for the rare series whose pages are not its last axes; they are kept."""
         if -1 not in self._cache:
             self._cache[-1] = np.asarray(series.asarray()).reshape(self.shape).astype(self.dtype, copy=False)
         return self._cache[-1]
 
 
 def _leading_axes(shape: tuple[int, ...], page: tuple[int, ...], pages: int) -> int | None:
-    """How many axes count pages: the series is (pages..., page) in C order; None if it is not."""
+    """Number of leading axes along which the pages follow each other in C order; None where pages are not the last axes."""
     lead = len(shape) - len(page)
     fits = lead >= 0 and shape[lead:] == page and math.prod(shape[:lead]) == pages
     return lead if fits else None
@@ -238,7 +240,7 @@ def _within(entry: int | slice, size: int, start: int) -> int | slice:
 
 @contextmanager
 def _opened(handle: tifffile.FileHandle) -> Iterator[tifffile.FileHandle]:
-    """A file handle that is open in the block: pages of a multi-file series lie in files that are closed."""
+    """A file handle, open within the with block: the files of a multi-file series are closed until they are needed."""
     was_closed = handle.closed
     if was_closed:
         handle.open()
@@ -251,7 +253,7 @@ def _opened(handle: tifffile.FileHandle) -> Iterator[tifffile.FileHandle]:
 
 @contextmanager
 def _as_input_error(name: str) -> Iterator[None]:
-    """Say in one sentence what tifffile could not read."""
+    """Turn what tifffile raises within the with block into one sentence."""
     try:
         yield
     except (InputError, MissingExtraError):

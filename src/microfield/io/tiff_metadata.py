@@ -1,4 +1,4 @@
-"""What a TIFF says about its array: voxel size, units, channel names and the OME-XML, in each dialect."""
+"""What a TIFF says about its array, in each dialect: voxel size, units, channel names and the OME-XML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAUSIBLE_PIXEL = (1e-3, 20.0)
 
 @dataclass
 class Meaning:
-    """Fields of the same names as in `Image`."""
+    """What an array means; attributes are those of `Image` of the same names."""
 
     voxel_size: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Meaning:
     metadata: str | None = None
 
     def set_step(self, axis: str, value: Any, unit: str) -> None:
-        """Note a step, in micrometers or seconds, if it can be believed."""
+        """Note the step along an axis in micrometers or seconds; a step that is no positive length or time is left out."""
         try:
             step = to_standard(float(value), unit, axis)
         except (TypeError, ValueError):
@@ -51,7 +51,7 @@ def read_meaning(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index:
 
 
 def _from_ome(text: str, index: int, count: int) -> Meaning:
-    """OME-XML, of any schema version; the n-th series is the n-th Image."""
+    """OME-XML of any schema version: the image at ``index`` of ``count``, as the series of the file are numbered."""
     meaning = Meaning(metadata=text)
     try:
         root = ET.fromstring(text)
@@ -69,7 +69,7 @@ def _from_ome(text: str, index: int, count: int) -> Meaning:
     for axis in "XYZ":
         value, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
         if unit == "reference frame" and value is not None:
-            meaning.voxel_size[axis] = float(value)  # A size whose unit nobody knows.
+            meaning.voxel_size[axis] = float(value)  # How our own writer keeps a size that has no unit.
         else:
             meaning.set_step(axis, value, unit)
     meaning.set_step("T", pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
@@ -97,7 +97,7 @@ def _from_imagej(imagej: Mapping[str, Any], series: tifffile.TiffPageSeries) -> 
     meaning.set_step("T", interval, str(imagej.get("tunit", "s")))
     labels = imagej.get("Labels")
     channels = dict(zip(series.axes, series.shape, strict=True)).get("C", 0)
-    # With more labels than channels each belongs to a plane, and says more than the channel's name.
+    # More labels than channels belong to planes and name more than the channel.
     if isinstance(labels, (list, tuple)) and len(labels) == channels and all(labels):
         meaning.channel_names = tuple(str(label).strip() for label in labels)
     return meaning
@@ -127,7 +127,7 @@ def _from_stk(stk: Mapping[str, Any]) -> Meaning:
 
 
 def _from_resolution(series: tifffile.TiffPageSeries) -> Meaning:
-    """Plain resolution tags, where they give a size that a microscope could have."""
+    """Plain resolution tags, where they give a pixel that a microscope could have (`PLAUSIBLE_PIXEL`)."""
     meaning = Meaning()
     unit = {2: "inch", 3: "centimeter"}.get(int(series.keyframe.resolutionunit), "")
     for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
@@ -138,7 +138,7 @@ def _from_resolution(series: tifffile.TiffPageSeries) -> Meaning:
 
 
 def _per_unit(series: tifffile.TiffPageSeries, name: str) -> float:
-    """Size of a pixel in the unit of the resolution tags; 0 where there is none."""
+    """Size of a pixel in the unit of the resolution tags; 0 where the tag is missing or says 0."""
     tag = series.keyframe.tags.get(name)
     if tag is None:
         return 0.0

@@ -9,26 +9,25 @@ import numpy as np
 import tifffile
 
 from microfield.io.atomic import atomic_path
-from microfield.io.blocks import Job
+from microfield.io.blocks import Output
 from microfield.io.tiff_metadata import SOURCE_NAMESPACE
 from microfield.io.units import SYMBOLS
 
 BIG_BYTES = 2**32 - 2**25
-"""Above this many raw bytes the 64-bit TIFF is written; the 32 MiB are for directories and the description."""
+"""An image of more raw bytes becomes a 64-bit TIFF: offsets of 32 bits reach 4 GiB, 32 MiB of which are left for all else."""
 
 
-def write(path: Path, job: Job) -> None:
+def write(path: Path, output: Output) -> None:
     """Write an OME-TIFF.
 
-    OME wants Y and X last (S behind them for colour), with T, C and Z before in any order; an image whose axes stand
-    otherwise is written with these three moved, which its axes in the file say. Axes of size 1 do not come back when the
-    file is read: OME does not tell them from absent ones.
+    OME has T, C and Z in any order, then Y, X and, for colour, S. Axes of an image in another order are moved, and the file says
+    where they are. Axes of extent 1 do not come back when the file is read, since OME cannot tell them from absent ones.
 
     Parameters
     ----------
     path : Path
         The file to write or replace.
-    job : Job
+    output : Output
         What to write.
 
     Raises
@@ -36,7 +35,7 @@ def write(path: Path, job: Job) -> None:
     InputError
         The folder does not exist.
     """
-    layout = job.layout
+    layout = output.layout
     sizes = dict(zip(layout.axes, layout.shape, strict=True))
     order = "".join(a for a in layout.axes if a not in "YXS")
     samples = sizes.get("S", 1)
@@ -51,14 +50,14 @@ def write(path: Path, job: Job) -> None:
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            (_stored(plane, samples) for _, plane in job.planes(order)),
+            (_stored(plane, samples) for _, plane in output.planes(order)),
             shape=tuple(sizes[a] for a in axes),
             dtype=layout.dtype,
             ome=True,
             bigtiff=layout.nbytes > BIG_BYTES,
             compression="zlib",
             compressionargs={"level": 6},
-            metadata=_description(job, axes),
+            metadata=_description(output, axes),
             software="microfield",
             **options,
         )
@@ -69,18 +68,18 @@ def _stored(plane: np.ndarray[Any, Any], samples: int) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(plane if samples > 1 else plane.reshape(plane.shape[:2]))
 
 
-def _description(job: Job, axes: str) -> dict[str, Any]:
-    """What goes into the OME-XML."""
+def _description(output: Output, axes: str) -> dict[str, Any]:
+    """What goes into the OME-XML, as tifffile takes it."""
     described: dict[str, Any] = {"axes": axes}
     for axis in "ZYX":
-        if axis in job.voxel_size:
-            # A size without a unit would be read as micrometers.
-            symbol = SYMBOLS.get(job.units.get(axis, ""), "reference frame")
-            described |= {f"PhysicalSize{axis}": float(job.voxel_size[axis]), f"PhysicalSize{axis}Unit": symbol}
-    if "T" in job.voxel_size and job.units.get("T") in SYMBOLS:
-        described |= {"TimeIncrement": float(job.voxel_size["T"]), "TimeIncrementUnit": SYMBOLS[job.units["T"]]}
-    if job.channel_names and "C" in axes:
-        described["Channel"] = {"Name": list(job.channel_names)}
-    if job.metadata:
-        described["CommentAnnotation"] = {"Namespace": SOURCE_NAMESPACE, "Value": job.metadata}
+        if axis in output.voxel_size:
+            # Readers take a size without a unit for micrometers, so a size of unknown unit says so.
+            symbol = SYMBOLS.get(output.units.get(axis, ""), "reference frame")
+            described |= {f"PhysicalSize{axis}": float(output.voxel_size[axis]), f"PhysicalSize{axis}Unit": symbol}
+    if "T" in output.voxel_size and output.units.get("T") in SYMBOLS:
+        described |= {"TimeIncrement": float(output.voxel_size["T"]), "TimeIncrementUnit": SYMBOLS[output.units["T"]]}
+    if output.channel_names and "C" in axes:
+        described["Channel"] = {"Name": list(output.channel_names)}
+    if output.metadata:
+        described["CommentAnnotation"] = {"Namespace": SOURCE_NAMESPACE, "Value": output.metadata}
     return described

@@ -1,4 +1,4 @@
-"""Physical units: the many spellings in files, and the two that images carry, micrometer and second."""
+"""Physical units: the many spellings in files, and the two units of images, micrometer and second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LENGTHS = {
     "inch": 25400.0,
     "meter": 1e6,
 }
-"""OME-Zarr name of a length to micrometers."""
+"""OME-Zarr's name of a unit of length to its size in micrometers."""
 
 TIMES = {
     "nanosecond": 1e-9,
@@ -25,7 +25,7 @@ TIMES = {
     "hour": 3600.0,
     "day": 86400.0,
 }
-"""OME-Zarr name of a time to seconds."""
+"""OME-Zarr's name of a unit of time to its size in seconds."""
 
 SYMBOLS = {
     "picometer": "pm",
@@ -44,7 +44,7 @@ SYMBOLS = {
     "hour": "h",
     "day": "d",
 }
-"""OME-Zarr name to the symbol OME-XML uses."""
+"""OME-Zarr's name of a unit to OME-XML's symbol."""
 
 SPELLINGS = {symbol: name for name, symbol in SYMBOLS.items()} | {
     "micron": "micrometer",
@@ -60,10 +60,11 @@ SPELLINGS = {symbol: name for name, symbol in SYMBOLS.items()} | {
     "sec": "second",
     "hr": "hour",
 }
+"""Other spellings of units to OME-Zarr's names."""
 
 
 def unit_name(text: str) -> str | None:
-    """The OME-Zarr name of a unit in any usual spelling; None for pixels and what is not known."""
+    """OME-Zarr's name of a unit in any usual spelling; None for pixels and for what is not known."""
     for spelling in (text.strip(), text.strip().lower()):
         name = SPELLINGS.get(spelling, spelling)
         for known in (name, name.removesuffix("s"), name.replace("metre", "meter").removesuffix("s")):
@@ -82,12 +83,12 @@ def to_standard(value: float, unit: str, axis: str) -> tuple[float, str] | None:
     unit : str
         Any usual spelling.
     axis : str
-        A letter of ``TZYX``: a length along T, or a time along the others, is not believed.
+        A letter of ``TZYX``; a length along T, or a time along another axis, cannot be.
 
     Returns
     -------
     (float, str) or None
-        The step with ``"micrometer"`` or ``"second"``; None where it cannot be known.
+        The step with ``"micrometer"`` or ``"second"``; None where the file does not tell it.
     """
     name = unit_name(unit)
     table, standard = (TIMES, "second") if axis == "T" else (LENGTHS, "micrometer")

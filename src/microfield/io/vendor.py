@@ -1,4 +1,4 @@
-"""CZI, ND2, LIF and whatever else the installed bioio plugins read."""
+"""Reading CZI, ND2, LIF and whatever else the installed bioio plugins read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ KNOWN = (".czi", ".nd2", ".lif")
 
 @dataclass(frozen=True)
 class VendorArray:
-    """A plugin's lazy array whose failures while decoding are told in one sentence.
+    """A plugin's lazy array; what it raises while decoding becomes one sentence.
 
     Parameters
     ----------
@@ -59,12 +60,14 @@ class VendorArray:
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
-    """An image by bioio, lazily; mosaic tiles are stitched, axes of size 1 dropped.
+    """An image by bioio; mosaic tiles are stitched, axes of extent 1 dropped, and values read when they are asked for.
 
     Raises
     ------
     InputError
-        No plugin reads the file, it is damaged, or it has no such scene.
+        No plugin reads the file, or it is damaged.
+    UsageError
+        There is no such scene.
     MissingExtraError
         bioio is not installed.
     """
@@ -78,13 +81,13 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         found = _found(path, reader, array)
     except InputError:
         raise
-    except Exception as error:  # Plugins raise anything at all over a file that they do not understand.
+    except Exception as error:  # Plugins raise whatever their libraries do.
         raise _unreadable(path, error) from error
     return replace(found, name=scene_name(path.name, index, names))
 
 
 def _open(path: Path) -> Any:
-    """The reader of the plugin that knows the file."""
+    """The reader of the plugin that reads the file."""
     try:
         from bioio import BioImage
 
@@ -108,6 +111,7 @@ def _open(path: Path) -> Any:
 
 
 def _unknown(path: Path) -> InputError:
+    """What to say of a file that no reader takes."""
     from microfield.io import READERS
 
     return InputError(
@@ -117,6 +121,7 @@ def _unknown(path: Path) -> InputError:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    """What to say of a file over which a plugin raised ``error``."""
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return InputError(
         f"{path.name} cannot be read ({reason}); it may be damaged, or need another bioio plugin: save it as OME-TIFF instead."
@@ -129,7 +134,7 @@ def _array(reader: Any) -> Any:
         try:
             return reader.mosaic_xarray_dask_data
         except NotImplementedError:
-            pass  # `to_image` refuses the axis M with the remedy.
+            pass  # `to_image` refuses the axis M and says what to do.
     return reader.xarray_dask_data
 
 
@@ -158,13 +163,20 @@ def _steps(reader: Any) -> tuple[dict[str, float], dict[str, str]]:
     voxel_size: dict[str, float] = {}
     units: dict[str, str] = {}
     for axis, size in sizes.items():
-        described = getattr(reader.dimension_properties, axis, None)
-        stated = getattr(described, "unit", None) if axis != "T" else None
-        unit = str(stated) if stated is not None else "second" if axis == "T" else "micrometer"
+        unit = "second" if axis == "T" else _length_unit(reader, axis)
         step = to_standard(float(size), unit, axis) if size is not None else None
         if step is not None:
             voxel_size[axis], units[axis] = step
     return voxel_size, units
+
+
+def _length_unit(reader: Any, axis: str) -> str:
+    """The unit of a plugin's lengths along an axis; micrometers where it names none."""
+    try:
+        stated = attrgetter(f"{axis}.unit")(reader.dimension_properties)
+    except AttributeError:
+        stated = None
+    return "micrometer" if stated is None else str(stated)
 
 
 def _metadata(reader: Any) -> str | None:
@@ -181,7 +193,7 @@ def _metadata(reader: Any) -> str | None:
 
 
 def _refuse_spectral_lif(path: Path, index: int) -> None:
-    """bioio-lif silently takes the first wavelength of a spectral scan: say so instead of losing the others."""
+    """Refuse a spectral scan, of which bioio-lif gives the first wavelength without a word."""
     if path.suffix.lower() != ".lif":
         return
     try:

@@ -14,13 +14,14 @@ from microfield.io.found import Found, choose_scene, scene_name
 from microfield.io.units import to_standard, unit_name
 
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}
+"""Type of an axis to its letter, where the type says which axis it is."""
 
 SOURCE_ATTRIBUTES = "microfield"
 """Attribute of a group under which the Zarr writer keeps the metadata of the image's first source."""
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
-    """The full-resolution array of an OME-Zarr image, or a bare Zarr array, lazily.
+    """The full-resolution array of an OME-Zarr image, or a bare Zarr array; values are read when they are asked for.
 
     Parameters
     ----------
@@ -32,7 +33,9 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     Raises
     ------
     InputError
-        The folder holds no image, a whole plate, or is damaged.
+        The folder holds no image or a whole plate, or is damaged.
+    UsageError
+        There is no such scene.
     MissingExtraError
         zarr is not installed.
     """
@@ -55,7 +58,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
 def _bare(array: Any, path: Path) -> Found:
     """An array without a group; Zarr 3 may name its dimensions."""
     shape = tuple(int(n) for n in array.shape)
-    names = getattr(array.metadata, "dimension_names", None) or ()
+    names = array.metadata.to_dict().get("dimension_names") or ()
     axes = "".join(str(name)[:1].upper() for name in names if name)
     if len(axes) != len(shape) or len(set(axes)) != len(axes):
         axes = guess_axes(shape, array.dtype)
@@ -85,7 +88,7 @@ def _attributes(group: Any) -> dict[str, Any]:
 
 
 def _scenes(group: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Paths of the images in a group that is none itself: of a well, or of a converted multi-image file."""
+    """Paths of the images in a group that is no image itself: in a well, or in what a file of several images was converted to."""
     if "well" in attributes:
         return [str(image["path"]) for image in attributes["well"]["images"]]
     children = sorted((str(name) for name, _ in group.groups()), key=lambda name: (len(name), name))
@@ -93,7 +96,7 @@ def _scenes(group: Any, attributes: Mapping[str, Any]) -> list[str]:
 
 
 def _plate(group: Any, plate: Mapping[str, Any], path: Path) -> InputError:
-    """A plate is many images: name the first as an example."""
+    """What to say of a plate, which is many images, with the path of one of them."""
     example = ""
     wells = plate.get("wells") or ()
     if wells:
@@ -104,7 +107,7 @@ def _plate(group: Any, plate: Mapping[str, Any], path: Path) -> InputError:
 
 
 def _multiscale(group: Any, path: Path, name: str) -> Found:
-    """The highest resolution of an image's first multiscale."""
+    """The highest resolution of the first multiscale of an image."""
     attributes = _attributes(group)
     multiscale = attributes["multiscales"][0]
     dataset = multiscale["datasets"][0]
@@ -128,13 +131,13 @@ def _multiscale(group: Any, path: Path, name: str) -> Found:
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
-    """Letter of an axis: by its type where that says all, else the first letter of its name."""
+    """Letter of an axis: its name where that is one letter, else by its type (`AXIS_OF_TYPE`), else the name's first letter."""
     name = str(axis["name"])
     return AXIS_OF_TYPE.get(str(axis.get("type")), name[:1].upper()) if len(name) > 1 else name.upper()
 
 
 def _scale(holder: Mapping[str, Any], ndim: int) -> Sequence[float]:
-    """The scale among an entry's transformations; ones where there is none. Translations do not matter here."""
+    """The scale among the transformations of a dataset or multiscale, one number per axis; ones where there is none."""
     for transformation in holder.get("coordinateTransformations") or ():
         if transformation.get("type") == "scale" and len(transformation.get("scale") or ()) == ndim:
             return [float(v) for v in transformation["scale"]]
@@ -144,7 +147,7 @@ def _scale(holder: Mapping[str, Any], ndim: int) -> Sequence[float]:
 def _steps(
     axes: str, scale: Sequence[float], described: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Voxel sizes with their units; a scale of 1 without a unit says nothing and is left out."""
+    """Voxel sizes and units by axis; a scale of 1 without a unit says nothing and is left out."""
     voxel_size: dict[str, float] = {}
     units: dict[str, str] = {}
     for axis, step, about in zip(axes, scale, described, strict=True):

@@ -1,4 +1,4 @@
-"""Writing OME-Zarr 0.5 (Zarr 3): full resolution and a pyramid, made plane by plane."""
+"""Writing OME-Zarr 0.5 (Zarr 3): the full resolution and a pyramid of smaller ones, plane by plane."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ import numpy.typing as npt
 
 from microfield.errors import MissingExtraError
 from microfield.io.atomic import atomic_directory
-from microfield.io.blocks import Job
+from microfield.io.blocks import Output
 from microfield.io.zarr import SOURCE_ATTRIBUTES
 
 CHUNK = 1024
 """Longest side of a chunk in Y and X; the other axes have chunks of 1."""
 
 SMALLEST = 512
-"""Levels are added until the longer side of a plane is at most this."""
+"""Resolutions are added until the longer side of a plane is at most this many voxels."""
 
 SAMPLE_NAMES = ("red", "green", "blue", "alpha")
+SAMPLE_COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF")
+"""What viewers call colour samples and show them in, as RGB in hexadecimal."""
+
 COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+"""What viewers show channels in, in turn: white, green, magenta, cyan, yellow, red, blue."""
+
 TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+"""OME-Zarr's type of every axis."""
 
 
-def write(path: Path, job: Job) -> None:
+def write(path: Path, output: Output) -> None:
     """Write an OME-Zarr 0.5 image.
 
-    OME-Zarr orders the axes t, c, z, y, x and has none for colour: axes are moved into this order, and colour samples
-    become channels called red, green and blue (of every channel, if the image has both). Each level averages 2 by 2
-    voxels of the one before. The group's metadata, by which the folder becomes an image, is written last, and the folder
-    gets its name after that.
+    OME-Zarr orders the axes t, c, z, y, x and has none for colour. Axes are moved into this order, and colour samples become
+    channels called red, green and blue (three for every channel, where the image has both). Each resolution averages 2 by 2 voxels
+    of the one before. The metadata that makes the folder an image is written last, and the folder gets its name after that.
 
     Parameters
     ----------
     path : Path
         The folder to make; a Zarr store of that name is replaced.
-    job : Job
+    output : Output
         What to write.
 
     Raises
     ------
     InputError
-        The folder around does not exist, or the name is taken by something that is no Zarr store.
+        The folder around it does not exist, or the name is taken by something that is no Zarr store.
     MissingExtraError
         zarr is not installed.
     """
@@ -50,7 +55,7 @@ def write(path: Path, job: Job) -> None:
         import zarr
     except ImportError:
         raise MissingExtraError("Writing OME-Zarr", "zarr") from None
-    sizes = dict(zip(job.layout.axes, job.layout.shape, strict=True))
+    sizes = dict(zip(output.layout.axes, output.layout.shape, strict=True))
     samples = sizes.get("S", 1)
     if "S" in sizes:
         sizes["C"] = sizes.get("C", 1) * samples
@@ -59,33 +64,32 @@ def write(path: Path, job: Job) -> None:
     with atomic_directory(path) as folder:
         levels = [
             zarr.create_array(
-                store=str(folder / str(i)), shape=shape, dtype=job.layout.dtype, zarr_format=3,
+                store=str(folder / str(i)), shape=shape, dtype=output.layout.dtype, zarr_format=3,
                 chunks=(*(1,) * (len(shape) - 2), min(CHUNK, shape[-2]), min(CHUNK, shape[-1])),
                 dimension_names=[a.lower() for a in axes],
             )
             for i, shape in enumerate(shapes)
         ]  # fmt: skip
-        ranges = _fill(levels, job, axes, samples)
-        attributes: dict[str, Any] = {"ome": _metadata(path, job, axes, shapes, samples, ranges)}
-        if job.metadata:
-            attributes[SOURCE_ATTRIBUTES] = {"source_metadata": job.metadata}
+        ranges = _fill(levels, output, axes, samples)
+        attributes: dict[str, Any] = {"ome": _metadata(path, output, axes, shapes, samples, ranges)}
+        if output.metadata:
+            attributes[SOURCE_ATTRIBUTES] = {"source_metadata": output.metadata}
         zarr.create_group(store=str(folder), attributes=attributes, zarr_format=3)
 
 
 def _level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes of the levels, each half of the one before in Y and X, rounded up."""
+    """Shapes of all resolutions, each half of the one before along Y and X, rounded up."""
     shapes = [full]
     while max(shapes[-1][-2:]) > SMALLEST:
         shapes.append((*full[:-2], -(-shapes[-1][-2] // 2), -(-shapes[-1][-1] // 2)))
     return shapes
 
 
-def _fill(levels: list[Any], job: Job, axes: str, samples: int) -> dict[int, tuple[float, float]]:
-    """Write every plane at every level; gives the range of values of each channel."""
-    order = "".join(a for a in job.layout.axes if a in "TCZ")
-    order = "".join(a for a in "TCZ" if a in order)
+def _fill(levels: list[Any], output: Output, axes: str, samples: int) -> dict[int, tuple[float, float]]:
+    """Write every plane at every resolution; returns the smallest and largest value of every channel."""
+    order = "".join(a for a in "TCZ" if a in output.layout.axes)
     ranges: dict[int, tuple[float, float]] = {}
-    for at, plane in job.planes(order):
+    for at, plane in output.planes(order):
         place = dict(zip(order, at, strict=True))
         for sample in range(samples):
             values = plane[..., sample] if plane.ndim == 3 else plane
@@ -100,7 +104,7 @@ def _fill(levels: list[Any], job: Job, axes: str, samples: int) -> dict[int, tup
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean of every 2 by 2 voxels of a plane (y, x), rounded for integers; an odd last row or column stands for two."""
+    """Means of 2 by 2 voxels of a plane (y, x), rounded for integers; an odd last row or column counts twice."""
     odd = [(0, n % 2) for n in plane.shape]
     even = np.pad(plane, odd, mode="edge") if any(n for _, n in odd) else plane
     kind = np.float64 if plane.dtype.itemsize > 2 else np.float32
@@ -109,18 +113,18 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _metadata(
-    path: Path, job: Job, axes: str, shapes: list[tuple[int, ...]], samples: int, ranges: dict[int, tuple[float, float]]
+    path: Path, output: Output, axes: str, shapes: list[tuple[int, ...]], samples: int, ranges: dict[int, tuple[float, float]]
 ) -> dict[str, Any]:
-    """The ``ome`` attributes."""
+    """The ``ome`` attributes: axes, scale of every resolution, and how viewers show the channels (see `_fill` for ``ranges``)."""
     described = []
     for axis in axes:
         entry = {"name": axis.lower(), "type": TYPES[axis]}
-        if axis != "C" and axis in job.units:
-            entry["unit"] = job.units[axis]
+        if axis != "C" and axis in output.units:
+            entry["unit"] = output.units[axis]
         described.append(entry)
     datasets = []
     for i in range(len(shapes)):
-        scale = [float(job.voxel_size.get(a, 1.0)) * (2**i if a in "YX" else 1) for a in axes]
+        scale = [float(output.voxel_size.get(a, 1.0)) * (2**i if a in "YX" else 1) for a in axes]
         datasets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
     name = path.name.removesuffix(".zarr").removesuffix(".ome")
     ome: dict[str, Any] = {
@@ -128,7 +132,7 @@ def _metadata(
         "multiscales": [{"name": name, "axes": described, "datasets": datasets, "type": "mean"}],
     }
     if "C" in axes:
-        ome["omero"] = {"channels": _channels(job.channel_names, samples, ranges)}
+        ome["omero"] = {"channels": _channels(output.channel_names, samples, ranges)}
     return ome
 
 
@@ -144,7 +148,7 @@ def _channels(
         if samples > 1:
             tint = SAMPLE_NAMES[sample] if sample < len(SAMPLE_NAMES) else f"sample {sample}"
             label = f"{label} {tint}".strip()
-            colour = ("FF0000", "00FF00", "0000FF", "FFFFFF")[min(sample, 3)]
+            colour = SAMPLE_COLOURS[min(sample, 3)]
         window = {"min": low, "max": high, "start": low, "end": high}
         channels.append({"label": label, "color": colour, "active": True, "window": window})
     return channels

@@ -1,7 +1,7 @@
-"""Networks that ship with the package: small, named by a hash of their weights, found by it.
+"""Small networks that ship with the package, each found by a hash of its weights.
 
-A file says by four bytes of hash which network decodes it; `index.json` says which hash has which name, and how each
-network was trained. The weights of one network are one file of compressed arrays, without any code in it.
+A microfield file says by four bytes of that hash which network decodes it. `index.json` says which name has which hash, and how the
+network was trained. The weights of a network are one NPZ file of arrays, without any code in it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from microfield.errors import FormatError
 Arrays = dict[str, npt.NDArray[Any]]
 
 KINDS = ("contexts", "refinement")
+"""What networks do: predict the coefficients of `field`, and refine its decoded images."""
+
 HASH = 4
-"""Bytes of hash that name a network."""
+"""Bytes of the hash that name a network."""
+
 LARGEST = 1 << 20
-"""No file of weights is larger, packed; none of its arrays, unpacked."""
+"""Most bytes of a file of weights, and of each of its arrays unpacked (1 MiB)."""
 
 
 def fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """SHA-256 over names, types, shapes and values of arrays, in the order of their names; 32 bytes."""
+    """SHA-256 (32 bytes) over names, types, shapes and values of arrays, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = _canonical(arrays[name])
@@ -42,28 +45,31 @@ def fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def load(kind: str, hash4: bytes) -> Arrays:
-    """Arrays of a network; they are not to be written to.
+    """The arrays of a network, read-only, by name.
 
     Parameters
     ----------
     kind : "contexts" or "refinement"
-    hash4 : the first four bytes of its `fingerprint`
+    hash4 : bytes
+        The first four bytes of its `fingerprint`.
 
     Raises
     ------
     FormatError
-        If no such network is installed, or its file is damaged.
+        No such network is installed, or its file is damaged.
     """
     return dict(_load(kind, bytes(hash4)))
 
 
 def named(kind: str, name: str) -> bytes:
-    """The four bytes that name a network: "all" is trained on all images, "a" and "b" on one half each.
+    """The four bytes of hash of the network of a kind that has this name.
+
+    "all" was trained on all images, "a" and "b" on one half each, so that either can be tested on the other's images.
 
     Raises
     ------
     FormatError
-        If there is none of that name.
+        There is none of that name.
     """
     entry = index().get(kind, {}).get(name)
     if entry is None:
@@ -72,32 +78,41 @@ def named(kind: str, name: str) -> bytes:
 
 
 def index() -> dict[str, dict[str, dict[str, Any]]]:
-    """For every kind the networks by name: their hash and how they were trained."""
+    """Kind to name to ``hash`` (hexadecimal) and ``trained``, which says how the network was trained."""
     file = resources.files(__name__) / "index.json"
     found: dict[str, dict[str, dict[str, Any]]] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return found
 
 
 def file_name(kind: str, hash4: bytes) -> str:
-    """The file in this package that holds a network."""
+    """Name of the file in this package that holds a network."""
     return f"{kind}-{hash4.hex()}.npz"
 
 
 def save(kind: str, name: str, arrays: Mapping[str, npt.NDArray[Any]], record: Mapping[str, Any],
          folder: Path | None = None) -> bytes:
-    """Install a trained network under a name, in place of the one of that name; its four bytes of hash.
+    """Install a trained network under a name, in place of the one of that name; the same arrays give the same bytes.
 
     Parameters
     ----------
     kind : "contexts" or "refinement"
     name : "all", "a" or "b"
-    arrays : its weights, as they are to be loaded
-    record : how it was trained, what JSON can hold: date, images, steps, seed, loss, versions
-    folder : where to; by default this package
+    arrays : mapping of name to array
+        Its weights, as `load` is to give them.
+    record : mapping
+        How it was trained, JSON-ready: date, images, steps, seed, loss, versions.
+    folder : Path, optional
+        Where to install it; by default this package.
 
-    Notes
-    -----
-    Files are the same to the byte for the same arrays.
+    Returns
+    -------
+    bytes
+        Its four bytes of hash.
+
+    Raises
+    ------
+    ValueError
+        There is no such kind.
     """
     if kind not in KINDS:
         raise ValueError(f"networks are {' or '.join(KINDS)}, not {kind!r}")
@@ -118,6 +133,7 @@ def save(kind: str, name: str, arrays: Mapping[str, npt.NDArray[Any]], record: M
 
 @cache
 def _load(kind: str, hash4: bytes) -> Arrays:
+    """The arrays of a network, read and checked once."""
     missing = f"This file needs the {kind} network {hash4.hex()}, which this version of microfield does not have."
     if kind not in KINDS or len(hash4) != HASH:
         raise FormatError(missing)
@@ -134,13 +150,13 @@ def _load(kind: str, hash4: bytes) -> Arrays:
 
 
 def _canonical(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """In C order, little-endian."""
+    """The array in C order and little-endian, as it is hashed and stored."""
     array = np.asarray(array)
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """As NPZ, in the order of names and with no date."""
+    """Arrays as an NPZ file that depends on nothing else: in the order of their names, and all of one date."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name in sorted(arrays):
@@ -152,6 +168,7 @@ def _pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def _unpack(data: bytes) -> Arrays:
+    """Arrays of an NPZ file, read-only; ValueError where it is larger than `LARGEST` allows."""
     if len(data) > LARGEST:
         raise ValueError("too large")
     arrays: Arrays = {}
