@@ -8,40 +8,31 @@ from typing import Any
 from benchmarks.markdown import table
 
 Rows = dict[str, dict[str, Any]]
-"""Name of a measurement, such as ``speed/train/64``, to its row of results.json, as quality.py, sizes.py or speed.py made it."""
+"""Name of a measurement, such as ``speed/train/64``, to its row of results.json, which quality.py, sizes.py or speed.py made."""
 
 
 def sections(rows: Rows) -> list[str]:
-    """All sections that have rows."""
+    """The sections that there are rows for, as Markdown."""
     return [s for s in (_quality(rows), _sizes(rows), _speed(rows)) if s]
 
 
 def _under(rows: Rows, prefix: str) -> list[dict[str, Any]]:
-    """Rows whose name begins so, by name."""
+    """Rows whose name begins with ``prefix``, in order of their names."""
     return [row for name, row in sorted(rows.items()) if name.startswith(prefix)]
 
 
 def _quality(rows: Rows) -> str:
+    """Default inif against the published configuration: a table, and the mean gains."""
     found = _under(rows, "quality/")
-    if not found:
-        return ""
     by_image: dict[str, dict[str, dict[str, Any]]] = {}
     for row in found:
         by_image.setdefault(row["image"], {})[row["case"]] = row
-    body, gains, quarters, sirens = [], [], [], []
-    for image, cases in by_image.items():
-        if not {"default", "paper inif", "quarter"} <= set(cases):
-            continue
-        default, paper, quarter = cases["default"], cases["paper inif"], cases["quarter"]
-        siren = cases.get("paper siren")
-        gains.append(default["psnr"] - paper["psnr"])
-        quarters.append(quarter["psnr"] - paper["psnr"])
-        if siren:
-            sirens.append((default["psnr"] - siren["psnr"], quarter["psnr"] - siren["psnr"]))
-        body.append([f"{default['kind']} ({image})", str(default["limit"]), *(_cell(c) for c in (default, quarter, paper, siren))])
-    if not body:
+    complete = {image: cases for image, cases in by_image.items() if {"default", "paper inif", "quarter"} <= set(cases)}
+    if not complete:
         return ""
-    mean = statistics.fmean
+    body = [[f"{cases['default']['kind']} ({image})", str(cases["default"]["limit"]),
+             *(_cell(cases.get(case)) for case in ("default", "quarter", "paper inif", "paper siren"))]
+            for image, cases in complete.items()]
     text = [
         "## Coordinate networks: default against the published configuration",
         "",
@@ -52,24 +43,42 @@ def _quality(rows: Rows) -> str:
         "",
         table(["image", "bytes allowed", "default inif", "a quarter of the bytes", "paper=true inif", "paper=true siren"],
               body),
-        f"Default inif gains {mean(gains):+.2f} dB on average over paper=true inif at equal bytes and time (from "
-        f"{min(gains):+.2f} to {max(gains):+.2f}); with a quarter of the bytes it is still {mean(quarters):+.2f} dB (from "
-        f"{min(quarters):+.2f}).",
+        *_gains(complete),
     ]
-    if sirens:
-        text.append(
-            f"Against paper=true siren, which Adamax fits far better, the gains are {mean(a for a, _ in sirens):+.2f} dB at equal "
-            f"bytes (from {min(a for a, _ in sirens):+.2f}) and {mean(b for _, b in sirens):+.2f} dB with a quarter of them (from "
-            f"{min(b for _, b in sirens):+.2f})."
-        )
     return "\n".join([*text, ""])
 
 
+def _gains(complete: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """Sentences on what the default and a quarter of its bytes gain over the published configurations."""
+    mean = statistics.fmean
+
+    def gains(case: str, published: str) -> list[float]:
+        """Differences of PSNR on the images that both were measured on."""
+        return [cases[case]["psnr"] - cases[published]["psnr"] for cases in complete.values() if published in cases]
+
+    default, quarter = gains("default", "paper inif"), gains("quarter", "paper inif")
+    sentences = [
+        f"Default inif gains {mean(default):+.2f} dB on average over paper=true inif at equal bytes and time (from "
+        f"{min(default):+.2f} to {max(default):+.2f}); with a quarter of the bytes it is still {mean(quarter):+.2f} dB (from "
+        f"{min(quarter):+.2f}).",
+    ]
+    default, quarter = gains("default", "paper siren"), gains("quarter", "paper siren")
+    if default:
+        sentences.append(
+            f"Against paper=true siren, which Adamax fits far better, the gains are {mean(default):+.2f} dB at equal "
+            f"bytes (from {min(default):+.2f}) and {mean(quarter):+.2f} dB with a quarter of them (from "
+            f"{min(quarter):+.2f})."
+        )
+    return sentences
+
+
 def _cell(row: dict[str, Any] | None) -> str:
+    """PSNR of a row; empty for none."""
     return "" if row is None else f"{row['psnr']:.2f}"
 
 
 def _sizes(rows: Rows) -> str:
+    """The part of every budget that was used."""
     found = _under(rows, "sizes/")
     if not found:
         return ""
@@ -86,12 +95,14 @@ def _sizes(rows: Rows) -> str:
 
 
 def _used(row: dict[str, Any] | None) -> str:
+    """The part of its budget that a file uses, and its bytes; empty for no row."""
     if row is None:
         return ""
     return "refused" if row["used"] is None else f"{row['used']:.2%} ({row['bytes']})"
 
 
 def _speed(rows: Rows) -> str:
+    """Training step, decoder, start-up and one slice."""
     parts = []
     for prefix, title, what in (
         ("speed/train/", "Training step",

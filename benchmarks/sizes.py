@@ -20,7 +20,10 @@ IMAGES = (
 
 
 def measure(folder: Path, image: str, ratio: int, seconds: float) -> dict[str, Any]:
-    """The share of its budget that one file uses; bytes, share and PSNR are None where the budget cannot be met."""
+    """The part of its budget that one file uses.
+
+    ``bytes``, ``used`` and ``psnr`` are None where the budget cannot be met, and ``psnr`` also for an exact copy.
+    """
     original = listed()[image].load(folder)
     limit = int(original.nbytes / ratio)
     row = {"image": image, "ratio": ratio, "limit": limit}
@@ -28,12 +31,12 @@ def measure(folder: Path, image: str, ratio: int, seconds: float) -> dict[str, A
         data, report = compress_to_bytes(original, Budget("ratio", ratio), Settings(effort=9, time_limit=seconds))
     except BudgetError as refused:
         return row | {"bytes": None, "used": None, "psnr": None, "refused": str(refused)}
-    psnr = report.psnr if math.isfinite(report.psnr) else None  # an exact copy has none
+    psnr = report.psnr if math.isfinite(report.psnr) else None
     return row | {"bytes": len(data), "used": len(data) / limit, "psnr": psnr}
 
 
 def rows(folder: Path, seconds: float) -> list[tuple[str, Any]]:
-    """Names and jobs."""
+    """Name of every measurement, and the function that makes its row; a fit may take ``seconds``."""
     return [
         (f"sizes/{image}/{ratio}", lambda i=image, r=ratio: measure(folder, i, r, seconds))
         for image in IMAGES for ratio in RATIOS

@@ -1,4 +1,4 @@
-"""Speed, side by side in one run: training step, decoder, start-up, one slice."""
+"""Speed on this machine: a training step, the decoder, start-up and one slice, each beside what it is compared with."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ from microfield.writing.budget import Budget
 from microfield.writing.compress import Settings, compress_to_bytes
 
 POINTS = 65536
+"""Points of a training step; the decoder is timed on four times as many."""
+
 WIDTHS = (32, 64, 96, 128)
+"""Widths of the networks, which have six sine layers."""
 
 
 def rows(folder: Path) -> list[tuple[str, Any]]:
-    """Names and jobs."""
+    """Name of every measurement, and the function that makes its row; ``folder`` holds the images."""
     steps = [(f"speed/train/{w}", lambda w=w: training_step(w)) for w in WIDTHS]
     decodes = [(f"speed/decode/{w}", lambda w=w: decoding(w)) for w in WIDTHS]
     return [*steps, *decodes, ("speed/startup", startup), ("speed/slice", lambda: one_slice(folder))]
 
 
 def side_by_side(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int = 9) -> dict[str, float]:
-    """Median seconds of two callables run in turn, and the median of the pairwise ratios."""
+    """Time two callables in turn, after a call of each to warm up.
+
+    Returns their median milliseconds (``ours_ms``, ``theirs_ms``), and of theirs over ours in the same round the median
+    (``ratio``), the least (``low``) and the largest (``high``).
+    """
     for warm in (ours, theirs):
         warm()
     pairs = []
@@ -61,13 +68,14 @@ def finished(values: Any) -> None:
 
 
 def plain_forward(params: Params, x: jax.Array) -> jax.Array:
-    """The same network as anyone would write it: `jnp.sin`, the whole batch at once."""
+    """The same network as plain jax code: `jnp.sin`, and the whole batch at once."""
     for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
         x = jnp.sin((x @ w + b) * params.frequency)
     return x @ params.weights[-1] + params.biases[-1]
 
 
 def _inputs(width: int) -> tuple[Params, Batch]:
+    """A random network of three coordinates, and random points."""
     rng = np.random.default_rng(0)
     params = init_folded(0, 3, width, 6, 1, np.full(3, 20.0))
     x = rng.uniform(-1, 1, (POINTS, 3)).astype(np.float32)
@@ -76,7 +84,7 @@ def _inputs(width: int) -> tuple[Params, Batch]:
 
 
 def training_step(width: int) -> dict[str, Any]:
-    """Loss and gradient of a 7-layer network on 65,536 points."""
+    """Loss and gradient of a network of six sine layers on `POINTS` points, ours and plain jax."""
     params, batch = _inputs(width)
     ours = jax.jit(loss_and_gradient)
     plain = jax.jit(jax.value_and_grad(lambda p, b: jnp.mean(b.weight * (plain_forward(p, b.x) - b.y) ** 2)))
@@ -85,7 +93,7 @@ def training_step(width: int) -> dict[str, Any]:
 
 
 def decoding(width: int) -> dict[str, Any]:
-    """The numpy decoder against jitted `jnp.sin` inference of the same network, 262,144 points."""
+    """The NumPy decoder and compiled jax with `jnp.sin`, the same network on four times `POINTS` points."""
     from microfield.methods.coordinate.bitstream import assemble
 
     params, batch = _inputs(width)
@@ -104,7 +112,7 @@ def decoding(width: int) -> dict[str, Any]:
 
 
 def startup() -> dict[str, Any]:
-    """Seconds of whole processes: python alone, `import microfield`, `microfield info`."""
+    """Seconds of whole processes: Python alone, ``import microfield``, and ``microfield info`` of a small file."""
     image = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     from microfield.image import Image
 
@@ -118,13 +126,14 @@ def startup() -> dict[str, Any]:
 
 
 def _process(arguments: list[str]) -> float:
+    """Seconds from the start to the end of a Python process."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin
 
 
 def one_slice(folder: Path) -> dict[str, Any]:
-    """One Z plane of a stack against its share of the whole decode."""
+    """Milliseconds of one Z plane of a stack and of the whole decode, and the plane's time over its share of the whole."""
     original = listed()["fluo3d_nuclei_confocal"].load(folder)
     data, _ = compress_to_bytes(original, Budget("ratio", 128), Settings(effort=0))
     f = open_file(data)
