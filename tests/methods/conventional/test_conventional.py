@@ -21,18 +21,27 @@ from microfield.format.container import Container
 from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
-from microfield.methods import get_method
+from microfield.methods import get_method, names
 from microfield.methods.base import Context
 from microfield.methods.conventional.downsample import cells, interpolate, pool
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.mosaic import LONGEST, columns, from_mosaic, to_mosaic
 from microfield.methods.conventional.sheets import Sheets, from_opponent, is_colour, orders, to_opponent
+from microfield.methods.conventional.stills import StillCodec
 from microfield.methods.conventional.video import Av1, Hevc
 from microfield.metrics import psnr
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
 
 Array = npt.NDArray[Any]
+
+STILLS = [name for name in names() if issubclass(get_method(name), StillCodec)]
+"""Every codec of pictures there is: a new one is tested by what it declares."""
+
+
+def in_colour(name: str) -> bool:
+    method = get_method(name)
+    return issubclass(method, StillCodec) and method.colour
 
 
 def stack(shape: tuple[int, ...] = (10, 64, 60), axes: str = "ZYX", dtype: Any = np.uint16) -> Image:
@@ -212,7 +221,7 @@ def test_colour_frames_and_three_films_are_both_known() -> None:
     assert packings == {("hevc", 1), ("av1", 0), ("av1", 1)}
 
 
-@pytest.mark.parametrize("name", ["jpegxl", "avif", "webp"])
+@pytest.mark.parametrize("name", [name for name in STILLS if in_colour(name)])
 def test_picture_codecs_get_colour_as_colour_where_that_is_better(name: str) -> None:
     alike = blobs((96, 90), 2, 30)
     soft = np.stack([alike, 0.7 * alike + 0.1, 0.5 * alike + 0.2], -1)
@@ -235,6 +244,33 @@ def test_a_constant_sample_of_a_colour_image_costs_nothing_and_stays() -> None:
     for name in ("hevc", "av1", "sperr", "jpeg2000"):
         decoded = open_file(compressed(Image(array, "YXS"), name, Budget("max_bytes", 1100))[0]).asarray()
         assert (decoded[..., 1] == 77).all()
+
+
+def test_a_picture_codec_is_what_it_declares() -> None:
+    """One class with a few declared facts is all that a codec takes."""
+
+    class Png(StillCodec):
+        name = "png-for-tests"
+        summary = "PNG, lossless at every setting of its knob."
+        functions = "png"
+        coarse, fine = 0.0, 1.0
+        peak = 255
+
+        @staticmethod
+        def encoder_arguments(picture: Any, knob: float, effort: int) -> dict[str, Any]:
+            assert picture.dtype == np.uint8
+            return {"level": effort}
+
+    image = stack((6, 40, 36), dtype=np.uint8)
+    context = Context(np.array([float(np.ptp(image.read()))]), np.ones(1), effort=9)
+    encoded = Png().encode(image.read(), image.layout, 500.0, context)
+    assert encoded.payload < image.nbytes
+    assert encoded.measured[0] < 0.3  # From rounding to codes alone.
+
+
+def test_the_codecs_that_take_colour_pictures_are_known() -> None:
+    assert {"jpeg2000", "htj2k", "jpegxl", "jpegxr", "avif", "webp", "lerc"} <= set(STILLS)
+    assert {"jpegxl", "avif", "webp"} <= {name for name in STILLS if in_colour(name)}
 
 
 # -- honest access and refusals ---------------------------------------------------------------------------------------
@@ -310,7 +346,7 @@ def test_pooling_averages_and_interpolation_keeps_constants_and_ramps(n: int, si
         np.testing.assert_allclose(back.compress(inside, axis), ramp.compress(inside, axis), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["jpeg2000", "jpegxl", "webp", "avif", "jpegxr", "lerc", "htj2k", "zfp"])
+@pytest.mark.parametrize("name", [*STILLS, "zfp"])
 def test_a_stream_of_a_large_picture_takes_no_memory_for_it(name: str) -> None:
     """The stream of a picture of 3000 x 3000 pixels behind the header of a small one."""
     large = Image(np.add.outer(np.arange(3000), np.arange(3000)).astype(np.uint16), "YX")
