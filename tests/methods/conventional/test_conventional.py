@@ -388,6 +388,16 @@ def test_a_picture_beyond_a_codecs_limits_is_one_sentence(name: str) -> None:
         compressed(wide, name, Budget("ratio", 20))
 
 
+@pytest.mark.parametrize("shape", [(80, 20), (66, 16), (20, 140), (70, 24), (64, 16)])
+@pytest.mark.parametrize("name", ["hevc", "av1"])
+def test_narrow_pictures_are_coded(name: str, shape: tuple[int, int]) -> None:
+    """SVT-AV1 stands still over some of these unless they are widened."""
+    source = Image(scaled(blobs((3, *shape), 3, 12), 200, 40000, np.uint16), "ZYX")
+    data, report = compressed(source, name, Budget("ratio", 20))
+    assert open_file(data).shape == (3, *shape)
+    assert report.psnr > 20
+
+
 def test_a_quality_beyond_the_finest_setting_says_what_is_possible() -> None:
     ramp = Image(np.linspace(0, 1, 64 * 60, dtype=np.float32).reshape(64, 60), "YX")
     with pytest.raises(BudgetError, match=r"av1 reaches at most \d+\.\d+ dB"):

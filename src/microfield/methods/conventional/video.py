@@ -124,6 +124,11 @@ class Video(ConventionalMethod):
         return max(y + y % 2, LEAST), max(x + x % 2, LEAST)
 
     @classmethod
+    def decodable(cls, y: int, x: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns that pictures of a film may have, this version's first."""
+        return (cls.padded(y, x),)
+
+    @classmethod
     def _chroma(cls, plane: Codes) -> Codes:
         """A colour difference at the resolution of the chroma planes."""
         if cls.subsampling == 1:
@@ -166,7 +171,7 @@ class Video(ConventionalMethod):
         for number, picture in enumerate(_decode(stream, cls.decoders, (y, x))):
             if number >= count:
                 raise FormatError(f"a film of {cls.name} has more than its {count} frames.")
-            if (picture.height, picture.width) != cls.padded(y, x):
+            if (picture.height, picture.width) not in cls.decodable(y, x):
                 raise FormatError(f"a film of {cls.name} is {picture.height} x {picture.width} pixels instead of {y} x {x}.")
             planes = _planes(picture, film.shape[1])
             film[number, 0] = planes[0][:y, :x]
@@ -225,6 +230,21 @@ class Av1(Video):
     grey_format: ClassVar[str] = "yuv420p10le"
     colour_format: ClassVar[str] = "yuv420p10le"
     subsampling: ClassVar[int] = 2
+
+    @classmethod
+    def padded(cls, y: int, x: int) -> tuple[int, int]:
+        """As for any film, but beside a side of more than 64 pixels the other has 26 or more.
+
+        SVT-AV1, which codes blocks of 64 pixels, stands still for ever over pictures of several blocks that are narrower.
+        """
+        height, width = super().padded(y, x)
+        least = 26 if max(height, width) > 64 else LEAST
+        return max(height, least), max(width, least)
+
+    @classmethod
+    def decodable(cls, y: int, x: int) -> tuple[tuple[int, int], ...]:
+        """Also pictures as narrow as they are: versions of SVT-AV1 that can code these have made files."""
+        return cls.padded(y, x), Video.padded(y, x)
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
         """SVT-AV1 without temporal filtering, which would change frames before they are coded."""
