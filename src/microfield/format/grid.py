@@ -35,7 +35,7 @@ class Grid:
         if len(self.tile) != len(self.shape) or min(self.tile, default=1) < 1 or min(self.shape, default=1) < 1:
             raise ValueError(f"a tile of {self.tile} does not fit an array of shape {self.shape}.")
 
-    @property
+    @functools.cached_property
     def counts(self) -> tuple[int, ...]:
         """Number of parts along every axis."""
         return tuple(-(-extent // tile) for extent, tile in zip(self.shape, self.tile, strict=True))

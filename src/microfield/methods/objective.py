@@ -97,6 +97,8 @@ class Objective:
 
     def cut(self, box: tuple[slice, ...]) -> Objective:
         """The objective of the part of the image that lies at ``box``."""
+        if self.weights is None and self.guidance is None and not self.arrays:
+            return self
         origin = self.origin or (0,) * len(box)
         return Objective(
             None if self.weights is None else self.weights[box],

@@ -154,7 +154,8 @@ class Knob:
         lineage = Lineage(request.method, request.references, context.shared)
         encoded = []
         for i, part in enumerate(request.parts):
-            encoded.append(encode_part(request, i, quality, attempt_context(request, i), lineage.parent(i), self.states[i]))
+            own = attempt_context(request, i, lineage.parent(i))
+            encoded.append(encode_part(request.method, part, part.read(), quality, own, self.states[i]))
             lineage.add(i, part, encoded[-1])
         self.states = [e.state for e in encoded]
         return encoded
@@ -177,7 +178,7 @@ class Knob:
         lineage = Lineage(request.method, request.references, request.context.shared)
         done = []
         for i, (part, one) in enumerate(zip(request.parts, encoded, strict=True)):
-            context = replace(part_context(request.context, part), parent=lineage.parent(i))
+            context = part_context(request.context, part, parent=lineage.parent(i))
             done.append(request.method.finish(one, part.read(), part.layout, context))
             lineage.add(i, part, done[-1])
         return done
@@ -190,7 +191,7 @@ class Knob:
         index = int(np.argmax([p.layout.size for p in parts]))
         part = parts[index]
         share = limit * part.layout.size / request.voxels
-        return request.method.guess(part.read(), part.layout, share, attempt_context(request, index))
+        return request.method.guess(part.read(), part.layout, share, attempt_context(request, index, None))
 
     def _late(self) -> bool:
         return self.request.context.deadline.passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -22,15 +23,17 @@ class ImagePart:
     image: Image
     box: tuple[slice, ...]
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Shape, axes and dtype of the part."""
         return self.image.layout.with_shape(tuple(s.stop - s.start for s in self.box))
 
-    @property
+    @cached_property
     def channels(self) -> npt.NDArray[np.intp]:
         """Numbers of its channels in the image, in the part's own channel order."""
         layout = self.image.layout
+        if layout.channels == self.layout.channels:
+            return np.arange(layout.channels)
         numbers = np.arange(layout.channels).reshape([layout.shape[i] for i in layout.channel_axes])
         return np.asarray(numbers[tuple(self.box[i] for i in layout.channel_axes)].reshape(-1))
 

@@ -7,7 +7,7 @@ the number of a part (and the part it builds on) alone, so that parts can be enc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from microfield.format.framing import Sections
 from microfield.format.grid import Grid
 from microfield.image import Image, Layout
 from microfield.methods import get_method
-from microfield.methods.base import Context, Encoded, Method, Parent
+from microfield.methods.base import Context, Encoded, Method, Parent, Part
 from microfield.methods.objective import Objective
 from microfield.methods.options import options_to_dict
 from microfield.writing.partition import Partition
@@ -139,16 +139,19 @@ def encode_planned(plan: JobPlan, image: Image, index: int, parent: Parent | Non
         From `JobPlan.context`, where a deadline, an objective or progress is wanted.
     """
     whole = context or plan.context()
-    return encode_of(plan.request(image, whole), index, plan.setting, parent)
+    request = plan.request(image, whole)
+    return encode_of(request, request.parts[index], plan.setting, parent)
 
 
-def encode_of(request: Request, index: int, setting: float | ByteShares, parent: Parent | None) -> Encoded:
+def encode_of(request: Request, part: Part, setting: float | ByteShares, parent: Parent | None) -> Encoded:
     """Encode one part of a request at a setting, with its error."""
-    part = request.parts[index]
-    context = part_context(request.context, part)
+    block = part.read()
     if not isinstance(setting, ByteShares):
-        encoded = encode_part(request, index, setting, replace(context, measure=False), parent)
-        return request.method.finish(encoded, part.read(), part.layout, replace(context, parent=parent))
+        # What is left to `finish` is left to it, as in a search.
+        context = part_context(request.context, part, parent=parent, measure=False)
+        encoded = encode_part(request.method, part, block, setting, context)
+        return request.method.finish(encoded, block, part.layout, context)
     bits = rate_curve(request.method, part, request.context).bits(setting.theta)
     share = request.smallest(part) + int(bits * setting.bytes_per_bit)
-    return encode_part(request, index, request.payload(share), context, parent)
+    context = part_context(request.context, part, parent=parent)
+    return encode_part(request.method, part, block, request.payload(share), context)

@@ -38,11 +38,12 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass
 class Pass:
-    """All parts encoded at one setting, waiting to be written."""
+    """All parts encoded at one setting, waiting to be written; ``exhausted`` where more bytes would not improve any."""
 
     assembler: Assembler
     errors: ErrorTotals
     size: int
+    exhausted: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,50 +112,48 @@ def sampled(request: Request) -> Request:
 def _to_a_size(request: Request, envelope: Envelope, target: Target, first: float) -> Pass:
     traits = request.method.quality
     assert isinstance(traits, KnobTraits)
-    passes = Passes(request, envelope)
+    with Passes(request, envelope) as passes:
+        def height(quality: float) -> tuple[float, Pass]:
+            done = passes.at(quality)
+            return (0.0 if done.exhausted and done.size <= target.limit else math.log(done.size / target.limit)), done
 
-    def height(quality: float) -> tuple[float, Pass]:
-        done = passes.at(quality)
-        return math.log(done.size / target.limit), done
-
-    best = largest(height, traits.step, 1 - FILLED, passes.late, PASSES, first, slope=traits.slope)
-    if best is None:
-        raise Shortage(passes.at(0.0).size - envelope.overhead(target.limit))
-    return passes.only(best)
+        best = largest(height, traits.step, 1 - FILLED, passes.late, PASSES, first, slope=traits.slope)
+        if best is None:
+            raise Shortage(passes.at(0.0).size - envelope.overhead(target.limit))
+        return passes.only(best)
 
 
 def _to_a_quality(request: Request, envelope: Envelope, target: Target, goal: float, first: float) -> Pass:
     traits = request.method.quality
     assert isinstance(traits, KnobTraits)
-    passes = Passes(request, envelope)
+    with Passes(request, envelope) as passes:
+        def excess(below: float) -> tuple[float, Pass]:
+            done = passes.at(END - below)
+            return math.log(max(passes.error(done), 1e-300) / goal), done
 
-    def excess(below: float) -> tuple[float, Pass]:
-        done = passes.at(END - below)
-        return math.log(max(passes.error(done), 1e-300) / goal), done
-
-    best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, passes.late, PASSES, END - first)
-    if best is None or best.size > target.limit:
-        raise _too_fine(request, target)
-    return passes.only(best)
+        best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, passes.late, PASSES, END - first)
+        if best is None or best.size > target.limit:
+            raise _too_fine(request, target)
+        return passes.only(best)
 
 
 # -- shares of bytes ------------------------------------------------------------------------------------------------------------
 
 
 def _in_shares(request: Request, envelope: Envelope, target: Target, shares: ByteShares) -> Pass:
-    passes = Passes(request, envelope)
-    room = _room(request, envelope, Target(target.limit), request)
-    for _ in range(PASSES):
-        done = passes.at(shares)
-        error = passes.error(done)
-        if target.error is None or error <= target.error:
-            return passes.only(done)
-        # Some 1.5 dB a doubling is what bytes usually bring.
-        wanted = (done.size - envelope.overhead(target.limit)) * 1.05 * (error / target.error) ** 0.5
-        if wanted > room:
-            break
-        shares = _shares(request, wanted)
-    raise _too_fine(request, target)
+    with Passes(request, envelope) as passes:
+        room = _room(request, envelope, Target(target.limit), request)
+        for _ in range(PASSES):
+            done = passes.at(shares)
+            error = passes.error(done)
+            if target.error is None or error <= target.error:
+                return passes.only(done)
+            # Some 1.5 dB a doubling is what bytes usually bring.
+            wanted = (done.size - envelope.overhead(target.limit)) * 1.05 * (error / target.error) ** 0.5
+            if wanted > room:
+                break
+            shares = _shares(request, wanted)
+        raise _too_fine(request, target)
 
 
 def _room(request: Request, envelope: Envelope, target: Target, sample: Request) -> float:
@@ -207,6 +206,15 @@ class Passes:
     def __init__(self, request: Request, envelope: Envelope) -> None:
         self.request, self.envelope = request, envelope
         self._made: list[Pass] = []
+        self._kept: Pass | None = None
+
+    def __enter__(self) -> Passes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for done in self._made:
+            if done is not self._kept:
+                done.assembler.close()
 
     def at(self, setting: float | ByteShares) -> Pass:
         """All parts at a setting."""
@@ -222,10 +230,8 @@ class Passes:
         return self.request.context.deadline.passed
 
     def only(self, best: Pass) -> Pass:
-        """The best pass; the spools of all others are given up."""
-        for done in self._made:
-            if done is not best:
-                done.assembler.close()
+        """The best pass, which outlives the others."""
+        self._kept = best
         return best
 
 
@@ -235,12 +241,14 @@ def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares
     assembler = Assembler(envelope.header, envelope.shared)
     errors = ErrorTotals(request.context.unit.size)
     n, left = len(request.parts), _voxels(envelope)
-    quiet = replace(request, context=replace(request.context, progress=_silent))
+    quiet = replace(request, context=replace(request.context, progress=_silent, image_reach=request.context.reach))
+    exhausted = True
     try:
         for i, part in enumerate(request.parts):
             deadline = request.context.deadline.share(part.layout.size / left)
-            encoded = encode_of(quiet.with_deadline(deadline), i, setting, lineage.parent(i))
+            encoded = encode_of(quiet.with_deadline(deadline), part, setting, lineage.parent(i))
             left -= part.layout.size
+            exhausted = exhausted and encoded.exhausted
             lineage.add(i, part, encoded)
             errors.add(part, encoded)
             assembler.add(encoded.sections, encoded.reference)
@@ -249,7 +257,7 @@ def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares
     except BaseException:
         assembler.close()
         raise
-    return Pass(assembler, errors, assembler.size)
+    return Pass(assembler, errors, assembler.size, exhausted)
 
 
 def _silent(done: float, what: str) -> None:

@@ -93,8 +93,8 @@ def rate_curve(method: Method, part: Part, context: Context) -> RateCurve:
     return spectrum(block, part.layout, context.unit[part.channels]) if own is None else own
 
 
-def part_context(context: Context, part: Part) -> Context:
-    """The context of the whole image cut to one part."""
+def part_context(context: Context, part: Part, **changes: Any) -> Context:
+    """The context of the whole image cut to one part, with ``changes`` to other fields."""
     where = part.channels
     return replace(
         context,
@@ -103,14 +103,16 @@ def part_context(context: Context, part: Part) -> Context:
         noise=None if context.noise is None else context.noise[where],
         objective=context.objective.cut(part.box),
         image_reach=context.reach,
+        **changes,
     )
 
 
-def attempt_context(request: Request, index: int, fraction: float = 1.0) -> Context:
+def attempt_context(request: Request, index: int, parent: Parent | None, fraction: float = 1.0) -> Context:
     """The context of one part in an attempt at all of them: ``fraction`` of the time left, its share of the progress."""
     whole, n = request.context, len(request.parts)
-    return replace(
-        part_context(whole, request.parts[index]),
+    return part_context(
+        whole, request.parts[index],
+        parent=parent,
         deadline=whole.deadline.share(fraction),
         progress=lambda done, what: whole.progress((index + done) / n, what if n == 1 else f"part {index + 1}/{n}: {what}"),
     )
@@ -144,27 +146,27 @@ class Lineage:
             del self.decoders[before]
 
 
-def encode_part(request: Request, index: int, quality: float, context: Context, parent: Parent | None, state: Any = None,
+def encode_part(method: Method, part: Part, block: npt.NDArray[Any], quality: float, context: Context, state: Any = None,
                 ) -> Encoded:
     """Encode one part.
 
     Parameters
     ----------
+    block : array
+        Values of the part.
     quality : float
-        A setting of the knob, or the bytes that the part may count for.
+        What `Method.quality` says: a setting of the knob, or the bytes that the sections may take.
     context : Context
-        Cut to the part.
+        Cut to the part, with its parent.
     """
-    method, part = request.method, request.parts[index]
-    block, layout = part.read(), part.layout
-    context = replace(context, parent=parent)
+    layout, parent = part.layout, context.parent
     if any(margin := method.margin(layout)):
         context = replace(context, surroundings=part.read_with_margin(margin))
     encoded = method.encode(block, layout, quality, context, state)
     if len(encoded.sections) != method.sections:
         raise ValueError(f"method {method.name} gave {len(encoded.sections)} sections; it declares {method.sections}.")
     if encoded.reference is not None and (parent is None or encoded.reference != parent.number):
-        raise ValueError(f"method {method.name} builds part {index} on part {encoded.reference}, which it was not given.")
+        raise ValueError(f"method {method.name} builds a part on part {encoded.reference}, which it was not given.")
     return encoded
 
 

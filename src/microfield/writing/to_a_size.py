@@ -61,8 +61,9 @@ def _encode_shares(request: Request, limit: int, states: Sequence[Any] | None) -
         last = i + 1 == len(planned)
         mine = left if last else int(left * planned[i] / behind[i])
         mine = max(floor[i], min(mine, left if last else left - int(reserved[i + 1])))
-        context = attempt_context(request, i, planned[i] / behind[i])
-        done.append(encode_part(request, i, request.payload(mine), context, lineage.parent(i), states[i] if states else None))
+        context = attempt_context(request, i, lineage.parent(i), planned[i] / behind[i])
+        state = states[i] if states else None
+        done.append(encode_part(request.method, part, part.read(), request.payload(mine), context, state))
         lineage.add(i, part, done[-1])
         left -= request.size(done[-1])
     return done
