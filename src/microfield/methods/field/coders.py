@@ -84,7 +84,8 @@ class CoefficientEncoder:
 
     def begin(self, band: Band) -> BandEncoder:
         """The encoder of a band."""
-        encoder = BandEncoder(self, self.group[band.box])
+        weights = self.quantiser.weights
+        encoder = BandEncoder(self, self.group[band.box], None if weights is None else weights[band.box])
         self.means.append(encoder.mean_code)
         return encoder
 
@@ -97,6 +98,8 @@ class BandEncoder:
     group : CoefficientEncoder
     coefficients : float32 array (batch, z, y, x)
         Those of the band.
+    weights : float32 array (batch, z, y, x), optional
+        Weights of their squared errors.
 
     Attributes
     ----------
@@ -104,11 +107,13 @@ class BandEncoder:
         `walk.mean_code` of about the magnitudes that the quantiser will leave.
     """
 
-    def __init__(self, group: CoefficientEncoder, coefficients: Floats) -> None:
-        self._group, self._coefficients = group, coefficients
+    def __init__(self, group: CoefficientEncoder, coefficients: Floats, weights: Floats | None = None) -> None:
+        self._group, self._coefficients, self._weights = group, coefficients, weights
         self._scaled = np.abs(coefficients) * group.quantiser.inverse_step
         np.minimum(self._scaled, LARGEST_MAGNITUDE, out=self._scaled)
-        self.mean_code = mean_code(np.floor(np.minimum(self._scaled, CONTEXT_CAP) + _USUAL_ROUNDING))
+        # The zone around 0 that becomes 0 is as much wider as errors are cheaper.
+        left = self._scaled if weights is None else self._scaled * np.sqrt(weights)
+        self.mean_code = mean_code(np.floor(np.minimum(left, CONTEXT_CAP) + _USUAL_ROUNDING))
 
     def phase(self, context: PhaseContext) -> Ints:
         """Quantise and write a phase: its values, int32 of its shape."""
@@ -117,19 +122,21 @@ class BandEncoder:
         out = np.zeros(context.shape, np.int32)
         for rows, hidden, significance in self._group.model.slabs(context):
             slab = out[:, :, rows]
-            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), hidden, significance)
+            weights = None if self._weights is None else self._weights[where][:, :, rows].reshape(-1)
+            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), weights, hidden, significance)
             slab[...] = magnitudes.reshape(slab.shape)
         np.negative(out, out=out, where=negative)
         return out
 
-    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], hidden: Floats, significance: BucketArray) -> Ints:
+    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], weights: Floats | None, hidden: Floats,
+              significance: BucketArray) -> Ints:
         """Quantise the magnitudes ``scaled`` (n,) of a slab and write them: the quantised magnitudes."""
         net, symbols = self._group.model.net, self._group.symbols
         # All others become 0 whatever the bits say.
         where = np.flatnonzero(scaled >= 0.5)
         some = hidden[:, where]
         buckets = Buckets(significance[where], net.buckets(some, ABOVE_ONE), net.buckets(some, TAIL))
-        chosen = quantise(scaled[where], buckets, self._group.quantiser.rdo)
+        chosen = quantise(scaled[where], buckets, self._group.quantiser.rdo, None if weights is None else weights[where])
         magnitudes = np.zeros(len(scaled), np.int32)
         magnitudes[where] = chosen
         if self._group.seen is not None:

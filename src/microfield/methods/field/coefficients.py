@@ -24,7 +24,7 @@ from microfield.methods.field.coarsest import coarsest_box, from_residuals, resi
 from microfield.methods.field.coders import CoefficientDecoder, CoefficientEncoder, ContextModel
 from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.quantise import CENTROIDS, Quantiser, centroids, measure_centroids
+from microfield.methods.field.quantise import CENTROIDS, PLAIN, Worth, centroids, measure_centroids
 from microfield.methods.field.symbols import SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Ints, Visitor, Walk, reconstruct, walk
@@ -67,7 +67,7 @@ class EncodedCoefficients:
     values: list[Floats]
 
 
-def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, contexts: ContextNet, rdo: float = 0.1,
+def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, contexts: ContextNet, worth: Worth = PLAIN,
            changes: Changes | None = None, seen: Seen | None = None) -> EncodedCoefficients:
     """Quantise and encode coefficients.
 
@@ -80,27 +80,28 @@ def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, cont
         Quantiser step, the same for all.
     contexts : ContextNet
         As shipped.
-    rdo : float
-        Squared steps of error that a bit is worth.
+    worth : Worth
+        What errors and bits count.
     changes : Changes, optional
         Of the last layer of the context network; they are stored.
     seen : Seen, optional
         Gathers a sample of coefficients for `tuning.tuned`.
     """
-    side, symbols, quantiser = BitWriter(), SymbolWriter(), Quantiser(step, rdo)
+    side, symbols = BitWriter(), SymbolWriter()
+    quantisers = worth.quantisers(step, len(coefficients))
     tuning.write(side, changes)
     if changes is not None:
         contexts = tuning.changed(contexts, changes)
     with _workers() as pool:
         model = ContextModel(contexts, pool)
         encoders = [CoefficientEncoder(group, schedule, quantiser, model, symbols, seen)
-                    for group, schedule in zip(coefficients, order.schedules, strict=True)]
+                    for group, schedule, quantiser in zip(coefficients, order.schedules, quantisers, strict=True)]
         quantised = [encoder.quantised for encoder in encoders]
         walk(_walks(order, quantised, encoders))
     for encoder, schedule in zip(encoders, order.schedules, strict=True):
         side.rice(residuals(encoder.quantised[coarsest_box(schedule)]))
         side.rice(np.diff(encoder.means, prepend=0).tolist())
-    codes = measure_centroids(quantised, coefficients, step)
+    codes = measure_centroids(quantised, coefficients, step, worth.weights)
     numbers, (decisions, signs) = side.finish(), symbols.finish()
     data = codes.tobytes() + varint.encode((len(numbers), len(decisions))) + numbers + decisions + signs
     return EncodedCoefficients(data, [_reconstructed(q, codes, step) for q in quantised])

@@ -16,9 +16,12 @@ from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, Head, step_of, with_alpha
+from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
+from microfield.methods.field.quantise import Worth
 from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.transform_search import Trial
 from microfield.methods.field.tuning import Changes, Seen, tuned
 from microfield.methods.options import option
 from microfield.models import named
@@ -52,6 +55,7 @@ class FieldOptions:
     refine: bool = option(True, "add what a network expects between the reconstruction and the original")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
                        choices=("all", "a", "b"))
+    emphasis: float = option(2.0, "a squared error counts its saliency to this power", low=0.5, high=4.0)
     rdo: float = option(0.1, "squared quantiser steps of error that a bit is worth", low=0.0, high=0.4)
 
 
@@ -71,6 +75,8 @@ class Prepared:
         How often.
     changes, tuned_at, tunings
         Of the last layer of the context network, the quality they were found at, and how often.
+    weights : float32 arrays, one per group
+        Of the coefficients' squared errors; None where all weigh the same.
     """
 
     head: Head
@@ -81,6 +87,7 @@ class Prepared:
     changes: Changes | None = None
     tuned_at: float | None = None
     tunings: int = 0
+    weights: list[Floats] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class FieldMethod(Method):
 
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
-    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights"})
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency"})
     options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
 
@@ -114,7 +121,7 @@ class FieldMethod(Method):
                state: Any = None) -> Encoded:
         """Code the block at ``quality`` 0..1000; the refinement is left to `finish` where the error is not asked for."""
         prepared = state.prepared if isinstance(state, Attempt) else None
-        step = round(quality * LARGEST_STEP_CODE / 1000)
+        step = self._step_code(quality, context)
         del state
         if prepared is None or self._outdated(prepared, quality, layout, context):
             prepared = self._prepare(block, layout, quality, context, 0 if prepared is None else prepared.decisions)
@@ -146,18 +153,22 @@ class FieldMethod(Method):
         known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         if not known.coded.any():
             return FIRST
+        important = self._importance(context)
+        weights = important.of_channels(layout, known)
         some = channels if channels.size <= GUESSED else transform_search.piece(channels)
-        return transform_search.quality_for(known.forward(some), 8 * nbytes / layout.size)
+        shares = weights if weights is None or channels.size <= GUESSED else transform_search.piece(weights)
+        found = transform_search.quality_for(known.forward(some), 8 * nbytes / layout.size, shares)
+        return important.back(found)
 
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
-        del context
         attempt = encoded.state
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
         channels = gathered(block, layout)
         values = attempt.prepared.groups.inverse(attempt.values)
-        alpha = self._alpha(values, channels, attempt) if self.options.refine else 0
+        weights = self._importance(context).of_channels(layout, attempt.head.channels)
+        alpha = self._alpha(values, channels, attempt, weights) if self.options.refine else 0
         head = replace(attempt.head, alpha=alpha)
         error = _square_error(restored(values, head, attempt.prepared.groups, layout), channels)
         sections = (with_alpha(encoded.sections[0], head.alpha, layout),)
@@ -172,8 +183,15 @@ class FieldMethod(Method):
 
     def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
                ) -> coefficients.EncodedCoefficients:
-        return coefficients.encode(prepared.coefficients, prepared.groups.order, step_of(step), contexts, self.options.rdo,
-                                   changes, seen)
+        return coefficients.encode(prepared.coefficients, prepared.groups.order, step_of(step), contexts,
+                                   Worth(self.options.rdo, prepared.weights), changes, seen)
+
+    def _importance(self, context: Context) -> Importance:
+        return Importance(context.objective.weights, self.options.emphasis)
+
+    def _step_code(self, quality: float, context: Context) -> int:
+        """Code of the quantiser step: that of the quality, finer where the part's weights are large."""
+        return round(self._importance(context).moved(quality) * LARGEST_STEP_CODE / END)
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
@@ -200,30 +218,38 @@ class FieldMethod(Method):
         head = Head(known, nets=nets)
         if not coded:
             return Prepared(head, groups, [], quality)
-        step = step_of(round(quality * LARGEST_STEP_CODE / 1000))
+        step = step_of(self._step_code(quality, context))
         known = transform_search.with_darks(transform_search.with_rotation(known, channels, step), channels)
         values = known.forward(channels)
+        weights = self._importance(context).of_channels(layout, known)
         if self._tries(context):
-            groups = transform_search.arrangement(values, groups, step, contexts_of(nets[0]))
+            groups = transform_search.arrangement(values, groups, Trial(step, contexts_of(nets[0]), weights))
         head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times, shifts=groups.shifts)
-        return Prepared(head, groups, groups.forward(values), quality, before + 1)
+        counts = None if weights is None else of_coefficients(weights, groups)
+        return Prepared(head, groups, groups.forward(values), quality, before + 1, weights=counts)
 
-    def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt) -> int:
+    def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt, weights: Floats | None) -> int:
         """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.
 
         Parameters
         ----------
         values : reconstructed channels of shape (channels, batch, z, y, x)
         channels : grey levels of the original, shape (channels, frames, Y, X)
+        weights : of the squared errors of ``values``, shape (channels, frames, Y, X); planes are not rolled
         """
         head = attempt.head
         assert head.nets is not None
         network = refinement_of(head.nets[1])
         original = attempt.prepared.groups.rolled(head.channels.forward(channels)).reshape(values.shape)
         along = power = error = 0.0
-        for wanted, found in zip(original, values, strict=True):
+        shares = None if weights is None else attempt.prepared.groups.rolled(weights).reshape(values.shape)
+        for c, (wanted, found) in enumerate(zip(original, values, strict=True)):
             correction = network.correction(found, step_of(head.step), 0.0)
             wanted -= found
+            if shares is not None:
+                root = np.sqrt(shares[c])
+                wanted *= root
+                correction *= root
             along += _inner(correction, wanted)
             power += _inner(correction, correction)
             error += _inner(wanted, wanted)

@@ -5,21 +5,26 @@ Trials are made on a piece from the middle of the part.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.field import coefficients
+from microfield.methods.field import coefficients, importance
 from microfield.methods.field.align import estimate
 from microfield.methods.field.channels import Channels, dark_codes
 from microfield.methods.field.groups import Groups, times_of
 from microfield.methods.field.lifting import Floats, forward
 from microfield.methods.field.network import ContextNet
+from microfield.methods.field.quantise import Worth
 from microfield.methods.field.rotation import MOST_ROTATED, rotation_of, upright
 from microfield.methods.field.schedules import NAMES, OCTAVES, schedule
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 PIECE = (32, 160, 160)
 """Depth, height and width of the piece, at most."""
@@ -45,7 +50,7 @@ DEAD_ZONE = 0.62
 """Magnitudes below this share of a step become 0, about."""
 
 
-def piece(values: npt.NDArray[np.generic], depth: int = PIECE[0]) -> npt.NDArray[np.generic]:
+def piece(values: npt.NDArray[Scalar], depth: int = PIECE[0]) -> npt.NDArray[Scalar]:
     """The middle of an array of shape (channels, frames, Y, X), at most ``depth`` frames of the size of `PIECE`."""
     limits = (depth, *PIECE[1:])
     starts = [max(0, n - most) // 2 for n, most in zip(values.shape[1:], limits, strict=True)]
@@ -98,7 +103,7 @@ def with_darks(known: Channels, channels: npt.NDArray[np.generic]) -> Channels:
     return replace(known, darks=dark_codes(values, known.reach))
 
 
-def quality_for(values: Floats, bits: float) -> float:
+def quality_for(values: Floats, bits: float, weights: Floats | None = None) -> float:
     """A guess of the quality at which values take so many bits each.
 
     Parameters
@@ -106,6 +111,8 @@ def quality_for(values: Floats, bits: float) -> float:
     values : float32 array (channels, frames, Y, X)
     bits : float
         Per value.
+    weights : float32 array (channels, frames, Y, X), optional
+        Weights of the values' squared errors.
 
     Returns
     -------
@@ -115,12 +122,32 @@ def quality_for(values: Floats, bits: float) -> float:
     # Odd, so that it does not keep to the same columns of an image whose width is a power of two.
     stride = max(1, values.size >> 20) | 1
     magnitudes = np.abs(np.concatenate([forward(v[None], standard).reshape(-1)[::stride] for v in values]))
+    if weights is not None:
+        magnitudes *= np.sqrt(np.concatenate([importance.spread(w[None], standard).reshape(-1)[::stride] for w in weights]))
     count = min(len(magnitudes) - 1, max(1, round(len(magnitudes) * bits / BITS_A_SIGNIFICANT_COEFFICIENT)))
     step = max(float(np.partition(magnitudes, -count - 1)[-count - 1]) / DEAD_ZONE, 2.0**-16)
     return float(np.clip((1 - math.log2(step)) * 1000 / OCTAVES, 0, 1000))
 
 
-def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str] = NAMES) -> Groups:
+@dataclass(frozen=True)
+class Trial:
+    """What arrangements are tried with.
+
+    Attributes
+    ----------
+    step : float
+        Quantiser step.
+    contexts : ContextNet
+    weights : float32 array (channels, frames, Y, X), optional
+        Weights of the values' squared errors; all 1 without it.
+    """
+
+    step: float
+    contexts: ContextNet
+    weights: Floats | None = None
+
+
+def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[str] = NAMES) -> Groups:
     """The same groups with the schedule, and the planes rolled or not, that code a piece of the values at the least cost.
 
     Parameters
@@ -128,9 +155,7 @@ def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNe
     values : float32 array (channels, frames, Y, X)
     groups : Groups
         What is used where there is nothing to try.
-    step : float
-        Quantiser step.
-    contexts : ContextNet
+    trial : Trial
     names : sequence of str
         Schedules to try.
     """
@@ -138,24 +163,24 @@ def arrangement(values: Floats, groups: Groups, step: float, contexts: ContextNe
         return groups
     best = groups
     if groups.volume[1] > 1 and len(names) > 1:
-        costs = [_cost(values, replace(groups, transform=name), step, contexts) for name in names]
+        costs = [_cost(values, replace(groups, transform=name), trial) for name in names]
         best = replace(groups, transform=names[int(np.argmin(costs))])
         if groups.times:
             apart = replace(best, times=0)
-            best = min((best, apart), key=lambda g: _cost(values, g, step, contexts))
+            best = min((best, apart), key=lambda g: _cost(values, g, trial))
     shifts = estimate(_one_by_plane(values, groups))
     if shifts is not None:
         rolled = replace(best, shifts=shifts)
-        straight, moved = (_cost(values, g, step, contexts) for g in (best, rolled))
+        straight, moved = (_cost(values, g, trial) for g in (best, rolled))
         if moved < ROLLED_COST * straight:
-            return _with_best_schedule(values, rolled, step, contexts, names)
+            return _with_best_schedule(values, rolled, trial, names)
     return best
 
 
-def _with_best_schedule(values: Floats, groups: Groups, step: float, contexts: ContextNet, names: Sequence[str]) -> Groups:
+def _with_best_schedule(values: Floats, groups: Groups, trial: Trial, names: Sequence[str]) -> Groups:
     """The same groups, whose planes are rolled, with the schedule of the least cost."""
     candidates = [replace(groups, transform=name) for name in (names if groups.volume[1] > 1 else names[:1])]
-    return min(candidates, key=lambda g: _cost(values, g, step, contexts))
+    return min(candidates, key=lambda g: _cost(values, g, trial))
 
 
 def _one_by_plane(values: Floats, groups: Groups) -> Floats:
@@ -165,7 +190,7 @@ def _one_by_plane(values: Floats, groups: Groups) -> Floats:
     return np.asarray(total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x))
 
 
-def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> float:
+def _cost(values: Floats, groups: Groups, trial: Trial) -> float:
     """What the quantiser minimises, for a piece of the values: squared error plus bits times what a bit is worth."""
     t, z, y, x = groups.extents
     times = max(FEWEST_TIMES, PIECE[0] // z) if z > 1 and t > 1 else PIECE[0]
@@ -173,10 +198,15 @@ def _cost(values: Floats, groups: Groups, step: float, contexts: ContextNet) -> 
     window = [slice(max(0, n - most) // 2, max(0, n - most) // 2 + most) for n, most in zip(groups.extents, limits, strict=True)]
     extents = (min(t, limits[0]), min(z, limits[1]), min(y, limits[2]), min(x, limits[3]))
     frames = np.arange(t * z).reshape(t, z)[window[0], window[1]].reshape(-1)
-    taken = np.ascontiguousarray(groups.rolled(values[:PIECE_CHANNELS], frames)[:, :, *window[2:]])
-    small = Groups(len(taken), extents, groups.transform, min(groups.times, times_of(extents)))
-    pieces = small.forward(taken)
-    coded = coefficients.encode(pieces, small.order, step, contexts, TRIAL_RDO)
+
+    def taken(whole: Floats) -> Floats:
+        return np.ascontiguousarray(groups.rolled(whole[:PIECE_CHANNELS], frames)[:, :, *window[2:]])
+
+    small = Groups(min(len(values), PIECE_CHANNELS), extents, groups.transform, min(groups.times, times_of(extents)))
+    pieces = small.forward(taken(values))
+    weights = None if trial.weights is None else importance.of_coefficients(taken(trial.weights), small)
+    coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, Worth(TRIAL_RDO, weights))
     # The transform is close to orthonormal: errors of coefficients are errors of voxels.
-    error = sum(float(((a - b) ** 2).sum(dtype=np.float64)) for a, b in zip(pieces, coded.values, strict=True))
-    return error + TRIAL_RDO * step**2 * 8 * len(coded.data)
+    errors = (a - b for a, b in zip(pieces, coded.values, strict=True))
+    error = sum(importance.square(e, w) for e, w in zip(errors, weights or itertools.repeat(None, len(pieces)), strict=True))
+    return error + TRIAL_RDO * trial.step**2 * 8 * len(coded.data)
