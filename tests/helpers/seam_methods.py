@@ -142,7 +142,8 @@ class Nested(Method):
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, state: Any = None) -> Encoded:
         assert context.rate_control is not None
         inner, search, whole_error = Rounded(), context.rate_control, replace(context, measure=True)
-        coarse = search.to_size(inner, block, layout, min(int(quality) * 2 // 3, int(quality) - inner.smallest(layout)), whole_error)
+        first = min(int(quality) * 2 // 3, int(quality) - inner.smallest(layout))
+        coarse = search.to_size(inner, block, layout, first, whole_error)
         left = block - inner.decoder(layout, 1, PartData(coarse.sections)).read(whole(layout)).astype(np.float64)
         rest = search.to_size(inner, left, signed(layout), int(quality) - coarse.payload, whole_error)
         return self.finish(Encoded(coarse.sections + rest.sections, None), block, layout, context)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from helpers import seam_methods  # noqa: F401 (registers its methods)
 from helpers.files import QUICK
 from helpers.images import blobs, scaled
-
 from microfield.deadline import Deadline
 from microfield.errors import BudgetError
 from microfield.image import Image
@@ -69,7 +69,7 @@ def test_a_noise_factor_is_reached(large: Image) -> None:
 @pytest.mark.parametrize("budget", [Budget("max_bytes", 60), Budget("psnr", 90.0)], ids=["size", "psnr"])
 @pytest.mark.parametrize("method", ["field", "nested-for-tests"])
 def test_what_cannot_be_met_is_refused(large: Image, method: str, budget: Budget) -> None:
-    with pytest.raises(BudgetError, match="too few|quarter"):
+    with pytest.raises(BudgetError, match=r"too few|quarter"):
         compress_to_bytes(large, budget, settings(method))
 
 

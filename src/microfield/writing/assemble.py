@@ -10,7 +10,6 @@ from typing import IO
 import numpy as np
 
 from microfield.errors import BudgetError
-from microfield.format.assembler import Assembler
 from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit
 from microfield.reading.file import open_file
@@ -30,8 +29,10 @@ WHOLE_VOXELS, WHOLE_PARTS = 1 << 26, 4096
 are kept from one attempt to the next. Larger ones get a setting from sampled parts."""
 
 
-def write_file(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
+def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = False) -> Report:
     """Encode a job to a budget and write the file to ``stream``, which can be read and sought.
+
+    ``embedded`` leaves out what the host of the stream knows (shape, axes, dtype, names, sizes).
 
     Raises
     ------
@@ -39,7 +40,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes]) -> Report:
         The budget cannot be met; the message says what can.
     """
     limit = budget.byte_limit(job.image.layout)
-    job, request, around, target = _begin(job, budget, limit)
+    job, request, around, target = _begin(job, budget, limit, embedded)
     small = job.image.layout.size <= WHOLE_VOXELS and job.grid.n <= WHOLE_PARTS
     try:
         done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
@@ -75,16 +76,16 @@ def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
 
 def put_together(around: Envelope, parts: Iterable[tuple[Sections, int | None]], stream: IO[bytes]) -> int:
     """Write the file of parts given one by one, in order, each with the number of the part it builds on; its size."""
-    with Assembler(around.header, around.shared) as assembler:
+    with around.assembler() as assembler:
         for sections, reference in parts:
             assembler.add(sections, reference)
         return assembler.write(stream)
 
 
-def _begin(job: Job, budget: Budget, limit: int | None) -> tuple[Job, Request, Envelope, Target]:
+def _begin(job: Job, budget: Budget, limit: int | None, embedded: bool = False) -> tuple[Job, Request, Envelope, Target]:
     """The job with errors in the unit of the budget, its parts as a request, what surrounds them, and the target."""
     job = job.for_budget(budget)
-    around = envelope(job, limit)
+    around = envelope(job, limit, embedded)
     request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references)
     return job, request, around, _target(job, budget, limit)
 
@@ -108,7 +109,7 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     else:
         encoded = encode_to_quality(request, target.error, room, target.say)
     errors = ErrorTotals(request.context.unit.size)
-    assembler = Assembler(around.header, around.shared)
+    assembler = around.assembler()
     for part, one in zip(request.parts, encoded, strict=True):
         errors.add(part, one)
         assembler.add(one.sections, one.reference)

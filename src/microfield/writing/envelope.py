@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from microfield.errors import InputError
-from microfield.format.assembler import file_size
+from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
 from microfield.format.header import LONGEST_CHAIN, Header, checksum
-from microfield.image import Image
-from microfield.methods.base import Method
 from microfield.writing.job import Job
 from microfield.writing.partition import slabs
 
@@ -32,18 +30,25 @@ class Envelope:
         Number of a part to that of the earlier part that it may build on.
     notes : tuple of str
         What was left out.
+    embedded : bool
+        Whether a host keeps what the header of a file says.
     """
 
     header: Header
     shared: Sections = ()
     references: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    embedded: bool = False
 
     def overhead(self, limit: int) -> int:
         """Most bytes of a file of at most ``limit`` that are not parts: index entries are sized for parts of uneven lengths."""
         n = self.header.n_parts
         uneven = [1 if i % 2 else max(1, min(limit, 8 * limit // n)) for i in range(n)]
-        return file_size(self._with_references, uneven, self.shared) - sum(uneven)
+        return file_size(self._with_references, uneven, self.shared, self.embedded) - sum(uneven)
+
+    def assembler(self) -> Assembler:
+        """What takes the parts and writes the file."""
+        return Assembler(self.header, self.shared, self.embedded)
 
     @property
     def _with_references(self) -> Header:
@@ -52,11 +57,11 @@ class Envelope:
         return replace(self.header, references=tuple(self.references.get(i) for i in range(self.header.n_parts)))
 
 
-def envelope(job: Job, limit: int | None) -> Envelope:
+def envelope(job: Job, limit: int | None, embedded: bool = False) -> Envelope:
     """What a job stores beside the parts, for a file of ``limit`` bytes (None where a quality is asked for)."""
-    header = _header(job.image, job.method, job)
+    header = _header(job, embedded)
     notes: tuple[str, ...] = ()
-    if job.image.metadata:
+    if job.image.metadata and not embedded:
         kept = replace(header, metadata=job.image.metadata)
         sizes = [1] * job.grid.n
         cost = file_size(kept, sizes) - file_size(header, sizes)
@@ -65,7 +70,7 @@ def envelope(job: Job, limit: int | None) -> Envelope:
         else:
             notes = (f"vendor metadata left out ({cost} bytes, more than {METADATA_SHARE:.0%} of the budget); "
                      f"--keep-metadata keeps it.",)
-    return Envelope(header, job.method.share(job.parts, job.context, limit), references_of(job), notes)
+    return Envelope(header, job.method.share(job.parts, job.context, limit), references_of(job), notes, embedded)
 
 
 def references_of(job: Job) -> dict[int, int]:
@@ -94,12 +99,12 @@ def references_of(job: Job) -> dict[int, int]:
     return found
 
 
-def _header(image: Image, method: Method, job: Job) -> Header:
-    axes = image.layout.axes
+def _header(job: Job, embedded: bool) -> Header:
+    image, method, axes = job.image, job.method, job.image.layout.axes
     return Header(
         method=method.name, bitstream_version=method.bitstream_version, layout=image.layout,
         voxel_size={a: float(v) for a, v in image.voxel_size.items() if a in axes},
         units={a: u for a, u in image.units.items() if a in image.voxel_size and a in axes},
-        channel_names=image.channel_names, checksum=checksum(part.read() for part in slabs(image)),
+        channel_names=image.channel_names, checksum=b"" if embedded else checksum(part.read() for part in slabs(image)),
         tile=None if job.grid.n == 1 else job.grid.tile, experimental=method.experimental, sections=method.sections,
     )

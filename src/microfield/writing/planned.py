@@ -238,7 +238,7 @@ class Passes:
 def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares) -> Pass:
     """Encode every part at a setting and spool it; memory holds one part at a time, and the decoders others build on."""
     lineage = Lineage(request.method, request.references, request.context.shared)
-    assembler = Assembler(envelope.header, envelope.shared)
+    assembler = envelope.assembler()
     errors = ErrorTotals(request.context.unit.size)
     n, left = len(request.parts), _voxels(envelope)
     quiet = replace(request, context=replace(request.context, progress=_silent, image_reach=request.context.reach))
