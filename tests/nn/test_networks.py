@@ -19,7 +19,6 @@ from microfield.deadline import Deadline
 from microfield.errors import InputError
 from microfield.image import Layout
 from microfield.methods.coordinate.bitstream import assemble
-from microfield.methods.objective import Guidance, GuidedBlock, Objective
 from microfield.nn.coordinates import CoordinateMap, axis_table
 from microfield.nn.evaluate import BLOCK, SineNetwork, evaluate
 from microfield.nn.fit import CHUNK_STEPS, FitSchedule, Fitted, Hooks, evaluation_loss, fit, loss_and_gradient, no_quantiser
@@ -29,6 +28,7 @@ from microfield.nn.network import sine_turns as jax_sine_turns
 from microfield.nn.optimisers import OPTIMISERS, Optimiser, adam
 from microfield.nn.sampling import Batch, Target, chunks, evaluation_batch
 from microfield.nn.sine import sine_turns
+from microfield.objective import Guidance, GuidedBlock, Objective
 
 Array = npt.NDArray[Any]
 LAYOUTS = [

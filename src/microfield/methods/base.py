@@ -19,8 +19,8 @@ from microfield.format.framing import Sections
 from microfield.format.grid import Box
 from microfield.format.header import LONGEST_CHAIN
 from microfield.image import Layout
-from microfield.methods.objective import Objective
 from microfield.methods.options import NoOptions, parse_options
+from microfield.objective import Objective
 
 Floats = npt.NDArray[np.float64]
 

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.deadline import Deadline
-from microfield.methods.objective import Guidance, GuidedBlock, Objective
 from microfield.nn.guidance import Blocks, BlockSampler
 from microfield.nn.network import Params, fake_quantise, forward
 from microfield.nn.optimisers import Optimiser
 from microfield.nn.sampling import Batch, Target, chunks, evaluation_batch
+from microfield.objective import Guidance, GuidedBlock, Objective
 
 CHUNK_STEPS = 16
 """Optimiser steps in one compiled call."""

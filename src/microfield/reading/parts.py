@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -160,7 +161,7 @@ class Parts:
             yield
         except MicrofieldError:
             raise
-        except (ValueError, LookupError, ArithmeticError, EOFError, struct.error) as error:
+        except (ValueError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error) as error:
             raise FormatError(f"part {part} of {self._name} cannot be decoded ({type(error).__name__}: {error}); "
                               "the file is damaged or was not written by microfield.") from error
 

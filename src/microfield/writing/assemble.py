@@ -12,6 +12,7 @@ import numpy as np
 from microfield.errors import BudgetError
 from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit
+from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.writing.budget import Budget
@@ -19,7 +20,7 @@ from microfield.writing.envelope import Envelope, envelope
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
 from microfield.writing.planned import Pass, Target, encode_planned_image, first_setting
-from microfield.writing.report import Report, decibel
+from microfield.writing.report import Report
 from microfield.writing.request import ErrorTotals, Request, Shortage
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size

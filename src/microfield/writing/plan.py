@@ -18,8 +18,8 @@ from microfield.format.grid import Grid
 from microfield.image import Image, Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context, Encoded, Method, Parent, Part
-from microfield.methods.objective import Objective
 from microfield.methods.options import options_to_dict
+from microfield.objective import Objective
 from microfield.writing.partition import Partition
 from microfield.writing.rate_control import BlockRateControl
 from microfield.writing.request import Request, encode_part, part_context, rate_curve

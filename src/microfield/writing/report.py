@@ -65,8 +65,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def decibel(error: float) -> float:
-    """PSNR of a normalised squared error; infinite for an exact copy."""
-    return math.inf if error <= 0 else -10 * math.log10(error)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError, UsageError
 from microfield.image import Image
-from microfield.methods.objective import Guidance, Objective
+from microfield.objective import Guidance, Objective
 
 DEFAULT_METHOD = "field"
 
@@ -51,7 +51,7 @@ class Settings:
         (one mask for all channels or times).
     saliency_weight : float, above 0
         Weight of what a boolean saliency marks.
-    guidance : `microfield.methods.objective.Guidance`, optional
+    guidance : `microfield.objective.Guidance`, optional
         A differentiable function of blocks, added to the squared error.
     guidance_arrays : mapping of name to array of the image's shape
         What the guidance sees beside the image.
