@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import seam_methods  # noqa: F401 (registers its methods)
+from helpers import seam_methods
 from helpers.files import QUICK
 from helpers.images import blobs, scaled
 from microfield.deadline import Deadline
 from microfield.errors import BudgetError
-from microfield.image import Image
+from microfield.image import Image, Layout
 from microfield.methods import get_method
-from microfield.methods.base import Parent, PartData
+from microfield.methods.base import Context, Encoded, Parent, PartData
 from microfield.reading.file import open_file
 from microfield.writing import assemble
+from microfield.writing import planned as planned_module
 from microfield.writing.assemble import plan_file, put_together
 from microfield.writing.budget import Budget
 from microfield.writing.compress import compress_to_bytes
@@ -103,6 +104,18 @@ def test_parts_encoded_from_a_plan_on_disk_make_a_file(large: Image, method: str
         assert (f.header.references is not None) == (method == "differences-for-tests")
 
 
-def test_time_is_shared_among_parts(large: Image) -> None:
-    _, report = compress_to_bytes(large, Budget("max_bytes", 2400), settings("inif", effort=9, time_limit=4.0))
-    assert report.parts == 9
+def test_time_is_shared_among_parts(large: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part of a pass gets what its share of the voxels is of the time left."""
+    given: list[float] = []
+    encode = seam_methods.Shared.encode
+
+    def watching(self: Any, block: Any, layout: Layout, quality: float, context: Context, state: Any = None) -> Encoded:
+        given.append(context.deadline.remaining)
+        return encode(self, block, layout, quality, context, state)
+
+    monkeypatch.setattr(seam_methods.Shared, "encode", watching)
+    monkeypatch.setattr(planned_module, "PASSES", 1)
+    compress_to_bytes(large, Budget("max_bytes", 9600), settings("shared-for-tests", time_limit=900.0))
+    shares = np.array([32 * 50, 32 * 50, 32 * 20] * 3) / (96 * 120)
+    left = 900 * np.array([share / shares[i:].sum() for i, share in enumerate(shares)])
+    np.testing.assert_allclose(given[-9:], left, rtol=0.1)
