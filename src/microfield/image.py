@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,12 +60,12 @@ class Layout:
         """Bytes of the raw array."""
         return self.size * self.dtype.itemsize
 
-    @property
+    @cached_property
     def channel_axes(self) -> tuple[int, ...]:
         """Array positions of the axes that hold separate intensities (C and S)."""
         return tuple(i for i, axis in enumerate(self.axes) if axis in CHANNELS)
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Number of separate intensities: the product of the C and S extents, 1 without them."""
         return math.prod(self.shape[i] for i in self.channel_axes)
@@ -134,7 +135,7 @@ class Image:
         native: np.dtype[Any] = np.dtype(self.data.dtype).newbyteorder("=")
         return native
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Shape, axes and dtype in one value."""
         return Layout(self.shape, self.axes, self.dtype)

@@ -47,7 +47,7 @@ class Assembler:
     def __init__(self, header: Header, shared: Sections = (), embedded: bool = False) -> None:
         self.header, self.embedded = header, embedded
         self._shared = frame_shared(shared)
-        self._several = header.n_parts > 1
+        self._parts = header.n_parts
         self._lengths = array("q")
         self._references: list[int | None] = []
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOLED)  # noqa: SIM115 (closed by `close`)
@@ -66,22 +66,22 @@ class Assembler:
         ValueError
             The number of sections or of parts is not what the header says.
         """
-        if len(sections) != self.header.sections or len(self._lengths) == self.header.n_parts:
+        if len(sections) != self.header.sections or len(self._lengths) == self._parts:
             raise self._wrong()
         # The CRC of a single part is stored even if the part is empty: it is what shows a truncated file.
-        payload = b"" if self._several and not any(sections) else frame(sections)
+        payload = b"" if self._parts > 1 and not any(sections) else frame(sections)
         self._lengths.append(len(payload))
         if reference is not None and not self._references:
             self._references = [None] * (len(self._lengths) - 1)
         if reference is not None or self._references:
             self._references.append(reference)
-        if payload or not self._several:
+        if payload or self._parts == 1:
             self._spool.write(sealed(payload))
 
     @property
     def size(self) -> int:
         """Bytes of the file with the parts taken so far."""
-        front = self._front() if len(self._lengths) == self.header.n_parts else b""
+        front = self._front() if len(self._lengths) == self._parts else b""
         return len(front) + self._spool.tell()
 
     def write(self, stream: IO[bytes]) -> int:
@@ -92,7 +92,7 @@ class Assembler:
         ValueError
             Parts are missing.
         """
-        if len(self._lengths) != self.header.n_parts:
+        if len(self._lengths) != self._parts:
             raise self._wrong()
         front = self._front()
         stream.write(front)
