@@ -163,7 +163,7 @@ def test_the_first_guess_is_near() -> None:
     """A search that begins far off takes several more attempts."""
     from microfield.methods.base import Context
     from microfield.methods.field.method import FieldMethod
-    from microfield.methods.objective import Objective
+    from microfield.objective import Objective
 
     image = pollen()
     weights = np.where(disc(image), np.float32(4), np.float32(1))
@@ -194,8 +194,14 @@ def test_a_coefficient_counts_as_much_as_the_voxels_that_it_changes() -> None:
         one[place] = 1
         power = inverse(one, schedule) ** 2
         exact[place] = (power * weights).sum() / power.sum()
-    assert np.sqrt(np.mean((spread(weights, schedule) - exact) ** 2)) < 0.04
-    assert exact.std() > 0.2
+    found = spread(weights, schedule)
+    finest = np.ones(schedule.shape, np.bool_)
+    finest[:32, :12] = False
+    assert np.sqrt(np.mean((found - exact)[finest] ** 2)) < 0.03
+    assert exact[finest].std() > 0.2
+    # Coarser ones count more rather than less.
+    assert (found - exact)[~finest].mean() > 0.01
+    assert np.sqrt(np.mean((found - exact)[~finest] ** 2)) < 0.15
 
 
 def test_rotated_channels_share_their_weights() -> None:
