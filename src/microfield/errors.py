@@ -13,6 +13,10 @@ class UsageError(InputError):
     """The call itself is wrong (an unknown method, option or budget), whatever the image."""
 
 
+class LabelsError(InputError):
+    """The image looks like object labels or a mask, which lossy compression would spoil; not an image that is broken."""
+
+
 class BudgetError(MicrofieldError, ValueError):
     """The asked size or quality cannot be reached; the message names what can."""
 

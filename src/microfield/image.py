@@ -101,6 +101,8 @@ class Image:
         True or False where the source says whether the values are object labels, else None.
     name : str
         What messages call this image.
+    notes : tuple of str
+        Sentences on how the image was read that the user should see: what of its file is not in it, what was assumed.
     """
 
     data: ArrayLike
@@ -112,6 +114,7 @@ class Image:
     metadata: str | None = None
     labels: bool | None = None
     name: str = "array"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, len(self.data.shape), self.name)

@@ -23,8 +23,8 @@ from helpers.raw_method import Raw
 from microfield import methods
 from microfield.cli import main
 from microfield.cli.arguments import stem
-from microfield.cli.compress import describe
 from microfield.cli.masks import Covered, read_mask, read_saliency
+from microfield.cli.one import describe
 from microfield.errors import InputError
 from microfield.io import save_image
 from microfield.writing.report import Report

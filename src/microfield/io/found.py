@@ -35,6 +35,7 @@ class Found:
     source_bytes: int | None = None
     metadata: str | None = None
     labels: bool | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +87,7 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
         units={a: u for a, u in found.units.items() if a in letters and a in found.voxel_size},
         channel_names=names if len(names) == sizes.get("C") else (),
         source_bytes=found.source_bytes, metadata=found.metadata,
-        labels=True if was_mask else found.labels, name=name,
+        labels=True if was_mask else found.labels, name=name, notes=found.notes,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.deadline import Deadline
-from microfield.errors import InputError, UsageError
+from microfield.errors import InputError, LabelsError, UsageError
 from microfield.format.grid import Grid
 from microfield.image import Image, filled
 from microfield.methods import get_method, names
@@ -108,7 +108,7 @@ def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Prog
         objective=objective, optimiser=settings.optimiser, rate_control=BlockRateControl(),
     )
     notes = (f"{replaced} values that were NaN or infinite are now {settings.nan_fill:g}.",) if replaced else ()
-    return Job(image, settings, method, grid, statistics, context, begin, notes)
+    return Job(image, settings, method, grid, statistics, context, begin, image.notes + notes)
 
 
 def _check_values(image: Image, settings: Settings) -> int:
@@ -123,7 +123,7 @@ def _check_values(image: Image, settings: Settings) -> int:
             f"replace them, or give a value to put there with --nan-fill."
         )
     if not settings.not_labels and (image.labels or (image.labels is None and looks_like_labels(image))):
-        raise InputError(
+        raise LabelsError(
             f"{image.name} looks like object labels or a mask, whose values must not change; keep it in a "
             f"lossless format, or give --not-labels if it is an image after all."
         )

@@ -1,0 +1,84 @@
+"""Compressing one image from the command line, its page, and what is printed of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from microfield.cli.progress import ProgressLine
+from microfield.cli.request import BUDGETS, flag, input_of, reading, settings_of
+from microfield.errors import UsageError
+
+if TYPE_CHECKING:
+    from microfield.writing.report import Report
+
+
+def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> Report:
+    """Compress one input into one file."""
+    from microfield.writing.compress import compress, load
+
+    line = ProgressLine(Path(source).name)
+    try:
+        image = load(input_of(source), **reading(arguments))
+        return compress(image, destination, progress=line, **budget, **settings_of(arguments, image))
+    finally:
+        line.close()
+
+
+def write_page(arguments: argparse.Namespace, source: str, destination: str) -> None:
+    """The comparison of the image with what was written."""
+    from microfield.image import filled
+    from microfield.reading.file import open_file
+    from microfield.report import write_report
+    from microfield.writing.compress import load
+
+    line = ProgressLine(Path(arguments.report).name)
+    try:
+        with open_file(destination) as f:
+            image = filled(load(source, **reading(arguments)), arguments.nan_fill)
+            write_report(image, f, arguments.report, file=f, not_labels=True, progress=line)
+    finally:
+        line.close()
+
+
+def describe(name: str | Path, report: Report) -> str:
+    """The report in a few lines: size, quality, and what the user should know."""
+    size = f"{name}: {report.file_bytes} bytes, {report.ratio:.1f}x smaller than the raw {report.raw_bytes} bytes"
+    if report.source_bytes:
+        size += f" ({report.source_bytes / report.file_bytes:.1f}x than the source file)"
+    quality = f"  PSNR {report.psnr:.2f} dB"
+    if len(report.channel_psnr) > 1:
+        quality += f" (channels: {', '.join(f'{p:.2f}' for p in report.channel_psnr)})"
+    facts = [quality, *by_saliency(report)]
+    if report.noise_factor is not None:
+        facts.append(f"error {report.noise_factor:.2f} x noise")
+    facts += [f"method {report.method}", f"{report.seconds:.1f} s"]
+    if report.used is not None:
+        facts.append(f"{report.used:.1%} of the budget")
+    return "\n".join([size, ", ".join(facts), *(f"  note: {note}" for note in report.notes)])
+
+
+def by_saliency(report: Report) -> list[str]:
+    """PSNR inside and outside what the saliency marks; nothing where no saliency was given."""
+    sides = (("inside", report.psnr_inside), ("outside", report.psnr_outside))
+    return [f"{side} {decibels(psnr)}" for side, psnr in sides if psnr is not None]
+
+
+def decibels(psnr: float) -> str:
+    """A PSNR as text; an infinite one is an exact copy."""
+    return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def predict(arguments: argparse.Namespace) -> NoReturn:
+    """Print the qualities to expect at several sizes, and end as a call without a budget does: UsageError."""
+    from microfield.writing.compress import Settings, load, predictions
+
+    image = load(input_of(arguments.paths[0]), **reading(arguments))
+    print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
+    print("ratio      bytes  predicted PSNR", file=sys.stderr)
+    for ratio, size, psnr in predictions(image, Settings(**settings_of(arguments, image))):
+        print(f"{ratio:5.0f} {size:10d}  about {psnr:.0f} dB", file=sys.stderr)
+    raise UsageError(f"give a budget: one of {', '.join(map(flag, BUDGETS))} (predictions are those of a good transform codec).")

@@ -1,0 +1,94 @@
+"""What the arguments of ``compress`` ask for: the budget, how to read the input, and the settings, as Python takes them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from microfield.cli.arguments import key_values, seconds
+from microfield.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from microfield.image import Image
+
+BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
+"""Names of the arguments that say how large or how good the file is to be; exactly one is given."""
+
+
+def budget_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The budgets that were given, by the names that `microfield.compress` has for them."""
+    return {name: value for name in BUDGETS if (value := getattr(arguments, name)) is not None}
+
+
+def flag(name: str) -> str:
+    """An argument of `microfield.compress` as the command line spells it."""
+    return "--" + name.replace("_", "-")
+
+
+def input_of(source: str) -> Any:
+    """The path, or for ``-`` the array in NPY format from standard input."""
+    if source != "-":
+        return source
+    import io
+
+    import numpy as np
+
+    try:
+        return np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise InputError("standard input must hold one array in NPY format.") from None
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How to read the input, as arguments of `microfield.open_image`."""
+    return {"axes": arguments.axes and arguments.axes.upper(), "scene": arguments.scene, "channel": arguments.channel}
+
+
+def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
+    """How to compress an image, as fields of `Settings`.
+
+    Raises
+    ------
+    UsageError
+        An argument is not of its form.
+    InputError
+        The saliency does not fit the image.
+    """
+    settings = {
+        "options": key_values(arguments.option, "--option"), "effort": arguments.effort, "seed": arguments.seed,
+        "time_limit": seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
+        "not_labels": arguments.not_labels, "keep_metadata": arguments.keep_metadata,
+    }
+    if arguments.method:
+        settings["method"] = arguments.method
+    if arguments.tile:
+        try:
+            settings["tile"] = {k: int(v) for k, v in key_values(arguments.tile.split(","), "--tile").items()}
+        except ValueError:
+            raise UsageError(f"--tile {arguments.tile!r} must look like y=512,x=512.") from None
+    if arguments.channel_weights:
+        try:
+            settings["channel_weights"] = tuple(float(w) for w in arguments.channel_weights.split(","))
+        except ValueError:
+            raise UsageError(f"--channel-weights {arguments.channel_weights!r} must be numbers, such as 1,1,4.") from None
+    if arguments.saliency:
+        from microfield.cli.masks import Covered, read_saliency
+
+        covered = Covered(image.name, image.axes, image.shape)
+        settings["saliency"] = read_saliency(arguments.saliency, covered, reading(arguments)["axes"])
+    if arguments.saliency_weight is not None:
+        settings["saliency_weight"] = arguments.saliency_weight
+    return settings
+
+
+def limit_threads(threads: int | None) -> None:
+    """Hold numpy, BLAS and jax to so many threads; must run before any of them starts its own."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}.")
+    os.environ["MICROFIELD_THREADS"] = str(threads)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
