@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
+from microfield.wording import argument
 
 AXES = "TCZYXS"
 """Time, channel, depth, height, width, colour samples: every axis microfield knows."""
@@ -199,12 +200,12 @@ def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
     if unknown:
         raise InputError(
             f"{name} has axes {axes!r}, of which microfield does not know {', '.join(unknown)}; "
-            f"choose a position along them first, or rename them to letters of {AXES} with --axes."
+            f"choose a position along them first, or rename them to letters of {AXES} with {argument('axes')}."
         )
     if len(axes) != ndim or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes) or not 2 <= ndim <= 5:
         raise InputError(
             f"{name} has {ndim} dimensions and axes {axes!r}; "
-            f"give --axes with one different letter of {AXES} per dimension (2 to 5), Y and X among them."
+            f"give {argument('axes')} with one different letter of {AXES} per dimension (2 to 5), Y and X among them."
         )
 
 

@@ -291,7 +291,7 @@ def test_a_saliency_that_is_not_there_or_of_no_use_is_one_sentence(picture: Path
     assert main([*call, "--method", "inif", "--saliency-weight", "3"]) == 2
     assert "--saliency" in one_line(capsys)
     assert main([*call, "--method", "inif", "--saliency", mask, "--saliency-weight", "0"]) == 2
-    assert "saliency weight" in one_line(capsys)
+    assert "saliency-weight" in one_line(capsys)
 
 
 def test_a_mask_must_fit_every_one_of_many_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

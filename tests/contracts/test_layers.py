@@ -23,30 +23,31 @@ PACKAGE = "microfield"
 ROOMS = {
     # The ground: no images, no files.
     "errors": "",
+    "wording": "",
     "threads": "",
     "deadline": "",
     "noise": "",
     "coding": "errors",
     "models": "errors",
-    "image": "errors",
+    "image": "errors wording",
     "statistics": "image noise",
-    "objective": "errors",
+    "objective": "errors wording",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
-    "io": "errors image",
-    "format": "errors image coding",
-    "nn": "errors threads deadline image objective",
-    "methods": "errors threads deadline image objective coding models nn format io",
-    "reading": "errors image format methods",
+    "io": "errors wording image",
+    "format": "errors wording image coding",
+    "nn": "errors wording threads deadline image objective",
+    "methods": "errors wording threads deadline image objective coding models nn format io",
+    "reading": "errors wording image format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
-    "metrics": "errors image statistics",
-    "analysis": "errors noise image statistics",
+    "metrics": "errors wording image statistics",
+    "analysis": "errors wording noise image statistics",
     # Making files, and the networks that ship.
-    "writing": "errors deadline image statistics objective io format methods reading metrics",
+    "writing": "errors wording deadline image statistics objective io format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
-    "report": "errors image statistics io metrics analysis",
-    "bench": "errors image statistics io methods reading metrics analysis writing",
-    "cli": "errors image statistics io format methods reading metrics analysis writing report bench",
+    "report": "errors wording image statistics io metrics analysis",
+    "bench": "errors wording image statistics io methods reading metrics analysis writing",
+    "cli": "errors wording image statistics io format methods reading metrics analysis writing report bench",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

@@ -84,7 +84,7 @@ def test_npz(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "one.npz").read(), values)
     np.testing.assert_array_equal(open_image(tmp_path / "two.npz").read(), values)
     np.testing.assert_array_equal(open_image(tmp_path / "three.npz", scene="b").read(), values + 1)
-    with pytest.raises(InputError, match=r"2 arrays, none of them called 'data'; it holds a, b: choose one with --scene"):
+    with pytest.raises(InputError, match=r"2 arrays, none of them called 'data'; it holds a, b: choose one with scene=NAME"):
         open_image(tmp_path / "three.npz")
     with pytest.raises(InputError, match="no array 'c'"):
         open_image(tmp_path / "three.npz", scene="c")

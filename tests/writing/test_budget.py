@@ -37,7 +37,7 @@ def test_exactly_one_budget_must_be_given() -> None:
     assert Budget.of(max_bytes="300kB") == Budget("max_bytes", 300_000.0)
     with pytest.raises(InputError, match="none"):
         Budget.of(ratio=None, psnr=None)
-    with pytest.raises(InputError, match="ratio and psnr"):
+    with pytest.raises(InputError, match="ratio= and psnr="):
         Budget.of(ratio=10, psnr=40)
 
 

@@ -25,6 +25,7 @@ from microfield.analysis.traces import SHORTEST, change_clearly, chequered, comp
 from microfield.errors import InputError
 from microfield.image import Image
 from microfield.statistics import looks_like_labels
+from microfield.wording import argument
 
 __all__ = ["AnalysisResult", "ChannelResult", "judge"]
 
@@ -76,7 +77,7 @@ def judge(
     if not not_labels and _is_labels(original, subset):
         raise InputError(
             f"{original.name} looks like object labels or a mask, which cannot be segmented again; give the image itself "
-            "and pass labels as ground truth."
+            f"and pass labels as ground truth ({argument('labels')})."
         )
     truth = None if subset.labels is None else _truth(subset.labels)
     kept = {} if memo is None else memo

@@ -18,6 +18,7 @@ from microfield.analysis.ground_truth import check_labels, match_labels, read_la
 from microfield.errors import InputError
 from microfield.image import Image
 from microfield.statistics import Slices, count_invalid
+from microfield.wording import argument
 
 Array = npt.NDArray[Any]
 
@@ -222,7 +223,7 @@ def _refuse_invalid(name: str, values: Array) -> None:
     nan, infinite = count_invalid(values)
     if nan or infinite:
         raise InputError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing "
-                         "(--nan-fill replaces those of the original).")
+                         f"({argument('nan_fill')} replaces those of the original).")
 
 
 def _voxel_size(image: Image) -> tuple[float, ...] | None:

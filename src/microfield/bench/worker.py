@@ -26,6 +26,7 @@ from microfield.bench.machine import machine, peak_memory, reset_peak, versions
 from microfield.bench.rows import Row
 from microfield.errors import BudgetError, MicrofieldError, MissingExtraError
 from microfield.image import Image, filled
+from microfield.wording import command_line
 from microfield.writing.budget import Budget
 from microfield.writing.report import Report
 from microfield.writing.settings import Settings
@@ -91,7 +92,8 @@ def run_worker(task: Task, connection: Any) -> None:
             importlib.import_module(name)
         for name, where in task.measures.items():
             measures.register(name, where)
-        work(task, lambda kind, value: connection.send((kind, value)))
+        with command_line():  # Only the command line starts workers, and messages go into its rows.
+            work(task, lambda kind, value: connection.send((kind, value)))
     except (BrokenPipeError, ConnectionError):
         pass
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from microfield.cli import bench, compare, compress, decompress, inspect
 from microfield.errors import MicrofieldError, UsageError
+from microfield.wording import command_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for reader in ("tifffile", "bioio"):
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     try:
-        return int(arguments.run(arguments))
+        with command_line():
+            return int(arguments.run(arguments))
     except MicrofieldError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from microfield.image import Image, Layout, check_axes
 from microfield.io.atomic import ZARR_MARKS
 from microfield.io.blocks import Output, Read
 from microfield.io.found import to_image
+from microfield.wording import spoken
 
 READERS = {
     ".tif": "tiff", ".tiff": "tiff", ".tf2": "tiff", ".tf8": "tiff", ".btf": "tiff", ".lsm": "tiff", ".stk": "tiff",
@@ -141,7 +142,8 @@ def _reader_of(path: Path) -> str:
         raise InputError(f"{path} is a folder without a Zarr image in it; give the image files themselves.")
     suffix = path.suffix.lower()
     if suffix == ".mfield":
-        raise InputError(f"{path.name} is already a microfield file; turn it into an image first: microfield decompress.")
+        command = spoken("microfield.decompress", "`microfield decompress`")
+        raise InputError(f"{path.name} is already a microfield file; turn it into an image first with {command}.")
     if suffix in READERS:
         return READERS[suffix]
     with path.open("rb") as file:

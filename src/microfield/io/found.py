@@ -11,6 +11,7 @@ import numpy as np
 from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
+from microfield.wording import argument
 
 UNNAMED = "IQ"
 """Letters that tifffile gives to axes of which the file does not say what they are: a bare sequence of pages."""
@@ -105,7 +106,7 @@ def _renamed(letters: str, given: str | None, found: Found) -> str:
         if len(given) != len(letters):
             raise UsageError(
                 f"{found.name} has {len(letters)} dimensions ({letters}, shape {found.shape}) "
-                f"but --axes {given} names {len(given)}; give one letter of {AXES} for each."
+                f"but {argument('axes', given)} names {len(given)}; give one letter of {AXES} for each."
             )
         return given
     unnamed = [a for a in letters if a in UNNAMED]
@@ -118,7 +119,7 @@ def _renamed(letters: str, given: str | None, found: Found) -> str:
         words = ", ".join(f"{a} ({AXIS_WORDS.get(a, 'other')})" for a in unknown)
         raise InputError(
             f"{found.name} has shape {found.shape} with the axes {found.axes}, of which {words} cannot be used; "
-            f"say with --axes what they are, one letter of {AXES} per axis, or save one position of them as a file."
+            f"say with {argument('axes')} what they are, one letter of {AXES} per axis, or save one position of them as a file."
         )
     return letters
 

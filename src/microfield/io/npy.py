@@ -15,6 +15,7 @@ from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output, contiguous_boxes
 from microfield.io.found import Found
 from microfield.io.lazy import MappedArray
+from microfield.wording import argument
 
 WRITE_VOXELS = 1 << 23
 """Array elements that are asked for at once when writing (8 million)."""
@@ -68,7 +69,7 @@ def _from_npz(path: Path, scene: int | str | None) -> ArrayLike:
         if wanted not in names:
             asked = f"no array {scene!r}" if scene is not None else f"{len(names)} arrays, none of them called 'data'"
             listed = ", ".join(names[:20]) or "nothing"
-            raise InputError(f"{path.name} has {asked}; it holds {listed}: choose one with --scene NAME.")
+            raise InputError(f"{path.name} has {asked}; it holds {listed}: choose one with {argument('scene', 'NAME')}.")
         data: ArrayLike = archive[wanted]
     return data
 

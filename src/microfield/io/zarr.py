@@ -12,6 +12,7 @@ from microfield.errors import InputError, MissingExtraError
 from microfield.image import guess_axes
 from microfield.io.found import Found, choose_scene, scene_name
 from microfield.io.units import to_standard, unit_name
+from microfield.wording import argument
 
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}
 """Type of an axis to its letter, where the type says which axis it is."""
@@ -117,7 +118,7 @@ def _multiscale(group: Any, path: Path, name: str) -> Found:
     described = described or [{"name": a} for a in "tczyx"][-len(shape) :]
     axes = "".join(_letter(a) for a in described)
     if len(axes) != len(shape):
-        raise InputError(f"{name} has {len(shape)} dimensions but names {len(axes)} axes; give --axes.")
+        raise InputError(f"{name} has {len(shape)} dimensions but names {len(axes)} axes; give {argument('axes')}.")
     scale = _scale(dataset, len(shape))
     scale = [a * b for a, b in zip(scale, _scale(multiscale, len(shape)), strict=True)]
     voxel_size, units = _steps(axes, scale, described)

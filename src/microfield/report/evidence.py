@@ -14,6 +14,7 @@ from microfield.report.detail import Detail, measure_detail
 from microfield.report.pair import SHOWN, Pair, View, make_pair
 from microfield.report.tile_errors import TileErrors, measure_tiles
 from microfield.statistics import looks_like_labels
+from microfield.wording import argument
 
 if TYPE_CHECKING:
     from microfield.image import Image
@@ -105,7 +106,7 @@ def refuse_labels(original: Image) -> None:
         Always.
     """
     raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; give the "
-                     "image itself (labels go to --labels), or --not-labels if it is one.")
+                     f"image itself (labels go to {argument('labels')}), or {argument('not_labels', True)} if it is one.")
 
 
 def select_views(pair: Pair, comparison: Comparison) -> tuple[View, ...]:

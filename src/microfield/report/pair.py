@@ -16,6 +16,7 @@ from microfield.errors import InputError
 from microfield.image import ArrayLike, Image, Layout
 from microfield.metrics import channel_names
 from microfield.statistics import ChannelStatistics, channel_statistics
+from microfield.wording import argument
 
 Floats = npt.NDArray[np.float32]
 Region = tuple[slice, slice, slice, slice]
@@ -185,4 +186,4 @@ def check_match(original: Image, reconstruction: Any) -> None:
                          "only arrays of one shape can be compared.")
     if isinstance(reconstruction, WithAxes) and reconstruction.axes != original.axes:
         raise InputError(f"the original has axes {original.axes} and the reconstruction {reconstruction.axes}; "
-                         "give --axes where the file of the original names them wrongly.")
+                         f"give {argument('axes')} where the file of the original names them wrongly.")

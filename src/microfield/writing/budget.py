@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from microfield.errors import UsageError
 from microfield.image import Layout
+from microfield.wording import argument
 
 KINDS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
 
@@ -33,12 +34,12 @@ class Budget:
         """
         given = {k: v for k, v in requests.items() if v is not None}
         if len(given) != 1:
-            named = " and ".join(given) or "none"
-            raise UsageError(f"give exactly one of {', '.join(KINDS)} (got {named}).")
+            named = " and ".join(map(argument, given)) or "none"
+            raise UsageError(f"give exactly one of {', '.join(map(argument, KINDS))} (got {named}).")
         kind, raw = next(iter(given.items()))
         value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
         if not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{kind} must be a positive number, not {raw}.")
+            raise UsageError(f"{argument(kind, raw)} must be a positive number.")
         return cls(kind, float(value))
 
     def byte_limit(self, layout: Layout) -> int | None:
@@ -54,7 +55,7 @@ def _number(kind: str, raw: float | str) -> float:
     try:
         return float(raw)
     except ValueError:
-        raise UsageError(f"{kind} must be a number, not {raw!r}.") from None
+        raise UsageError(f"{argument(kind, repr(raw))} must be a number.") from None
 
 
 _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}

@@ -9,6 +9,7 @@ from microfield.errors import InputError
 from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
 from microfield.format.header import LONGEST_CHAIN, Header, checksum
+from microfield.wording import argument
 from microfield.writing.job import Job
 from microfield.writing.partition import slabs
 
@@ -69,7 +70,7 @@ def envelope(job: Job, limit: int | None, embedded: bool = False) -> Envelope:
             header = kept
         else:
             notes = (f"vendor metadata left out ({cost} bytes, more than {METADATA_SHARE:.0%} of the budget); "
-                     f"--keep-metadata keeps it.",)
+                     f"{argument('keep_metadata', True)} keeps it.",)
     return Envelope(header, job.method.share(job.parts, job.context, limit), references_of(job), notes, embedded)
 
 

@@ -17,6 +17,7 @@ from microfield.image import Image, filled
 from microfield.methods import get_method, names
 from microfield.methods.base import Context, Method
 from microfield.statistics import ChannelStatistics, boxes, channel_statistics, count_invalid, looks_like_labels
+from microfield.wording import argument
 from microfield.writing.budget import Budget
 from microfield.writing.partition import Partition, tile_of
 from microfield.writing.rate_control import BlockRateControl
@@ -75,8 +76,8 @@ class Job:
         noise = self.statistics.noise
         if not (noise > 0).all():
             raise InputError(
-                f"no noise can be estimated in channel {int(np.argmin(noise))} of {self.image.name}; ask for a psnr or a "
-                f"size instead of a noise factor."
+                f"no noise can be estimated in channel {int(np.argmin(noise))} of {self.image.name}; ask for "
+                f"{argument('psnr')} or a size instead of {argument('noise_factor')}."
             )
         return replace(self, context=replace(self.context, noise=noise))
 
@@ -120,12 +121,12 @@ def _check_values(image: Image, settings: Settings) -> int:
     if invalid.any() and settings.nan_fill is None:
         raise InputError(
             f"{image.name} holds {invalid[0]} NaN and {invalid[1]} infinite values; "
-            f"replace them, or give a value to put there with --nan-fill."
+            f"replace them, or give a value to put there with {argument('nan_fill')}."
         )
     if not settings.not_labels and (image.labels or (image.labels is None and looks_like_labels(image))):
         raise LabelsError(
             f"{image.name} looks like object labels or a mask, whose values must not change; keep it in a "
-            f"lossless format, or give --not-labels if it is an image after all."
+            f"lossless format, or give {argument('not_labels', True)} if it is an image after all."
         )
     return int(invalid.sum())
 
@@ -152,6 +153,6 @@ def _channel_weights(image: Image, settings: Settings) -> npt.NDArray[np.float64
         return np.ones(channels)
     weights = np.asarray(settings.channel_weights, np.float64)
     if weights.shape != (channels,) or not (weights >= 0).all() or not weights.any():
-        raise UsageError(f"channel weights must be {channels} numbers, none negative and one above 0, not "
+        raise UsageError(f"{argument('channel_weights')} must be {channels} numbers, none negative and one above 0, not "
                          f"{', '.join(f'{w:g}' for w in weights)}.")
     return np.asarray(weights / weights.max())

@@ -14,6 +14,7 @@ from microfield.errors import UsageError
 from microfield.format.grid import Grid
 from microfield.image import Image, Layout
 from microfield.methods.base import Surroundings
+from microfield.wording import argument
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def tile_of(image: Image, tile: Mapping[str, int] | None) -> tuple[int, ...]:
     wanted = {axis.upper(): n for axis, n in (tile or {}).items()}
     unknown = sorted(set(wanted) - set(image.axes))
     if unknown or any(n < 1 for n in wanted.values()):
-        raise UsageError(f"tile {dict(tile or {})} must name axes of {image.axes} with extents of at least 1.")
+        raise UsageError(f"{argument('tile', dict(tile or {}))} must name axes of {image.axes} with extents of at least 1.")
     return tuple(min(n, wanted.get(axis, n)) for axis, n in image.sizes.items())
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from microfield.errors import InputError, UsageError
 from microfield.image import Image
 from microfield.objective import Guidance, Objective
+from microfield.wording import argument
 
 DEFAULT_METHOD = "field"
 
@@ -77,11 +78,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.effort <= 9:
-            raise UsageError(f"effort must be 0 to 9, not {self.effort}.")
+            raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
-            raise UsageError(f"the time limit must be a positive number of seconds, not {self.time_limit}.")
+            raise UsageError(f"{argument('time_limit', self.time_limit)} must be a positive number of seconds.")
         if not 0 < self.saliency_weight < float("inf"):
-            raise UsageError(f"the saliency weight must be a positive number, not {self.saliency_weight}.")
+            raise UsageError(f"{argument('saliency_weight', self.saliency_weight)} must be a positive number.")
 
     def objective(self, image: Image) -> Objective:
         """What an encode of this image minimises.

@@ -24,6 +24,7 @@ from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.sheets import ORDERS, Floats, Sheets, from_opponent, is_colour, orders, to_opponent
 from microfield.methods.options import option
 from microfield.methods.whole import WholeDecoder
+from microfield.wording import argument
 
 PLANES, COLOUR = 0, 1
 """Packings: every sheet is a series of grey planes; or the three sheets of a colour image are a series of colour pictures."""
@@ -162,7 +163,7 @@ class ConventionalMethod(Method):
             except Exception as refusal:
                 raise InputError(
                     f"{self.name} cannot code a part of shape {layout.shape} ({type(refusal).__name__}: {refusal}); cut the image "
-                    "into smaller parts (--tile), or take another method."
+                    f"into smaller parts ({argument('tile')}), or take another method."
                 ) from refusal
         encoded = Encoded((section,), None, prepared, not len(prepared.sheets))
         return self.finish(encoded, block, layout, context) if context.measure else encoded
