@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.arguments import expand, seconds, stem
-from microfield.cli.progress import ProgressLine
 from microfield.errors import MicrofieldError, UsageError
+from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
     from microfield.bench.plan import BenchImage, BenchPlan

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microfield.cli.progress import ProgressLine
 from microfield.errors import InputError, UsageError
+from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
     from microfield.analysis.result import AnalysisResult

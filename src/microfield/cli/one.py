@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from microfield.cli.progress import ProgressLine
 from microfield.cli.request import BUDGETS, flag, input_of, reading, settings_of
 from microfield.errors import UsageError
+from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
     from microfield.writing.report import Report

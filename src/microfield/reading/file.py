@@ -16,6 +16,7 @@ from microfield.format.container import Container
 from microfield.format.grid import block_counts, block_sums
 from microfield.format.source import Source, open_source
 from microfield.image import SPATIAL, Layout
+from microfield.progress import Progress
 from microfield.reading.parts import Parts
 from microfield.reading.selection import Selection, check_mask, check_points
 
@@ -257,6 +258,38 @@ class MicrofieldFile:
                 sums[where] += added
         sums /= block_counts(self.shape, steps)
         return (np.rint(sums) if self.dtype.kind in "iu" else sums).astype(self.dtype)
+
+    def save(self, path: str | os.PathLike[str], *, select: Any = None, mask: npt.ArrayLike | None = None,
+             progress: bool | Progress | None = None) -> None:
+        """Write the image, or part of it, in a format that other programs open, with its voxel sizes and names.
+
+        The image is decoded and written piece by piece, so memory holds little of it. Either the whole new file appears, or what
+        was there before stays.
+
+        Parameters
+        ----------
+        path : path
+            ``.tif`` or ``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5, needs ``microfield[zarr]``) or ``.npy``.
+        select : str, int, slice or tuple of these, optional
+            What to write: text as on the command line, such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square
+            brackets of ``file[...]``. An axis with a single number is left out, but for Y, X and S.
+        mask : boolean array of the file's shape, optional
+            Only what is true is decoded; the rest is 0. Not together with ``select``.
+        progress : bool or callable (fraction, message), optional
+            True shows a line on standard error.
+
+        Raises
+        ------
+        UsageError
+            The suffix of the path or the selection cannot be used.
+        InputError
+            The folder does not exist, or a read needs more than ``max_read_bytes``.
+        MissingExtraError
+            The format needs an optional part of microfield.
+        """
+        from microfield.reading.saving import save
+
+        save(self, path, select, mask, progress)
 
     def cost(self, key: Any) -> Cost:
         """What reading ``file[key]`` must touch; for a mask an upper bound."""
