@@ -200,19 +200,18 @@ class Hevc(Video):
 
     @classmethod
     def padded(cls, y: int, x: int) -> tuple[int, int]:
-        """As for any film, but no picture is 34 to 48 pixels wide, nor 16, 32 or 64.
+        """As for any film, but no picture is 34 to 48 pixels wide, and no side is 16, 32 or 64.
 
         x265 ends the process over several frames of the former, and makes another stream each time of the latter.
         """
-        height, width = super().padded(y, x)
-        if width in (16, 32, 64):
-            width += 2
+        height, width = (n + 2 if n in (16, 32, 64) else n for n in super().padded(y, x))
         return height, 50 if 32 < width < 50 else width
 
     @classmethod
     def decodable(cls, y: int, x: int) -> tuple[tuple[int, int], ...]:
-        """Also pictures of 16, 32 or 64 pixels, which earlier versions made."""
-        return cls.padded(y, x), Video.padded(y, x)
+        """Also pictures with sides of 16, 32 or 64, which earlier versions made."""
+        height, width = Video.padded(y, x)
+        return cls.padded(y, x), (height, 50 if 32 < width < 50 else width)
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
         """x265 without what serves the eye rather than the squared error."""
