@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from microfield.axes import guess_axes
+from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
 from microfield.wording import argument
 
@@ -93,7 +95,7 @@ class Image:
     units : mapping, optional
         Axis letter to unit in OME-Zarr spelling (``"micrometer"``, ``"second"``).
     channel_names : tuple of str, optional
-        One name per element of axis C.
+        One name per element of axis C; one name where there is no such axis.
     source_bytes : int, optional
         Bytes of the file that the array came from, for a ratio beside that of the raw array.
     metadata : str, optional
@@ -104,6 +106,12 @@ class Image:
         What messages call this image.
     notes : tuple of str
         Sentences on how the image was read that the user should see: what of its file is not in it, what was assumed.
+    display : Display
+        Colours, shown ranges, labels of planes and what grey levels mean.
+    not_kept : tuple of str
+        What the source holds and an Image has no place for, in words such as ``"regions of interest"``.
+    axes_guessed : bool
+        Whether ``axes`` were assumed because the source does not name them.
     """
 
     data: ArrayLike
@@ -116,6 +124,9 @@ class Image:
     labels: bool | None = None
     name: str = "array"
     notes: tuple[str, ...] = ()
+    display: Display = NOTHING_KNOWN
+    not_kept: tuple[str, ...] = ()
+    axes_guessed: bool = False
 
     def __post_init__(self) -> None:
         check_axes(self.axes, len(self.data.shape), self.name)
@@ -209,22 +220,6 @@ def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
         )
 
 
-def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
-    """Axes assumed for a bare array: YX, ZYX, CZYX or TCZYX; YXS for 8-bit values whose last axis has 3 or 4 samples.
-
-    Raises
-    ------
-    InputError
-        The array has fewer than 2 or more than 5 dimensions.
-    """
-    if len(shape) == 3 and shape[-1] in (3, 4) and np.dtype(dtype) == np.uint8 and min(shape[:2]) > 4:
-        return "YXS"
-    guesses = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
-    if len(shape) not in guesses:
-        raise InputError(f"an array of shape {shape} has {len(shape)} dimensions; microfield takes 2 to 5.")
-    return guesses[len(shape)]
-
-
 @runtime_checkable
 class _Labelled(Protocol):
     """An array that names its axes, such as xarray.DataArray."""
@@ -247,7 +242,7 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     Raises
     ------
     InputError
-        microfield cannot compress such an array.
+        microfield cannot compress such an array, or its axes are not named and cannot be assumed.
     """
     if isinstance(source, Image):
         return source
@@ -257,4 +252,5 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         axes = axes if axes is not None else "".join(str(d).upper() for d in source.dims)
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
         data = np.asarray(data)
-    return Image(data, axes or guess_axes(tuple(data.shape), data.dtype))
+    shape = tuple(int(n) for n in data.shape)
+    return Image(data, axes or guess_axes(shape, data.dtype), axes_guessed=axes is None and len(shape) > 2)

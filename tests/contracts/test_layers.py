@@ -30,25 +30,27 @@ ROOMS = {
     "noise": "",
     "coding": "errors",
     "models": "errors",
-    "image": "errors wording",
+    "display": "errors",
+    "axes": "errors wording",
+    "image": "errors wording axes display",
     "statistics": "image noise",
     "objective": "errors wording",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
-    "io": "errors wording progress image",
-    "format": "errors wording image coding",
+    "io": "errors wording axes display progress image",
+    "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective",
     "methods": "errors wording threads deadline image objective coding models nn format io",
-    "reading": "errors wording progress image io format methods",
+    "reading": "errors wording display progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording image statistics",
     "analysis": "errors wording noise image statistics",
     # Making files, and the networks that ship.
-    "writing": "errors wording progress deadline image statistics objective io format methods reading metrics",
+    "writing": "errors wording axes display progress deadline image statistics objective io format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording image statistics io metrics analysis",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
-    "cli": "errors wording progress image statistics io format methods reading metrics analysis writing report bench",
+    "cli": "errors wording axes display progress image statistics io format methods reading metrics analysis writing report bench",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

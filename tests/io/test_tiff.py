@@ -160,7 +160,7 @@ def test_channels(tmp_path: Path, compression: str | None) -> None:
                      compression=compression)  # fmt: skip
     for channel, index in ((0, 0), ("1", 1), ("7", 1), ("DNA", 0)):
         image = open_image(tmp_path / "a.ome.tif", channel=channel)
-        assert (image.axes, image.channel_names) == ("ZYX", ())
+        assert (image.axes, image.channel_names) == ("ZYX", (("DNA", "7")[index],))
         np.testing.assert_array_equal(image.read((slice(1, 2), slice(0, 8), slice(3, 5))), values[1:2, index, :, 3:5])
     with pytest.raises(InputError, match=r"no channel 2; it has 2: 0 'DNA', 1 '7'"):
         open_image(tmp_path / "a.ome.tif", channel=2)

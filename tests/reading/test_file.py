@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from helpers.raw_method import Raw, RawDecoder
+from microfield.axes import guess_axes
 from microfield.errors import FormatError, InputError, MissingExtraError
 from microfield.format.assembler import write
 from microfield.format.container import Container
@@ -22,7 +23,7 @@ from microfield.format.framing import Sections
 from microfield.format.grid import Box, Grid
 from microfield.format.header import Header
 from microfield.format.source import BytesSource
-from microfield.image import Layout, guess_axes
+from microfield.image import Layout
 from microfield.methods.base import Cost, PartData
 from microfield.reading import parts
 from microfield.reading.file import MicrofieldFile, open_file

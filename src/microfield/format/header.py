@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding import varint
+from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import FormatError, InputError
+from microfield.format.display_fields import are_channels, is_calibration, pack_display, unpack_display
 from microfield.format.grid import Grid
 from microfield.image import Layout, check_axes
 
@@ -67,6 +69,14 @@ FIELDS = (
           "embedded profile.", False),
     Field(15, "metadata", "bytes", "Vendor metadata: UTF-8 text in a zlib stream, at most 64 MiB unpacked.",
           embedded=False),
+    Field(16, "channel_display", "channels", "One array per element of axis C (one where there is no such axis), see "
+          "[Display](#display).", embedded=False),
+    Field(17, "plane_labels", "bytes", "Label of every plane: UTF-8 texts with a zero byte between them, in a zlib stream, at most "
+          "16 MiB unpacked. Planes are the positions along all axes but Y, X and S, in C order.", embedded=False),
+    Field(18, "value_calibration", "calibration", "What a grey level means: a unit (which may be empty), then 2 to 9 coefficients "
+          "of a polynomial of the grey level, the constant first.", embedded=False),
+    Field(19, "display_mode", "uint", "How several channels are shown: 1 together in their colours, 2 one at a time in its "
+          "colour, 3 one at a time in grey.", embedded=False),
 )
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -81,6 +91,8 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "units": ("map of text to text",
               lambda v: type(v) is dict and all(type(a) is str and type(u) is str for a, u in v.items())),
     "texts": ("array of text strings", lambda v: type(v) is list and all(type(n) is str for n in v)),
+    "channels": ("array of arrays", are_channels),
+    "calibration": ("array of a text string and floats", is_calibration),
 }
 
 
@@ -99,7 +111,7 @@ class Header:
     units : dict
         Axis letter to unit, for exactly the axes of `voxel_size`: micrometer (T: second) where nothing else is given.
     channel_names : tuple of str
-        One per element of axis C, or empty.
+        One per element of axis C (one where there is no such axis), or empty.
     checksum : bytes
         8 bytes, see `Checksum`; empty where unknown.
     tile : tuple of int, optional
@@ -112,6 +124,8 @@ class Header:
         Vendor metadata.
     sections : int
         Sections of every part, at least 1.
+    display : Display
+        How the image is meant to be seen.
     """
 
     method: str
@@ -126,6 +140,7 @@ class Header:
     experimental: bool = False
     metadata: str | None = None
     sections: int = 1
+    display: Display = NOTHING_KNOWN
 
     def __post_init__(self) -> None:
         stepped = [a for a in self.layout.axes if a in self.voxel_size]
@@ -210,6 +225,7 @@ def pack(header: Header, shared: int, embedded: bool) -> bytes:
         "shared": shared or None,
         "experimental": header.experimental and not embedded,
         "metadata": None if header.metadata is None else _pack_text(header.metadata),
+        **pack_display(header.display),
     }
     return cbor2.dumps({f.key: values[f.name] for f in FIELDS
                         if values[f.name] != f.default and (f.embedded or not embedded)}, canonical=True)
@@ -247,6 +263,7 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
             values["method"], values["bitstream_version"], layout, steps, units, tuple(values["channel_names"] or ()),
             values["checksum"] or b"", tile, references, values["experimental"],
             None if values["metadata"] is None else _unpack_text(values["metadata"]), values["sections"],
+            unpack_display(values),
         )
     except InputError as error:
         raise FormatError(f"The header of the file is damaged: {error}") from None
@@ -288,6 +305,8 @@ def _check(header: Header) -> None:
     channels = dict(zip(layout.axes, layout.shape, strict=True)).get("C", 1)
     if header.channel_names and len(header.channel_names) != channels:
         raise InputError(f"{len(header.channel_names)} channel names were given for {channels} channels.")
+    if header.display.fitting(dict(zip(layout.axes, layout.shape, strict=True))) != header.display:
+        raise InputError(f"colours, ranges or labels do not fit an array of axes {layout.axes} and shape {layout.shape}.")
     for axis, step in header.voxel_size.items():
         if axis not in _TIMED or not 0 < step < float("inf"):
             raise InputError(f"a voxel size of {step} along {axis} cannot be stored; it must be positive.")

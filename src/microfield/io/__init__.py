@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
 from microfield.io.atomic import ZARR_MARKS
@@ -94,8 +95,9 @@ def save_image(
     units: Mapping[str, str] | None = None,
     channel_names: tuple[str, ...] = (),
     metadata: str | None = None,
+    display: Display = NOTHING_KNOWN,
     progress: Callable[[float], None] | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write an image, asking for it block by block. Either the whole new file appears, or what was there before stays.
 
     Parameters
@@ -109,11 +111,18 @@ def save_image(
     voxel_size, units : mapping, optional
         Axis letter to step, and to unit in OME-Zarr spelling.
     channel_names : tuple of str, optional
-        One name per element of C.
+        One name per element of C; one name where there is no C.
     metadata : str, optional
         Metadata of the image's source, kept as text.
+    display : Display, optional
+        Colours, shown ranges, labels of planes and what grey levels mean.
     progress : callable (fraction in 0..1), optional
         Called after every block.
+
+    Returns
+    -------
+    tuple of str
+        What was given and the format has no place for, in words such as ``"channel names"``.
 
     Raises
     ------
@@ -130,8 +139,9 @@ def save_image(
         raise UsageError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
     check_axes(layout.axes, len(layout.shape), where.name)
     native = Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("="))
-    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, progress)
-    _function(name, "write")(where, output.consistent())
+    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress)
+    lost: tuple[str, ...] = _function(name, "write")(where, output.consistent())
+    return lost
 
 
 def _reader_of(path: Path) -> str:

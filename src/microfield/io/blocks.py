@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
 from microfield.image import Layout
 
@@ -34,17 +35,30 @@ class Output:
     units: Mapping[str, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     metadata: str | None = None
+    display: Display = NOTHING_KNOWN
     progress: Callable[[float], None] | None = None
 
     def consistent(self) -> Output:
         """The same without sizes and units of other axes, and without names that are not as many as the channels."""
         axes = self.layout.axes
-        count = dict(zip(axes, self.layout.shape, strict=True)).get("C", 0)
+        sizes = dict(zip(axes, self.layout.shape, strict=True))
         return replace(
             self, voxel_size={a: v for a, v in self.voxel_size.items() if a in axes},
             units={a: u for a, u in self.units.items() if a in axes},
-            channel_names=tuple(self.channel_names) if len(self.channel_names) == count else (),
+            channel_names=tuple(self.channel_names) if len(self.channel_names) == sizes.get("C", 1) else (),
+            display=self.display.fitting(sizes),
         )
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What is known beside the values, in words such as ``"voxel sizes"``."""
+        known = {
+            "voxel sizes": any(a in self.voxel_size for a in "ZYX"),
+            "the time increment": "T" in self.voxel_size,
+            "channel names": bool(self.channel_names),
+        }
+        words = [fact for fact, there in known.items() if there]
+        return (*words, *self.display.facts(), *(("metadata of the source",) if self.metadata else ()))
 
     def block(self, box: Slices) -> npt.NDArray[Any]:
         """The values of a box, checked and in the layout's dtype.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from microfield.axes import guess_axes, guess_leading
+from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
@@ -25,7 +27,12 @@ AXIS_WORDS = {
 
 @dataclass(frozen=True)
 class Found:
-    """An array as it stands in a file. Attributes are those of `Image`; ``axes`` may hold letters that `Image` does not know."""
+    """An array as it stands in a file.
+
+    Attributes are those of `Image`. ``axes`` may hold letters that `Image` does not know, those of `UNNAMED` where the file does
+    not say. ``doubt`` is a sentence where the file names the axes but is likely to be wrong: it is the refusal unless the caller
+    names them.
+    """
 
     data: ArrayLike
     axes: str
@@ -37,6 +44,9 @@ class Found:
     metadata: str | None = None
     labels: bool | None = None
     notes: tuple[str, ...] = ()
+    display: Display = NOTHING_KNOWN
+    not_kept: tuple[str, ...] = ()
+    doubt: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,8 +57,9 @@ class Found:
 def to_image(found: Found, axes: str | None = None, channel: int | str | None = None) -> Image:
     """The Image of what was found.
 
-    Axes of extent 1 that `Image` does not know are dropped. A single axis without a meaning is taken for depth, or for time where
-    the file has a depth axis. Booleans become uint8, marked as labels, and float16 becomes float32.
+    Axes of extent 1 that `Image` does not know are dropped. Axes that the file does not name are guessed (see
+    `microfield.axes.guess_axes`); where it names others, a single one is taken for depth, or for time where there is depth.
+    Booleans become uint8, marked as labels, and float16 becomes float32.
 
     Parameters
     ----------
@@ -62,23 +73,33 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
     Raises
     ------
     InputError
-        An axis cannot be used.
+        An axis cannot be used, or the axes are not named and what could be assumed is unlikely.
     UsageError
         The letters are not as many as the axes, or there is no such channel.
     """
     given = axes.upper() if axes is not None else None
+    if given is None and found.doubt is not None:
+        raise InputError(found.doubt)
+    bare = given is None and bool(found.axes) and set(found.axes) <= set(UNNAMED)
+    if bare:
+        found = replace(found, axes=guess_axes(found.shape, found.data.dtype, found.name))
     if given is not None and len(given) == len(found.shape):
         found, given = replace(found, axes=given), None
     dropped = [a not in AXES and n == 1 for a, n in zip(found.axes, found.shape, strict=True)]
     fixed: list[int | None] = [0 if gone else None for gone in dropped]
     letters = "".join(a for a, gone in zip(found.axes, dropped, strict=True) if not gone)
-    letters = _renamed(letters, given, found)
+    guessed = given is None and (any(a in UNNAMED for a in letters) or (bare and len(letters) > 2))
+    extents = [n for n, gone in zip(found.shape, dropped, strict=True) if not gone]
+    letters = _renamed(letters, extents, given, found)
     name, names = found.name, found.channel_names
+    display = found.display.fitting(dict(zip(letters, extents, strict=True)))
     if channel is not None:
         index = _channel_index(channel, names, found, letters)
         name = f"{name}, channel {names[index] if index < len(names) else index}"
         if "C" in letters:
             fixed[[i for i, at in enumerate(fixed) if at is None][letters.index("C")]] = index
+            display = display.cut(dict(zip(letters, extents, strict=True)), {"C": [index]})
+            names = names[index : index + 1]
             letters = letters.replace("C", "")
     data, was_mask = _as_supported(found.data, fixed)
     sizes = dict(zip(letters, data.shape, strict=True))
@@ -86,14 +107,15 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
         data, letters,
         voxel_size={a: v for a, v in found.voxel_size.items() if a in letters},
         units={a: u for a, u in found.units.items() if a in letters and a in found.voxel_size},
-        channel_names=names if len(names) == sizes.get("C") else (),
+        channel_names=names if len(names) == sizes.get("C", 1) else (),
         source_bytes=found.source_bytes, metadata=found.metadata,
-        labels=True if was_mask else found.labels, name=name, notes=found.notes,
+        labels=True if was_mask else found.labels, name=name, notes=found.notes, display=display, not_kept=found.not_kept,
+        axes_guessed=guessed,
     )  # fmt: skip
 
 
-def _renamed(letters: str, given: str | None, found: Found) -> str:
-    """The caller's letters, or the file's, of which a single one without a meaning becomes Z or T.
+def _renamed(letters: str, extents: Sequence[int], given: str | None, found: Found) -> str:
+    """The caller's letters, or the file's, of which those without a meaning are guessed.
 
     Raises
     ------
@@ -110,6 +132,8 @@ def _renamed(letters: str, given: str | None, found: Found) -> str:
             )
         return given
     unnamed = [a for a in letters if a in UNNAMED]
+    if unnamed and letters.endswith("YX") and len(unnamed) == len(letters) - 2:
+        return guess_leading(tuple(extents[:-2]), tuple(extents[-2:]), found.name) + "YX"
     if len(unnamed) == 1:
         free = next((a for a in "ZT" if a not in letters), None)
         if free is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from microfield.errors import InputError
-from microfield.image import ArrayLike, guess_axes
+from microfield.image import ArrayLike
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output, contiguous_boxes
-from microfield.io.found import Found
+from microfield.io.found import UNNAMED, Found
 from microfield.io.lazy import MappedArray
 from microfield.wording import argument
 
@@ -24,7 +24,7 @@ WRITE_VOXELS = 1 << 23
 def read(path: Path, scene: int | str | None = None) -> Found:
     """The array of an NPY file, or of an NPZ file: the one called ``data``, or the one ``scene`` names, or the only one.
 
-    The axes are guessed from the number of dimensions (see `microfield.image.guess_axes`).
+    Nothing in it names the axes: `to_image` guesses them (see `microfield.axes.guess_axes`).
 
     Raises
     ------
@@ -38,12 +38,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     except (ValueError, OSError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"{path.name} cannot be read as a NumPy file ({reason}); it may be damaged.") from error
-    shape = tuple(int(n) for n in data.shape)
-    try:
-        axes = guess_axes(shape, data.dtype)
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from None
-    return Found(data, axes, path.name, source_bytes=path.stat().st_size)
+    return Found(data, UNNAMED[0] * len(data.shape), path.name, source_bytes=path.stat().st_size)
 
 
 def _from_npy(path: Path) -> MappedArray:
@@ -80,8 +75,8 @@ def _refuse_objects(dtype: np.dtype[Any], path: Path) -> None:
         raise InputError(f"{path.name} holds Python objects, not numbers; save the image as a plain array.")
 
 
-def write(path: Path, output: Output) -> None:
-    """Write the values, block by block; an NPY file has no place for voxel sizes or names.
+def write(path: Path, output: Output) -> tuple[str, ...]:
+    """Write the values, block by block; an NPY file has no place for anything else, which is returned in words.
 
     Raises
     ------
@@ -98,3 +93,4 @@ def write(path: Path, output: Output) -> None:
             file.write(block.data)
             done += block.size
             output.advance(done, layout.size)
+    return output.facts

@@ -73,7 +73,8 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         data = _array(path, series, index)
         return Found(
             data, series.axes, scene_name(path.name, index, names), meaning.voxel_size, meaning.units,
-            meaning.channel_names, source_bytes, meaning.metadata,
+            meaning.channel_names, source_bytes, meaning.metadata, display=meaning.display, not_kept=meaning.not_kept,
+            doubt=meaning.doubt,
         )  # fmt: skip
 
 

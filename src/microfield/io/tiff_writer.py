@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output
-from microfield.io.tiff_metadata import SOURCE_NAMESPACE
+from microfield.io.ome import DISPLAY_NAMESPACE, SOURCE_NAMESPACE, colour_number
 from microfield.io.units import SYMBOLS
 
 BIG_BYTES = 2**32 - 2**25
 """An image of more raw bytes becomes a 64-bit TIFF: offsets of 32 bits reach 4 GiB, 32 MiB of which are left for all else."""
 
 
-def write(path: Path, output: Output) -> None:
+def write(path: Path, output: Output) -> tuple[str, ...]:
     """Write an OME-TIFF.
 
     OME has T, C and Z in any order, then Y, X and, for colour, S. Axes of an image in another order are moved, and the file says
@@ -29,6 +31,11 @@ def write(path: Path, output: Output) -> None:
         The file to write or replace.
     output : Output
         What to write.
+
+    Returns
+    -------
+    tuple of str
+        What OME has no place for and no annotation keeps, in words.
 
     Raises
     ------
@@ -61,6 +68,8 @@ def write(path: Path, output: Output) -> None:
             software="microfield",
             **options,
         )
+    timed = "T" not in output.voxel_size or output.units.get("T") in SYMBOLS
+    return () if timed else ("the time increment, which has no unit",)
 
 
 def _stored(plane: np.ndarray[Any, Any], samples: int) -> np.ndarray[Any, Any]:
@@ -78,8 +87,30 @@ def _description(output: Output, axes: str) -> dict[str, Any]:
             described |= {f"PhysicalSize{axis}": float(output.voxel_size[axis]), f"PhysicalSize{axis}Unit": symbol}
     if "T" in output.voxel_size and output.units.get("T") in SYMBOLS:
         described |= {"TimeIncrement": float(output.voxel_size["T"]), "TimeIncrementUnit": SYMBOLS[output.units["T"]]}
-    if output.channel_names and "C" in axes:
-        described["Channel"] = {"Name": list(output.channel_names)}
+    channels = _channels(output)
+    if any(channels):
+        described["Channel"] = channels
+    kept = annotation_of(output.display, output.layout.axes, ranges=True)
+    if kept:
+        values = {name: json.dumps(value, ensure_ascii=False) for name, value in kept.items()}
+        described["MapAnnotation"] = {"Namespace": DISPLAY_NAMESPACE, "Value": values}
     if output.metadata:
-        described["CommentAnnotation"] = {"Namespace": SOURCE_NAMESPACE, "Value": output.metadata}
+        described["CommentAnnotation"] = {"Namespace": SOURCE_NAMESPACE, "Value": _plain(output.metadata)}
     return described
+
+
+def _channels(output: Output) -> list[dict[str, Any]]:
+    """Name and colour of every channel, as far as they are known."""
+    count = dict(zip(output.layout.axes, output.layout.shape, strict=True)).get("C", 1)
+    channels: list[dict[str, Any]] = [{} for _ in range(count)]
+    for channel, name in zip(channels, output.channel_names, strict=False):
+        channel["Name"] = _plain(name)
+    for channel, shown in zip(channels, output.display.channels, strict=False):
+        if shown.colour is not None:
+            channel["Color"] = colour_number(shown.colour)
+    return channels
+
+
+def _plain(text: str) -> str:
+    """A text with spaces for the control characters that XML cannot hold."""
+    return "".join(c if c >= " " or c in "\t\n\r" else " " for c in text)

@@ -8,17 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from microfield.display import ChannelDisplay, Colour, Display
 from microfield.errors import InputError, MissingExtraError
-from microfield.image import guess_axes
-from microfield.io.found import Found, choose_scene, scene_name
+from microfield.io.annotations import with_annotation
+from microfield.io.found import UNNAMED, Found, choose_scene, scene_name
 from microfield.io.units import to_standard, unit_name
 from microfield.wording import argument
 
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}
 """Type of an axis to its letter, where the type says which axis it is."""
 
-SOURCE_ATTRIBUTES = "microfield"
-"""Attribute of a group under which the Zarr writer keeps the metadata of the image's first source."""
+OWN_ATTRIBUTES = "microfield"
+"""Attribute of a group under which the Zarr writer keeps what OME-Zarr has no place for."""
+
+MODEL_MODES = {"color": None, "greyscale": "grayscale"}
+"""OMERO's models of rendering to modes of `Display`; color is what everybody assumes."""
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
@@ -62,7 +66,7 @@ def _bare(array: Any, path: Path) -> Found:
     names = array.metadata.to_dict().get("dimension_names") or ()
     axes = "".join(str(name)[:1].upper() for name in names if name)
     if len(axes) != len(shape) or len(set(axes)) != len(axes):
-        axes = guess_axes(shape, array.dtype)
+        axes = UNNAMED[0] * len(shape)
     return Found(array, axes, path.name, source_bytes=_bytes(path))
 
 
@@ -124,11 +128,35 @@ def _multiscale(group: Any, path: Path, name: str) -> Found:
     voxel_size, units = _steps(axes, scale, described)
     channels = (attributes.get("omero") or {}).get("channels") or ()
     labels = tuple(str(c.get("label") or f"channel {i}") for i, c in enumerate(channels))
-    kept = dict(group.attrs.asdict()).get(SOURCE_ATTRIBUTES) or {}
+    kept = dict(group.attrs.asdict()).get(OWN_ATTRIBUTES) or {}
+    shown = with_annotation(_display(attributes), kept.get("display") or {}, dict(zip(axes, shape, strict=True)))
     return Found(
         array, axes, name, voxel_size, units, labels if any(c.get("label") for c in channels) else (),
         _bytes(path / str(dataset["path"])), kept.get("source_metadata"), True if "image-label" in attributes else None,
+        display=shown,
     )  # fmt: skip
+
+
+def _display(attributes: Mapping[str, Any]) -> Display:
+    """Colours, ranges and visibility of the channels, as OMERO's block says it; what cannot be understood is left out."""
+    omero = attributes.get("omero") or {}
+    channels = []
+    for channel in omero.get("channels") or ():
+        window = channel.get("window") or {}
+        limits = [float(window[k]) for k in ("start", "end") if isinstance(window.get(k), (int, float))]
+        ordered = len(limits) == 2 and all(map(math.isfinite, limits)) and limits[0] <= limits[1]
+        shown = (limits[0], limits[1]) if ordered else None
+        channels.append(ChannelDisplay(_colour(channel.get("color")), shown, hidden=channel.get("active") is False))
+    return Display(tuple(channels), mode=MODEL_MODES.get(str((omero.get("rdefs") or {}).get("model"))))
+
+
+def _colour(text: Any) -> Colour | None:
+    """A colour of six hexadecimal digits."""
+    try:
+        value = int(str(text).lstrip("#"), 16)
+    except ValueError:
+        return None
+    return (value >> 16 & 255, value >> 8 & 255, value & 255) if 0 <= value < 1 << 24 else None
 
 
 def _letter(axis: Mapping[str, Any]) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import ChannelDisplay
 from microfield.errors import MissingExtraError
+from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_directory
 from microfield.io.blocks import Output
-from microfield.io.zarr import SOURCE_ATTRIBUTES
+from microfield.io.zarr import OWN_ATTRIBUTES
 
 CHUNK = 1024
 """Longest side of a chunk in Y and X; the other axes have chunks of 1."""
@@ -30,7 +32,7 @@ TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 """OME-Zarr's type of every axis."""
 
 
-def write(path: Path, output: Output) -> None:
+def write(path: Path, output: Output) -> tuple[str, ...]:
     """Write an OME-Zarr 0.5 image.
 
     OME-Zarr orders the axes t, c, z, y, x and has none for colour. Axes are moved into this order, and colour samples become
@@ -43,6 +45,11 @@ def write(path: Path, output: Output) -> None:
         The folder to make; a Zarr store of that name is replaced.
     output : Output
         What to write.
+
+    Returns
+    -------
+    tuple of str
+        Empty: what OME-Zarr has no place for is kept in an attribute of its own.
 
     Raises
     ------
@@ -72,9 +79,13 @@ def write(path: Path, output: Output) -> None:
         ]  # fmt: skip
         ranges = _fill(levels, output, axes, samples)
         attributes: dict[str, Any] = {"ome": _metadata(path, output, axes, shapes, samples, ranges)}
-        if output.metadata:
-            attributes[SOURCE_ATTRIBUTES] = {"source_metadata": output.metadata}
+        own: dict[str, Any] = {"source_metadata": output.metadata} if output.metadata else {}
+        kept = annotation_of(output.display, output.layout.axes, ranges=False)
+        own |= {"display": kept} if kept else {}
+        if own:
+            attributes[OWN_ATTRIBUTES] = own
         zarr.create_group(store=str(folder), attributes=attributes, zarr_format=3)
+    return ()
 
 
 def _level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -131,24 +142,26 @@ def _metadata(
         "version": "0.5",
         "multiscales": [{"name": name, "axes": described, "datasets": datasets, "type": "mean"}],
     }
-    if "C" in axes:
-        ome["omero"] = {"channels": _channels(output.channel_names, samples, ranges)}
+    if "C" in axes or output.channel_names or output.display.channels:
+        model = "greyscale" if output.display.mode == "grayscale" else "color"
+        ome["omero"] = {"channels": _channels(output, samples, ranges), "rdefs": {"model": model}}
     return ome
 
 
-def _channels(
-    names: tuple[str, ...], samples: int, ranges: dict[int, tuple[float, float]]
-) -> list[dict[str, Any]]:
-    """Name, colour and range of every channel, for viewers."""
+def _channels(output: Output, samples: int, ranges: dict[int, tuple[float, float]]) -> list[dict[str, Any]]:
+    """Name, colour and range of every channel, for viewers: those of the image, or usual ones where it has none."""
     channels = []
+    names, displays = output.channel_names, output.display.channels
     for i, (low, high) in sorted(ranges.items()):
         channel, sample = divmod(i, samples)
         label = names[channel] if names else ""
-        colour = COLOURS[channel % len(COLOURS)]
+        shown = displays[channel] if displays else ChannelDisplay()
+        colour = COLOURS[channel % len(COLOURS)] if shown.colour is None else bytes(shown.colour).hex().upper()
         if samples > 1:
             tint = SAMPLE_NAMES[sample] if sample < len(SAMPLE_NAMES) else f"sample {sample}"
             label = f"{label} {tint}".strip()
             colour = SAMPLE_COLOURS[min(sample, 3)]
-        window = {"min": low, "max": high, "start": low, "end": high}
-        channels.append({"label": label, "color": colour, "active": True, "window": window})
+        start, end = shown.range or (low, high)
+        window = {"min": low, "max": high, "start": start, "end": end}
+        channels.append({"label": label, "color": colour, "active": not shown.hidden, "window": window})
     return channels
