@@ -343,7 +343,7 @@ def test_labels_are_found_beside_the_image(picture: Path, capsys: pytest.Capture
     (["nothing*.tif"], "no file matches nothing*.tif"),
     (["--nan-fill", "inf"], "finite"),
     (["--jobs", "0"], "--jobs must be at least 1"),
-    (["--effort", "11"], "effort must be 0 to 9"),
+    (["--effort", "11"], "--effort 11 must be 0 to 9"),
     (["--time-limit", "long"], "--time-limit"),
     (["--anchor", "av1"], "--anchor av1"),
 ])

@@ -1,4 +1,4 @@
-"""What several commands read from their arguments: lists of files, pairs, times, and the name of an image."""
+"""What several commands read from their arguments: lists of files, pairs, and the name of an image."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from microfield.errors import UsageError
-
-SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
-"""Unit of a time on the command line to seconds."""
 
 
 def expand(paths: Iterable[str]) -> list[str]:
@@ -41,19 +38,3 @@ def key_values(items: Iterable[str], flag: str) -> dict[str, str]:
             raise UsageError(f"{flag} {item!r} must look like key=value.")
         pairs[key.strip()] = value.strip()
     return pairs
-
-
-def seconds(text: str | None) -> float | None:
-    """Seconds of a time such as ``90``, ``60s``, ``5min`` or ``1h``; None without a text.
-
-    Raises
-    ------
-    UsageError
-        The text is no such time.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(s|sec|m|min|h|)", text.strip().lower())
-    if not match:
-        raise UsageError(f"--time-limit {text!r} must be a time such as 60s, 5min or 1h.")
-    return float(match[1]) * SECONDS[match[2]]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microfield.cli.arguments import expand, seconds, stem
+from microfield.cli.arguments import expand, stem
 from microfield.errors import MicrofieldError, UsageError
 from microfield.progress import ProgressLine
 
@@ -132,6 +132,7 @@ def _plan(arguments: argparse.Namespace) -> BenchPlan:
     """
     from microfield.bench.measures import without_repeats
     from microfield.bench.plan import BenchPlan
+    from microfield.writing.words import seconds
 
     methods = _words(arguments.methods, "--methods")
     _check_patterns(arguments.paths)

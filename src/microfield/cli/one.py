@@ -79,6 +79,6 @@ def predict(arguments: argparse.Namespace) -> NoReturn:
     image = load(input_of(arguments.paths[0]), **reading(arguments))
     print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
     print("ratio      bytes  predicted PSNR", file=sys.stderr)
-    for ratio, size, psnr in predictions(image, Settings(**settings_of(arguments, image))):
+    for ratio, size, psnr in predictions(image, Settings.of(**settings_of(arguments, image))):
         print(f"{ratio:5.0f} {size:10d}  about {psnr:.0f} dB", file=sys.stderr)
     raise UsageError(f"give a budget: one of {', '.join(map(flag, BUDGETS))} (predictions are those of a good transform codec).")

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from microfield.cli.arguments import key_values, seconds
+from microfield.cli.arguments import key_values
 from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def reading(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
-    """How to compress an image, as fields of `Settings`.
+    """How to compress an image, as arguments of `Settings.of`.
 
     Raises
     ------
@@ -56,23 +56,13 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
     InputError
         The saliency does not fit the image.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "options": key_values(arguments.option, "--option"), "effort": arguments.effort, "seed": arguments.seed,
-        "time_limit": seconds(arguments.time_limit), "nan_fill": arguments.nan_fill,
-        "not_labels": arguments.not_labels, "keep_metadata": arguments.keep_metadata,
+        "time_limit": arguments.time_limit, "tile": arguments.tile or None, "channel_weights": arguments.channel_weights or None,
+        "nan_fill": arguments.nan_fill, "not_labels": arguments.not_labels, "keep_metadata": arguments.keep_metadata,
     }
     if arguments.method:
         settings["method"] = arguments.method
-    if arguments.tile:
-        try:
-            settings["tile"] = {k: int(v) for k, v in key_values(arguments.tile.split(","), "--tile").items()}
-        except ValueError:
-            raise UsageError(f"--tile {arguments.tile!r} must look like y=512,x=512.") from None
-    if arguments.channel_weights:
-        try:
-            settings["channel_weights"] = tuple(float(w) for w in arguments.channel_weights.split(","))
-        except ValueError:
-            raise UsageError(f"--channel-weights {arguments.channel_weights!r} must be numbers, such as 1,1,4.") from None
     if arguments.saliency:
         from microfield.cli.masks import Covered, read_saliency
 

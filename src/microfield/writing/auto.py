@@ -20,10 +20,11 @@ from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError, MicrofieldError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import AUTO, get_method, names
+from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, as_planes
 from microfield.writing.assemble import write_file
 from microfield.writing.budget import Budget
-from microfield.writing.job import Progress, prepare
+from microfield.writing.job import prepare
 from microfield.writing.report import Report
 from microfield.writing.settings import Settings
 

@@ -63,7 +63,9 @@ _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2
 
 def parse_bytes(text: float | str) -> int:
     """Bytes from a number or text such as ``300kB`` or ``2MiB``."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(text))
+    if not isinstance(text, str):
+        return int(text) if math.isfinite(text) else 0
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", text)
     if not match or match[2].lower() not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
         raise UsageError(f"{text!r} is not a size; write for example 300kB, 2MB or 1500000.")
     return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -6,28 +6,30 @@ import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Unpack
 
 from microfield.deadline import Deadline
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.methods import AUTO
+from microfield.progress import Progress, shown
 from microfield.writing.assemble import write_file
 from microfield.writing.auto import first, write_chosen
 from microfield.writing.budget import Budget
-from microfield.writing.job import Progress, prepare
+from microfield.writing.job import prepare
 from microfield.writing.prediction import predicted_psnr, spectrum
 from microfield.writing.report import Report
-from microfield.writing.settings import Settings
+from microfield.writing.settings import Given, Settings, show_settings
 
 __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_stream", "load", "predictions"]
 
 
+@show_settings
 def compress(
     source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
     bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
     noise_factor: float | None = None, axes: str | None = None, scene: str | int | None = None,
-    channel: str | int | None = None, progress: Progress | None = None, **settings: Any,
+    channel: str | int | None = None, progress: bool | Progress | None = None, **settings: Unpack[Given],
 ) -> Report:
     """Compress an image into a microfield file.
 
@@ -42,10 +44,10 @@ def compress(
         PSNR in dB; largest root mean square error in units of the estimated noise sigma.
     axes, scene, channel : optional
         How to read the source: its axes, which series of a file, one channel only.
-    progress : callable (fraction, message), optional
-        Called during long steps.
+    progress : bool or callable (fraction, message), optional
+        True shows a line on standard error; a function is called during long steps.
     **settings
-        Fields of `Settings`: ``method``, ``options``, ``effort``, ``time_limit``, ``seed``, ``tile``, ...
+        How to compress: every attribute of `Settings`, such as ``method``, ``effort``, ``time_limit="2min"``, ``tile="y=512"``.
 
     Returns
     -------
@@ -60,10 +62,7 @@ def compress(
     """
     budget = Budget.of(ratio=ratio, bits_per_voxel=bits_per_voxel, max_bytes=max_bytes, psnr=psnr,
                        noise_factor=noise_factor)
-    try:
-        chosen = Settings(**settings)
-    except TypeError as wrong:
-        raise UsageError(f"unknown setting: {wrong}.") from None
+    chosen = Settings.of(**settings)
     if destination is None:
         raise UsageError("give the path of the file to write.")
     path = Path(destination)
@@ -72,8 +71,8 @@ def compress(
     image = load(source, axes, scene, channel)
     from microfield.io.atomic import atomic_path
 
-    with atomic_path(path) as temporary, open(temporary, "w+b") as stream:
-        return compress_to_stream(image, stream, budget, chosen, progress)
+    with shown(progress, image.name) as tell, atomic_path(path) as temporary, open(temporary, "w+b") as stream:
+        return compress_to_stream(image, stream, budget, chosen, tell)
 
 
 def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +15,7 @@ from microfield.format.grid import Grid
 from microfield.image import Image, filled
 from microfield.methods import get_method, names
 from microfield.methods.base import Context, Method
+from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, boxes, channel_statistics, count_invalid, looks_like_labels
 from microfield.wording import argument
 from microfield.writing.budget import Budget
@@ -23,7 +23,6 @@ from microfield.writing.partition import Partition, tile_of
 from microfield.writing.rate_control import BlockRateControl
 from microfield.writing.settings import Settings
 
-Progress = Callable[[float, str], None]
 """Called with the fraction done, 0 to 1, and what is being done."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from difflib import get_close_matches
+from inspect import Parameter, getdoc, signature
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,34 @@ from microfield.errors import InputError, UsageError
 from microfield.image import Image
 from microfield.objective import Guidance, Objective
 from microfield.wording import argument
+from microfield.writing.words import extents, numbers, seconds
 
 DEFAULT_METHOD = "field"
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _IN_MEMORY = ("saliency", "guidance", "guidance_arrays", "optimiser")
 """Settings that are arrays or functions, which a plan on disk cannot hold."""
+
+
+class Given(TypedDict, total=False):
+    """The settings as a person writes them: what `microfield.compress` takes beside the budget (see `Settings`)."""
+
+    method: str
+    options: Mapping[str, Any] | None
+    effort: int
+    time_limit: float | str | None
+    seed: int
+    tile: Mapping[str, int] | str | None
+    channel_weights: Sequence[float] | str | None
+    nan_fill: float | None
+    not_labels: bool
+    keep_metadata: bool
+    saliency: npt.NDArray[Any] | Image | None
+    saliency_weight: float
+    guidance: Guidance | None
+    guidance_arrays: Mapping[str, npt.NDArray[Any]]
+    optimiser: Callable[[], Any] | None
 
 
 @dataclass(frozen=True)
@@ -33,13 +58,13 @@ class Settings:
     effort : int, 0 to 9
         How much work; what a step means is the method's own.
     time_limit : float, optional
-        Seconds the fit may take.
+        Seconds the fit may take; also a text such as ``"90s"``, ``"2min"`` or ``"1h"``.
     seed : int
         Of everything that is drawn at random.
     tile : mapping, optional
-        Axis letter to extent: cuts the image into a regular grid of parts.
+        Axis letter to extent, which cuts the image into a regular grid of parts: ``{"y": 512, "x": 512}`` or ``"y=512,x=512"``.
     channel_weights : sequence of float, optional
-        Relative importance of every channel's error.
+        Relative importance of every channel's error, such as ``(1, 1, 4)`` or ``"1,1,4"``.
     nan_fill : float, optional
         Value that replaces NaN and infinity; without it they are refused.
     not_labels : bool
@@ -83,6 +108,29 @@ class Settings:
             raise UsageError(f"{argument('time_limit', self.time_limit)} must be a positive number of seconds.")
         if not 0 < self.saliency_weight < float("inf"):
             raise UsageError(f"{argument('saliency_weight', self.saliency_weight)} must be a positive number.")
+
+    @classmethod
+    def of(cls, **given: Unpack[Given]) -> Settings:
+        """Settings from what a person writes: values as the attributes take them, or texts as on the command line.
+
+        ``Settings.of(time_limit="2min", tile="y=512,x=512", channel_weights="1,1,4")``
+
+        Raises
+        ------
+        UsageError
+            There is no such setting, or a text cannot be read.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                hint = f"did you mean {argument(close[0])}?" if close else f"the settings are {', '.join(known)}."
+                raise UsageError(f"there is no setting {argument(name)}; {hint}")
+        values: dict[str, Any] = dict(given)
+        for name, read in (("time_limit", seconds), ("tile", extents), ("channel_weights", numbers)):
+            if name in values:
+                values[name] = read(values[name])
+        return cls(**values)
 
     def objective(self, image: Image) -> Objective:
         """What an encode of this image minimises.
@@ -133,6 +181,22 @@ class Settings:
         if found.get("channel_weights") is not None:
             found["channel_weights"] = tuple(found["channel_weights"])
         return cls(**found)
+
+
+def show_settings(function: _Function) -> _Function:
+    """Let a function with ``**settings`` show every setting in its signature and its help, with default and meaning."""
+    parameters = list(signature(function).parameters.values())
+    types = {name: getattr(written, "__forward_arg__", written) for name, written in Given.__annotations__.items()}
+    named = [Parameter(f.name, Parameter.KEYWORD_ONLY, annotation=types[f.name],
+                       default={} if f.default is MISSING else f.default) for f in fields(Settings)]
+    shown = signature(function).replace(parameters=[*parameters[:-1], *named])
+    function.__signature__ = shown  # type: ignore[attr-defined]
+    lines = (getdoc(function) or "").split("\n")
+    about = (getdoc(Settings) or "").partition("----------\n")[2].split("\n")
+    at = next((i for i, line in enumerate(lines) if line.startswith("**settings")), None)
+    if at is not None:
+        function.__doc__ = "\n".join([*lines[:at], *about, *lines[at + 2:]])
+    return function
 
 
 def _weights(saliency: npt.NDArray[Any] | Image, image: Image, inside: float) -> npt.NDArray[np.float32]:
