@@ -97,7 +97,7 @@ class Store:
         text = [f'{{"setup": {number}, {setup[1:]}' for setup, number in setups.items()]
         text += [json.dumps({"about": name, **values}) for name, values in about.items()]
         text += [json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines]
-        with atomic_path(self.path) as temporary:
+        with atomic_path(self.path, overwrite=True) as temporary:
             temporary.write_text("\n".join(text) + "\n", encoding="utf-8", newline="\n")
 
 

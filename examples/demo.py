@@ -8,9 +8,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from microfield.cli.progress import ProgressLine
 
 import microfield as mf
-from microfield.cli.progress import ProgressLine
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,7 +28,7 @@ def main() -> int:
 
     line = ProgressLine("compress")
     # The networks "a" were trained without this image; the default ones have seen it, and would flatter.
-    report = mf.compress(source, packed, ratio=128, options={"nets": "a"}, progress=line)
+    report = mf.compress(source, packed, ratio=128, options={"nets": "a"}, overwrite=True, progress=line)
     line.close()
     print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s, "
           f"method {report.method}")
@@ -44,7 +44,7 @@ def main() -> int:
     quality = mf.compare(original, f)
     print(f"quality      PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.3f}")
     mf.save_image(unpacked, original.layout, lambda box: decoded[box], voxel_size=f.voxel_size, units=f.units,
-                  channel_names=f.channel_names)
+                  channel_names=f.channel_names, overwrite=True)
     draw(original.read(), decoded, OUT / "side-by-side.png", report.ratio, quality["psnr"])
     print(f"written      {packed}, {unpacked}, {OUT / 'side-by-side.png'}")
     return 0

@@ -88,7 +88,8 @@ def test_every_budget(picture: Path, capsys: pytest.CaptureFixture[str], flag: s
 
 
 def test_the_report_reads_well(packed_flat: Path, flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compress", str(flat), str(packed_flat), "--axes", "cyx", "--ratio", "1.1", "--method", "siren"]) == 0
+    assert main(["compress", str(flat), str(packed_flat), "--axes", "cyx", "--ratio", "1.1", "--method", "siren",
+                 "--overwrite"]) == 0
     printed = capsys.readouterr()
     assert f"{packed_flat.stat().st_size} bytes" in printed.out
     assert "method siren" in printed.out
@@ -245,7 +246,7 @@ def test_what_a_mask_marks_comes_out_better(picture: Path, tmp_path: Path, capsy
     for left in (True, False):
         mask = half(tmp_path, f"{left}.npy", left=left)
         assert main(["compress", str(picture), str(tmp_path / "o.mfield"), "--saliency", str(mask), "--saliency-weight", "30",
-                     "--json", *quick(method)]) == 0
+                     "--overwrite", "--json", *quick(method)]) == 0
         told.append(json.loads(capsys.readouterr().out))
     assert told[0]["psnr_inside"] > told[1]["psnr_outside"]
     assert told[1]["psnr_inside"] > told[0]["psnr_outside"]
@@ -253,7 +254,8 @@ def test_what_a_mask_marks_comes_out_better(picture: Path, tmp_path: Path, capsy
 
 def test_the_report_shows_both_sides_of_a_mask(flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask = half(tmp_path, "mask.npy", left=True, shape=(6, 5))
-    call = ["compress", str(flat), str(tmp_path / "o.mfield"), "--axes", "CYX", "--max-bytes", "200", "--method", "inif"]
+    call = ["compress", str(flat), str(tmp_path / "o.mfield"), "--axes", "CYX", "--max-bytes", "200", "--method", "inif",
+            "--overwrite"]
     assert main([*call, "--saliency", str(mask)]) == 0
     assert "inside exact, outside exact" in capsys.readouterr().out
     assert main(call) == 0

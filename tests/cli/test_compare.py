@@ -182,7 +182,8 @@ def test_compress_writes_the_report_as_well(tmp_path: Path, capsys: pytest.Captu
 
     source = tmp_path / "cells.npy"
     np.save(source, image("uint8").read())
-    call = ["compress", str(source), str(tmp_path / "cells.mfield"), "--method", "av1", "--max-bytes", "300", "--report"]
+    call = ["compress", str(source), str(tmp_path / "cells.mfield"), "--method", "av1", "--max-bytes", "300",
+            "--overwrite", "--report"]
     assert main([*call, str(tmp_path / "cells.html")]) == 0
     page = (tmp_path / "cells.html").read_text(encoding="utf-8")
     assert "av1" in page

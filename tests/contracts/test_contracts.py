@@ -585,7 +585,7 @@ def test_an_interrupted_compression_leaves_the_old_file(method: str, error: type
 
     with pytest.raises(error):
         mf.compress(image("uint8").read(), path, max_bytes=room(method, "uint8"), effort=0, method=method,
-                    options=QUICK.get(method), progress=stop)
+                    options=QUICK.get(method), overwrite=True, progress=stop)
     assert len(calls) == 3
     assert path.read_bytes() == b"what was there before"
     assert list(tmp_path.iterdir()) == [path]
@@ -597,7 +597,7 @@ def test_a_finished_compression_replaces_the_old_file(packed: Files, method: str
     path.write_bytes(b"what was there before")
     shown = []
     mf.compress(image("uint8"), path, max_bytes=room(method, "uint8"), effort=0, method=method, options=QUICK.get(method),
-                progress=lambda fraction, _: shown.append(fraction))
+                overwrite=True, progress=lambda fraction, _: shown.append(fraction))
     assert path.read_bytes() == packed(method, "uint8")[0]
     assert list(tmp_path.iterdir()) == [path]
     assert 0 <= min(shown) <= max(shown) <= 1
@@ -612,8 +612,8 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Assembler, "write", full)
-    with pytest.raises(OSError, match="No space left"):
-        mf.compress(np.full((20, 20), 7, np.uint8), path, max_bytes=200, method=METHODS[0])
+    with pytest.raises(InputError, match="No space left"):
+        mf.compress(np.full((20, 20), 7, np.uint8), path, max_bytes=200, method=METHODS[0], overwrite=True)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -19,7 +19,7 @@ from microfield.io.lazy import MappedArray, View
 
 
 def save(path: Path, values: np.ndarray[Any, Any], axes: str) -> None:
-    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box])
+    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box], overwrite=True)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,6 +115,6 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        save_image(tmp_path / "a.npy", Layout((4, 5), "YX", np.dtype("uint8")), read)
+        save_image(tmp_path / "a.npy", Layout((4, 5), "YX", np.dtype("uint8")), read, overwrite=True)
     assert open_image(tmp_path / "a.npy").read().sum() == 20
     assert os.listdir(tmp_path) == ["a.npy"]

@@ -30,7 +30,7 @@ def ramp(shape: tuple[int, ...], dtype: str = "uint16") -> np.ndarray[Any, Any]:
 
 
 def save(path: Path, values: np.ndarray[Any, Any], axes: str, **meaning: Any) -> None:
-    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box], **meaning)
+    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box], overwrite=True, **meaning)
 
 
 @st.composite
@@ -286,7 +286,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
             return ramp((1, 8, 9))
 
         with pytest.raises(failure):
-            save_image(path, Layout((4, 8, 9), "ZYX", np.dtype("uint16")), read)
+            save_image(path, Layout((4, 8, 9), "ZYX", np.dtype("uint16")), read, overwrite=True)
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["a.ome.tif"]
 
@@ -301,7 +301,7 @@ def test_writing_asks_for_planes(tmp_path: Path) -> None:
     save_image(tmp_path / "a.tif", Layout((3, 2, 8, 9), "TZYX", np.dtype("uint8")), read)
     assert asked == [(1, 1, 8, 9)] * 6
     with pytest.raises(InputError, match="a block of shape"):
-        save_image(tmp_path / "a.tif", Layout((3, 8, 9), "ZYX", np.dtype("uint8")), lambda _: np.zeros((8, 9), "uint8"))
+        save_image(tmp_path / "b.tif", Layout((3, 8, 9), "ZYX", np.dtype("uint8")), lambda _: np.zeros((8, 9), "uint8"))
 
 
 def test_calls_that_cannot_work(tmp_path: Path) -> None:

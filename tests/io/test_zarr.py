@@ -30,7 +30,7 @@ def ramp(shape: tuple[int, ...], dtype: str = "uint16") -> np.ndarray[Any, Any]:
 
 
 def save(path: Path, values: np.ndarray[Any, Any], axes: str, **meaning: Any) -> None:
-    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box], **meaning)
+    save_image(path, Layout(values.shape, axes, values.dtype), lambda box: values[box], overwrite=True, **meaning)
 
 
 def ome(path: Path) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def test_a_failure_leaves_the_old_image(tmp_path: Path, failure: type[BaseExcept
         return np.zeros((1, 8, 9), "uint16")
 
     with pytest.raises(failure):
-        save_image(tmp_path / "a.zarr", Layout((4, 8, 9), "ZYX", np.dtype("uint16")), read)
+        save_image(tmp_path / "a.zarr", Layout((4, 8, 9), "ZYX", np.dtype("uint16")), read, overwrite=True)
     np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").read(), values)
     assert os.listdir(tmp_path) == ["a.zarr"]
     save(tmp_path / "a.zarr", values + 1, "ZYX")
@@ -224,7 +224,7 @@ def test_a_failure_leaves_the_old_image(tmp_path: Path, failure: type[BaseExcept
 def test_only_zarr_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="is not a Zarr store, so it is not replaced"):
+    with pytest.raises(InputError, match="is not a Zarr store alone"):
         save(tmp_path / "a.zarr", ramp((8, 9)), "YX")
     assert os.listdir(tmp_path / "a.zarr") == ["thesis.txt"]
 

@@ -88,7 +88,7 @@ def blurred(original: Image, sigma: float = 1.0) -> Array:
 
 
 def report(original: Image, reconstruction: Any, folder: Path, **options: Any) -> tuple[Evidence, Checker]:
-    evidence = write_report(original, reconstruction, folder / "report.html", **options)
+    evidence = write_report(original, reconstruction, folder / "report.html", overwrite=True, **options)
     return evidence, check(folder / "report.html")
 
 

@@ -283,7 +283,7 @@ def test_a_crop_lies_where_something_is(monkeypatch: pytest.MonkeyPatch) -> None
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "cells.npy", tmp_path / "cells.mfield"
     np.save(source, image("uint8").read())
-    call = ["compress", str(source), str(out), "--max-bytes", "300", "--method", "auto", "--effort", "0"]
+    call = ["compress", str(source), str(out), "--max-bytes", "300", "--method", "auto", "--effort", "0", "--overwrite"]
     assert main(call) == 0
     printed = capsys.readouterr().out
     method = mf.open(out).method

@@ -156,7 +156,7 @@ def write_parquet(path: Path, rows: list[Row]) -> bool:
         table[name] = pyarrow.array(values)
     from microfield.io.atomic import atomic_path
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite=True) as temporary:
         pyarrow.parquet.write_table(pyarrow.table(table), temporary)
     return True
 
@@ -165,7 +165,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all."""
     from microfield.io.atomic import atomic_path
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -214,7 +214,7 @@ def _encode(image: Image, budget: Budget, settings: Settings, path: Path, progre
     data, report = compress_to_bytes(image, budget, replace(settings), progress)
     seconds = time.perf_counter() - begin
     memory = peak_memory()
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite=True) as temporary:
         temporary.write_bytes(data)
     return _sizes(image, data, report) | {"encode_seconds": round(seconds, 3), "encode_memory": memory}
 

@@ -23,6 +23,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("original", metavar="ORIGINAL")
     p.add_argument("reconstruction", metavar="RECONSTRUCTION", help="a .mfield file or an image")
     p.add_argument("--report", metavar="OUT.html", help="write a page with pictures, curves, tables and a verdict")
+    p.add_argument("--overwrite", action="store_true", help="replace the page where it exists")
     p.add_argument("--labels", metavar="LABELS", help="image of ground-truth labels to judge objects and traces by")
     p.add_argument("--full", action="store_true", help="all metrics, and the analysis of objects, traces and colocalisation")
     p.add_argument("--axes", help="axes of the original, as in compress; the reconstruction must have the same")
@@ -42,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         from microfield.report.page import check_destination
 
-        check_destination(arguments.report)
+        sources = [arguments.original, arguments.reconstruction, *filter(None, [arguments.labels])]
+        check_destination(arguments.report, arguments.overwrite, sources)
     original, reconstruction, file = _images(arguments)
     labels = _labels(arguments)
     line = ProgressLine(Path(arguments.original).name)
@@ -76,7 +78,7 @@ def _measure(
         from microfield.report import write_report
 
         evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
-                                not_labels=arguments.not_labels, progress=progress)
+                                not_labels=arguments.not_labels, overwrite=arguments.overwrite, progress=progress)
         return evidence.comparison, evidence.analysis
     from microfield.metrics import compare
     from microfield.statistics import looks_like_labels

@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
     p = commands.add_parser("compress", help="compress images", description="Compress images into microfield files.")
     p.add_argument("paths", nargs="+", metavar="IN... OUT.mfield", help="images, then the file to write (or --out-dir)")
     p.add_argument("--out-dir", type=Path, help="write NAME.mfield for every input into this folder")
-    p.add_argument("--overwrite", action="store_true", help="with --out-dir: replace files that are there instead of skipping")
+    p.add_argument("--overwrite", action="store_true", help="replace outputs that exist; an input is never replaced")
     budget = p.add_argument_group("budget, exactly one")
     budget.add_argument("--ratio", type=float, help="raw bytes / file bytes, such as 128")
     budget.add_argument("--bits-per-voxel", type=float, help="bits per array element, such as 0.1")
@@ -60,10 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out_dir is not None:
         return compress_many(arguments, budget)
     source, destination = arguments.paths
-    if arguments.report:
-        from microfield.report.page import check_destination
-
-        check_destination(arguments.report)  # Before the work: a fit can take minutes.
+    _check_destinations(arguments, source, destination)
     report = compress_one(arguments, budget, source, Path(destination))
     if arguments.report:
         write_page(arguments, source, destination)
@@ -72,6 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(describe(destination, report))
     return 0
+
+
+def _check_destinations(arguments: argparse.Namespace, source: str, destination: str) -> None:
+    """Refuse outputs that cannot be written or would replace something: before the work, since a fit can take minutes."""
+    from microfield.writing.compress import check_destination
+
+    sources = [source, *filter(None, [arguments.saliency])]
+    check_destination(destination, arguments.overwrite, sources)
+    if arguments.report:
+        from microfield.report.page import check_destination as check_page
+
+        check_page(arguments.report, arguments.overwrite, [*sources, destination])
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -96,7 +105,5 @@ def _check(arguments: argparse.Namespace) -> None:
     if len(arguments.paths) != 2:
         raise UsageError(f"compress takes one input and one output, not {len(arguments.paths)} paths; for more inputs give "
                          "--out-dir.")
-    if not arguments.paths[1].endswith(".mfield"):
-        raise UsageError(f"the output {arguments.paths[1]} must end in .mfield.")
     if arguments.report and arguments.paths[0] == "-":
         raise UsageError("--report reads the image again and so cannot be given with standard input.")

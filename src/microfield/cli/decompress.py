@@ -18,21 +18,25 @@ def add_to(commands: Any) -> None:
     p.add_argument("output", metavar="OUT", help="OUT.ome.tif, OUT.ome.zarr or OUT.npy")
     p.add_argument("--select", metavar="SELECTION", help="such as t=0,c=1,z=10:20,y=::4,x=::4")
     p.add_argument("--mask", metavar="IMAGE", help="decode only where this image is not zero; the rest is 0")
+    p.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     p.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode and write; the exit status."""
+    from microfield.io import check_output
     from microfield.reading.file import open_file
     from microfield.reading.saving import save
 
     if arguments.select is not None and arguments.mask:
         raise UsageError("give --select or --mask, not both.")
+    sources = [arguments.input, *filter(None, [arguments.mask])]
+    check_output(arguments.output, overwrite=arguments.overwrite, sources=sources)
     line = ProgressLine(Path(arguments.output).name)
     with open_file(arguments.input) as f:
         try:
             mask = read_mask(arguments.mask, Covered("the file", f.axes, f.shape)) if arguments.mask else None
-            layout = save(f, arguments.output, arguments.select, mask, line)
+            layout = save(f, arguments.output, arguments.select, mask, arguments.overwrite, line)
         finally:
             line.close()
     print(f"{arguments.output}: {layout.axes} {' x '.join(map(str, layout.shape))} {layout.dtype}")

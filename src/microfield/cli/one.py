@@ -23,7 +23,7 @@ def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: 
     line = ProgressLine(Path(source).name)
     try:
         image = load(input_of(source), **reading(arguments))
-        return compress(image, destination, progress=line, **budget, **settings_of(arguments, image))
+        return compress(image, destination, overwrite=arguments.overwrite, progress=line, **budget, **settings_of(arguments, image))
     finally:
         line.close()
 
@@ -39,7 +39,7 @@ def write_page(arguments: argparse.Namespace, source: str, destination: str) -> 
     try:
         with open_file(destination) as f:
             image = filled(load(source, **reading(arguments)), arguments.nan_fill)
-            write_report(image, f, arguments.report, file=f, not_labels=True, progress=line)
+            write_report(image, f, arguments.report, file=f, not_labels=True, overwrite=arguments.overwrite, progress=line)
     finally:
         line.close()
 

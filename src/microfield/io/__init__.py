@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
-from microfield.io.atomic import ZARR_MARKS
 from microfield.io.blocks import Output, Read
+from microfield.io.destination import check_file, check_folder, check_readable, check_space, is_node, reason
 from microfield.io.found import to_image
-from microfield.wording import spoken
+from microfield.wording import argument, spoken
 
 READERS = {
     ".tif": "tiff", ".tiff": "tiff", ".tf2": "tiff", ".tf8": "tiff", ".btf": "tiff", ".lsm": "tiff", ".stk": "tiff",
@@ -80,9 +80,11 @@ def open_image(
     if "://" in text:
         raise InputError(f"{text} is a web address, and images are read from local files; download it first.")
     where = Path(text)
-    if not where.exists():
-        raise InputError(f"there is no file {text}.")
-    found = _function(_reader_of(where), "read")(where, scene)
+    check_readable(where)
+    try:
+        found = _function(_reader_of(where), "read")(where, scene)
+    except OSError as error:
+        raise InputError(f"{text} cannot be read ({reason(error)}).") from error
     return to_image(found, axes, channel)
 
 
@@ -96,6 +98,7 @@ def save_image(
     channel_names: tuple[str, ...] = (),
     metadata: str | None = None,
     display: Display = NOTHING_KNOWN,
+    overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[str, ...]:
     """Write an image, asking for it block by block. Either the whole new file appears, or what was there before stays.
@@ -116,6 +119,8 @@ def save_image(
         Metadata of the image's source, kept as text.
     display : Display, optional
         Colours, shown ranges, labels of planes and what grey levels mean.
+    overwrite : bool
+        Replace a file, or a Zarr store, that exists.
     progress : callable (fraction in 0..1), optional
         Called after every block.
 
@@ -129,25 +134,60 @@ def save_image(
     UsageError
         The suffix is none of these.
     InputError
-        The folder does not exist.
+        The path exists and is not to be replaced, or cannot be written, or has too little space (`check_output`).
     MissingExtraError
         The format needs an optional part of microfield.
     """
     where = Path(os.fspath(path))
-    name = WRITERS.get(where.suffix.lower())
-    if name is None:
-        raise UsageError(f"cannot write {where.name}: its suffix is not one of {', '.join(WRITERS)}.")
+    check_output(where, layout, overwrite=overwrite)
     check_axes(layout.axes, len(layout.shape), where.name)
     native = Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("="))
-    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress)
-    lost: tuple[str, ...] = _function(name, "write")(where, output.consistent())
+    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress, overwrite)
+    lost: tuple[str, ...] = _function(_writer_of(where), "write")(where, output.consistent())
     return lost
+
+
+def check_output(
+    path: str | os.PathLike[str], layout: Layout | None = None, *, overwrite: bool = False,
+    sources: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Check that `save_image` can write to a path, before the work that gives the values.
+
+    Parameters
+    ----------
+    path : path
+        As in `save_image`.
+    layout : Layout, optional
+        Of what is to be written, whose raw bytes must be free on the disk.
+    overwrite : bool
+        Whether a file, or a Zarr store, that exists may be replaced.
+    sources : iterable of path
+        Files that are read: none of them is ever replaced.
+
+    Raises
+    ------
+    UsageError
+        The suffix is not one of `WRITERS`, or the path leads to one of the sources.
+    InputError
+        The path exists and is not to be replaced, or cannot be written, or has too little space.
+    """
+    check = check_folder if _writer_of(Path(path)) == "zarr_writer" else check_file
+    check(path, overwrite=overwrite, sources=sources)
+    if layout is not None:
+        check_space(path, layout.nbytes, f"select less at once ({argument('select')}), or write to another disk")
+
+
+def _writer_of(path: Path) -> str:
+    """Name of the module that writes files of this suffix."""
+    if path.suffix.lower() not in WRITERS:
+        raise UsageError(f"cannot write {path.name}: its suffix is not one of {', '.join(WRITERS)}.")
+    return WRITERS[path.suffix.lower()]
 
 
 def _reader_of(path: Path) -> str:
     """Name of the module that reads a path, found by what a folder holds, by suffix, or by the first bytes."""
     if path.is_dir():
-        if any((path / mark).exists() for mark in ZARR_MARKS):
+        if is_node(path):
             return "zarr"
         raise InputError(f"{path} is a folder without a Zarr image in it; give the image files themselves.")
     suffix = path.suffix.lower()

@@ -37,6 +37,7 @@ class Output:
     metadata: str | None = None
     display: Display = NOTHING_KNOWN
     progress: Callable[[float], None] | None = None
+    overwrite: bool = False
 
     def consistent(self) -> Output:
         """The same without sizes and units of other axes, and without names that are not as many as the channels."""

@@ -85,7 +85,7 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
     """
     layout = output.layout
     header = {"descr": np.lib.format.dtype_to_descr(layout.dtype), "fortran_order": False, "shape": layout.shape}
-    with atomic_path(path) as temporary, open(os.fspath(temporary), "wb") as file:
+    with atomic_path(path, output.overwrite) as temporary, open(os.fspath(temporary), "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         done = 0
         for box in contiguous_boxes(layout.shape, WRITE_VOXELS):

@@ -54,7 +54,7 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
         options["extrasamples"] = ("unspecified",) * extra if extra else None
     else:
         options["photometric"] = "minisblack"
-    with atomic_path(path) as temporary:
+    with atomic_path(path, output.overwrite) as temporary:
         tifffile.imwrite(
             temporary,
             (_stored(plane, samples) for _, plane in output.planes(order)),

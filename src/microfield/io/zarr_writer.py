@@ -68,7 +68,7 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
         sizes["C"] = sizes.get("C", 1) * samples
     axes = "".join(a for a in "TCZYX" if a in sizes)
     shapes = _level_shapes(tuple(sizes[a] for a in axes))
-    with atomic_directory(path) as folder:
+    with atomic_directory(path, output.overwrite) as folder:
         levels = [
             zarr.create_array(
                 store=str(folder / str(i)), shape=shape, dtype=output.layout.dtype, zarr_format=3,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from microfield.errors import InputError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.grid import block_counts, block_sums
-from microfield.format.source import Source, open_source
+from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
 from microfield.progress import Progress
 from microfield.reading.parts import Parts
@@ -70,6 +70,11 @@ class MicrofieldFile:
         self.name = os.path.basename(source.name) or source.name
         self.layout: Layout = container.header.layout
         self._parts = Parts(container, options["cache_parts"], self.name, options["max_read_bytes"])
+
+    @property
+    def path(self) -> str | None:
+        """Path of the file, where it is a local one."""
+        return self._source.name if isinstance(self._source, FileSource) else None
 
     @property
     def header(self) -> Header:
@@ -260,7 +265,7 @@ class MicrofieldFile:
         return (np.rint(sums) if self.dtype.kind in "iu" else sums).astype(self.dtype)
 
     def save(self, path: str | os.PathLike[str], *, select: Any = None, mask: npt.ArrayLike | None = None,
-             progress: bool | Progress | None = None) -> None:
+             overwrite: bool = False, progress: bool | Progress | None = None) -> None:
         """Write the image, or part of it, in a format that other programs open, with its voxel sizes and names.
 
         The image is decoded and written piece by piece, so memory holds little of it. Either the whole new file appears, or what
@@ -275,6 +280,8 @@ class MicrofieldFile:
             brackets of ``file[...]``. An axis with a single number is left out, but for Y, X and S.
         mask : boolean array of the file's shape, optional
             Only what is true is decoded; the rest is 0. Not together with ``select``.
+        overwrite : bool
+            Replace a file, or a Zarr store, that exists. This file itself is never replaced.
         progress : bool or callable (fraction, message), optional
             True shows a line on standard error.
 
@@ -283,13 +290,13 @@ class MicrofieldFile:
         UsageError
             The suffix of the path or the selection cannot be used.
         InputError
-            The folder does not exist, or a read needs more than ``max_read_bytes``.
+            The path exists or cannot be written, or a read needs more than ``max_read_bytes``.
         MissingExtraError
             The format needs an optional part of microfield.
         """
         from microfield.reading.saving import save
 
-        save(self, path, select, mask, progress)
+        save(self, path, select, mask, overwrite, progress)
 
     def cost(self, key: Any) -> Cost:
         """What reading ``file[key]`` must touch; for a mask an upper bound."""

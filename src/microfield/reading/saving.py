@@ -98,26 +98,27 @@ class Excerpt:
 
 
 def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, mask: npt.ArrayLike | None = None,
-         progress: bool | Progress | None = None) -> Layout:
+         overwrite: bool = False, progress: bool | Progress | None = None) -> Layout:
     """Write a file, or part of it, as a normal image; the layout of what was written (see `MicrofieldFile.save`)."""
-    from microfield.io import save_image
+    from microfield.io import check_output, save_image
 
     if select is not None and mask is not None:
         raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
     excerpt = Excerpt.of(f, selected(f, select))
+    check_output(path, excerpt.layout, overwrite=overwrite, sources=filter(None, [f.path]))
     values = excerpt if mask is None else f.asarray(mask=mask)
     with shown(progress, Path(path).name) as tell:
         save_image(
             path, excerpt.layout, lambda box: values[box], voxel_size=excerpt.voxel_size,
             units={a: u for a, u in f.units.items() if a in excerpt.axes}, channel_names=excerpt.channel_names,
             metadata=f.metadata if select is None else None,
-            progress=None if tell is None else lambda done: tell(done, "decode"),
+            overwrite=overwrite, progress=None if tell is None else lambda done: tell(done, "decode"),
         )
     return excerpt.layout
 
 
 def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *, select: Any = None,
-               mask: npt.ArrayLike | None = None, progress: bool | Progress | None = None,
+               mask: npt.ArrayLike | None = None, overwrite: bool = False, progress: bool | Progress | None = None,
                max_read_bytes: int = 2**32) -> npt.NDArray[Any] | None:
     """The values of a microfield file as an array, or written as a normal image.
 
@@ -132,6 +133,8 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
         What to decode: text such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square brackets of ``file[...]``.
     mask : boolean array of the file's shape, optional
         Only what is true is decoded; the rest is 0. Not together with ``select``.
+    overwrite : bool
+        Replace a destination that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
         True shows a line on standard error while a file is written.
     max_read_bytes : int
@@ -149,14 +152,14 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
     UsageError
         The selection or the suffix of the destination cannot be used.
     InputError
-        The folder does not exist, or a read needs more than ``max_read_bytes``.
+        The destination exists or cannot be written, or a read needs more than ``max_read_bytes``.
     """
     from microfield.reading.file import MicrofieldFile, open_file
 
     f = source if isinstance(source, MicrofieldFile) else open_file(source, max_read_bytes=max_read_bytes)
     try:
         if destination is not None:
-            save(f, destination, select, mask, progress)
+            save(f, destination, select, mask, overwrite, progress)
             return None
         if select is not None and mask is not None:
             raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microfield.errors import InputError, MissingExtraError, UsageError
+from microfield.errors import MissingExtraError
 from microfield.io.atomic import atomic_path
+from microfield.io.destination import check_ending, check_file
 from microfield.report.drawing.markup import escape, side_by_side
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def write_report(
     title: str | None = None,
     file: Any = None,
     not_labels: bool = False,
+    overwrite: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> Evidence:
     """Compare two images and write the report as one HTML file that needs nothing else.
@@ -42,7 +43,7 @@ def write_report(
     original : Image
     reconstruction : MicrofieldFile, Image or array-like of the original's shape
     destination : path
-        Ending in ``.html`` or ``.htm``; replaced whole or not at all.
+        Ending in ``.html`` or ``.htm``; it appears whole or not at all.
     labels : array-like or Image, optional
         Ground-truth labels for the analysis of objects and traces.
     title : str, optional
@@ -51,6 +52,8 @@ def write_report(
         The file behind the reconstruction, for method and size, where the reconstruction is an array.
     not_labels : bool
         Report even on what looks like object labels.
+    overwrite : bool
+        Replace a page that exists.
     progress : callable (fraction in 0..1, message), optional
 
     Returns
@@ -61,40 +64,37 @@ def write_report(
     Raises
     ------
     InputError
-        The images cannot be compared, the labels do not fit or hold intensities, or the destination's folder does not exist.
+        The images cannot be compared, the labels do not fit or hold intensities, or the destination exists or
+        cannot be written.
     UsageError
         The destination does not end in .html.
     MissingExtraError
         Pillow, SciPy or scikit-image is missing.
     """
-    target = check_destination(destination)
+    check_destination(destination, overwrite)
     evidence = measure(original, reconstruction, labels=labels, file=file, not_labels=not_labels, progress=progress)
     if progress is not None:
         progress(0.9, "page")
     text = render(evidence, title or original.name)
-    with atomic_path(target) as temporary:
+    with atomic_path(destination, overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if progress is not None:
         progress(1.0, "done")
     return evidence
 
 
-def check_destination(destination: str | os.PathLike[str]) -> Path:
-    """The path of the page, checked before any work is done.
+def check_destination(destination: str | os.PathLike[str], overwrite: bool = False, sources: Iterable[str] = ()) -> None:
+    """Check where the page goes, before any work is done; ``sources`` are the files that are read.
 
     Raises
     ------
     UsageError
-        The name does not end in .html.
+        The name does not end in .html, or is that of a source.
     InputError
-        Its folder does not exist.
+        It exists and is not to be replaced, or cannot be written there.
     """
-    target = Path(os.fspath(destination))
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"a report is an HTML page: {target.name} must end in .html.")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"the folder {target.absolute().parent} does not exist; make it first.")
-    return target
+    check_ending(destination, ".html", ".htm")
+    check_file(destination, overwrite=overwrite, sources=sources)
 
 
 def measure(original: Image, reconstruction: Any, **options: Any) -> Evidence:

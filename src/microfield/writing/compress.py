@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import IO, Any, Unpack
+
+import numpy as np
 
 from microfield.deadline import Deadline
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
+from microfield.io.atomic import atomic_path
+from microfield.io.destination import check_ending, check_file, check_space
 from microfield.methods import AUTO
 from microfield.progress import Progress, shown
 from microfield.writing.assemble import write_file
@@ -29,7 +33,7 @@ def compress(
     source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
     bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
     noise_factor: float | None = None, axes: str | None = None, scene: str | int | None = None,
-    channel: str | int | None = None, progress: bool | Progress | None = None, **settings: Unpack[Given],
+    channel: str | int | None = None, overwrite: bool = False, progress: bool | Progress | None = None, **settings: Unpack[Given],
 ) -> Report:
     """Compress an image into a microfield file.
 
@@ -38,12 +42,14 @@ def compress(
     source : path, Image, array, xarray.DataArray or dask array
         A 2-D to 5-D image.
     destination : path
-        The ``.mfield`` file; it appears complete or not at all.
+        The ``.mfield`` file to write; it appears complete or not at all.
     ratio, bits_per_voxel, max_bytes, psnr, noise_factor : exactly one
         Raw bytes over file bytes; bits per array element; bytes of the file (number or text such as ``"300kB"``); least
         PSNR in dB; largest root mean square error in units of the estimated noise sigma.
     axes, scene, channel : optional
         How to read the source: its axes, which series of a file, one channel only.
+    overwrite : bool
+        Replace a file that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
         True shows a line on standard error; a function is called during long steps.
     **settings
@@ -56,7 +62,7 @@ def compress(
     Raises
     ------
     InputError
-        If the image or a setting cannot be used.
+        If the image or a setting cannot be used, or the destination exists or cannot be written.
     BudgetError
         If the budget cannot be met; the message says what can.
     """
@@ -65,14 +71,35 @@ def compress(
     chosen = Settings.of(**settings)
     if destination is None:
         raise UsageError("give the path of the file to write.")
-    path = Path(destination)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist.")
+    check_destination(destination, overwrite, _files_of(source))
     image = load(source, axes, scene, channel)
-    from microfield.io.atomic import atomic_path
-
-    with shown(progress, image.name) as tell, atomic_path(path) as temporary, open(temporary, "w+b") as stream:
+    if (limit := budget.byte_limit(image.layout)) is not None:
+        check_space(destination, limit)
+    with (shown(progress, image.name) as tell, atomic_path(destination, overwrite) as temporary,
+          open(temporary, "w+b") as stream):
         return compress_to_stream(image, stream, budget, chosen, tell)
+
+
+def check_destination(destination: str | os.PathLike[str], overwrite: bool = False,
+                      sources: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check where a microfield file goes, before any work is done; ``sources`` are the files that are read.
+
+    Raises
+    ------
+    UsageError
+        The name does not end in .mfield, or is that of a source.
+    InputError
+        It exists and is not to be replaced, or cannot be written there.
+    """
+    check_ending(destination, ".mfield")
+    check_file(destination, overwrite=overwrite, sources=sources)
+
+
+def _files_of(source: Any) -> list[str | os.PathLike[str]]:
+    """The files that a source is read from, as far as it says."""
+    if isinstance(source, np.memmap) and source.filename is not None:
+        return [source.filename]
+    return [source] if isinstance(source, (str, os.PathLike)) else []
 
 
 def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None) -> Image:
