@@ -14,6 +14,7 @@ import numpy.typing as npt
 from microfield.axes import guess_axes
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
+from microfield.labelled import Labelled, Meaning, meaning
 from microfield.wording import argument
 
 AXES = "TCZYXS"
@@ -221,11 +222,18 @@ def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
 
 
 @runtime_checkable
-class _Labelled(Protocol):
-    """An array that names its axes, such as xarray.DataArray."""
+class _Described(Protocol):
+    """An array that says what an Image does, such as a MicrofieldFile."""
 
-    dims: tuple[Any, ...]
-    data: Any
+    shape: tuple[int, ...]
+    dtype: Any
+    axes: str
+    voxel_size: Mapping[str, float]
+    units: Mapping[str, str]
+    channel_names: tuple[str, ...]
+    name: str
+
+    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 def as_image(source: Any, axes: str | None = None) -> Image:
@@ -233,11 +241,11 @@ def as_image(source: Any, axes: str | None = None) -> Image:
 
     Parameters
     ----------
-    source : Image, xarray.DataArray, array or sequence
+    source : Image, MicrofieldFile, xarray.DataArray, array or sequence
         An Image is returned as it is.
     axes : str, optional
-        One letter of ``TCZYXS`` per dimension. By default the names of the dimensions of a DataArray, in upper case, or those that
-        `guess_axes` assumes.
+        One letter of ``TCZYXS`` per dimension. By default what the dimensions of a DataArray are called, or those that `guess_axes`
+        assumes. Steps, units and channel names come from the coordinates of a DataArray (see `microfield.labelled.meaning`).
 
     Raises
     ------
@@ -245,12 +253,13 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         microfield cannot compress such an array, or its axes are not named and cannot be assumed.
     """
     if isinstance(source, Image):
-        return source
-    data: Any = source
-    if isinstance(source, _Labelled):
-        data = source.data
-        axes = axes if axes is not None else "".join(str(d).upper() for d in source.dims)
+        return source if axes is None else replace(source, axes=axes, axes_guessed=False)
+    if isinstance(source, _Described):
+        return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name)
+    known = meaning(source, axes) if isinstance(source, Labelled) else Meaning(axes)
+    data: Any = source.data if isinstance(source, Labelled) else source
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
         data = np.asarray(data)
     shape = tuple(int(n) for n in data.shape)
-    return Image(data, axes or guess_axes(shape, data.dtype), axes_guessed=axes is None and len(shape) > 2)
+    return Image(data, known.axes or guess_axes(shape, data.dtype), known.voxel_size, known.units, known.channel_names,
+                 name=known.name, notes=known.notes, axes_guessed=known.axes is None and len(shape) > 2)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import Layout
 from microfield.io import open_image, save_image, tiff
-from microfield.io.units import to_standard, unit_name
+from microfield.units import to_standard, unit_name
 
 DTYPES = ["uint8", "uint16", "int16", "float32", "uint32", "int32", "float64", "int8"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microfield.display import NOTHING_KNOWN, Display
-from microfield.io.units import to_standard
+from microfield.units import to_standard
 
 
 @dataclass

@@ -11,7 +11,7 @@ from microfield.display import ChannelDisplay, Display
 from microfield.io.imagej import per_unit, read_imagej
 from microfield.io.meaning import Meaning
 from microfield.io.ome import read_ome
-from microfield.io.units import to_standard
+from microfield.units import to_standard
 
 PLAUSIBLE_PIXEL = (1e-3, 20.0)
 """Micrometers: resolution tags outside say what a printer should do (72 per inch is 353 micrometers), not what was seen."""

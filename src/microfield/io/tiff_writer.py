@@ -13,7 +13,7 @@ from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output
 from microfield.io.ome import DISPLAY_NAMESPACE, SOURCE_NAMESPACE, colour_number
-from microfield.io.units import SYMBOLS
+from microfield.units import SYMBOLS
 
 BIG_BYTES = 2**32 - 2**25
 """An image of more raw bytes becomes a 64-bit TIFF: offsets of 32 bits reach 4 GiB, 32 MiB of which are left for all else."""

@@ -17,7 +17,7 @@ from microfield.errors import InputError, MissingExtraError
 from microfield.image import AXES
 from microfield.io.found import Found, choose_scene, scene_name
 from microfield.io.lazy import expand_key
-from microfield.io.units import to_standard
+from microfield.units import to_standard
 
 KNOWN = (".czi", ".nd2", ".lif")
 """Formats that ``microfield[bioio]`` installs the plugins of."""

@@ -12,7 +12,7 @@ from microfield.display import ChannelDisplay, Colour, Display
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import with_annotation
 from microfield.io.found import UNNAMED, Found, choose_scene, scene_name
-from microfield.io.units import to_standard, unit_name
+from microfield.units import to_standard, unit_name
 from microfield.wording import argument
 
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}

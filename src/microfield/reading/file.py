@@ -319,7 +319,8 @@ class MicrofieldFile:
     def to_xarray(self) -> Any:
         """A lazy `xarray.DataArray`: dimensions are the axes, coordinates physical positions and channel names.
 
-        A coordinate's unit is its attribute ``units``; the array's attributes hold the method and the ratio.
+        A coordinate's unit is its attribute ``units``, and ``step`` the step of an axis of one position; the array's attributes
+        hold the method and the ratio. `microfield.compress` reads all that back.
         """
         try:
             import xarray
@@ -327,7 +328,8 @@ class MicrofieldFile:
             raise MissingExtraError("an xarray.DataArray", "xarray") from None
         units = self.units
         coords: dict[str, Any] = {
-            axis: (axis, np.arange(self.sizes[axis]) * step, {"units": units[axis]} if axis in units else {})
+            axis: (axis, np.arange(self.sizes[axis]) * step,
+                   ({"units": units[axis]} if axis in units else {}) | ({"step": step} if self.sizes[axis] == 1 else {}))
             for axis, step in self.voxel_size.items() if axis in self.axes
         }
         if "C" in self.axes and len(self.channel_names) == self.sizes["C"]:
