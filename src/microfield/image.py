@@ -137,6 +137,11 @@ class Image:
                 f"{self.name} holds {dtype.name} values, which microfield does not compress; "
                 f"convert it to one of {', '.join(SUPPORTED_DTYPES)}."
             )
+        if self.display.fitting(self.sizes) != self.display:
+            raise InputError(
+                f"{self.name} of axes {self.axes} and shape {self.shape} has {len(self.display.channels)} channels to be shown and "
+                f"{len(self.display.plane_labels)} plane labels; give one for each, and a mode only for several channels."
+            )
         if 0 in self.data.shape:
             raise InputError(f"{self.name} has shape {tuple(self.data.shape)}: an empty axis leaves nothing to compress.")
 

@@ -49,7 +49,7 @@ def _row(arguments: argparse.Namespace, budget: dict[str, Any], source: str, des
         row["status"] = f"failed: {error}"
         return row, f"{source}: {row['status']}"
     facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *by_saliency(report),
-             f"{report.seconds:.1f} s"]
+             f"{report.seconds:.1f} s", report.read_as]
     return row | {"status": "done", **report.as_dict()}, f"{source}: {', '.join(facts)}"
 
 

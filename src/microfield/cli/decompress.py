@@ -36,8 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
     with open_file(arguments.input) as f:
         try:
             mask = read_mask(arguments.mask, Covered("the file", f.axes, f.shape)) if arguments.mask else None
-            layout = save(f, arguments.output, arguments.select, mask, arguments.overwrite, line)
+            saved = save(f, arguments.output, arguments.select, mask, arguments.overwrite, line)
         finally:
             line.close()
+    layout = saved.layout
     print(f"{arguments.output}: {layout.axes} {' x '.join(map(str, layout.shape))} {layout.dtype}")
+    if saved.lost:
+        print(f"  note: not in {Path(arguments.output).name}: {', '.join(saved.lost)}.")
     return 0

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from microfield.cli.display_facts import display_facts, display_lines
 from microfield.errors import InputError, MicrofieldError
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ def run_info(arguments: argparse.Namespace) -> int:
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
+            display = f.display
         if facts["file_bytes"] <= CHECKED_BYTES and (fault := _fault(path)):
             facts["damaged"] = fault
         if arguments.json:
             print(json.dumps(facts))
         else:
+            facts.pop("display", None)
+            facts |= display_lines(display)
             width = max(map(len, facts))
             print("\n".join(f"{key.replace('_', ' '):{width}}  {_plain(value)}" for key, value in facts.items()))
     return 0
@@ -62,6 +66,8 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
         facts["voxel_size"] = {a: [v, f.units.get(a)] for a, v in f.voxel_size.items()}
     if f.channel_names:
         facts["channels"] = list(f.channel_names)
+    if f.display:
+        facts["display"] = display_facts(f.display)
     facts["original_checksum"] = header.checksum.hex()
     facts["metadata_bytes"] = len(f.metadata.encode()) if f.metadata else 0
     return facts

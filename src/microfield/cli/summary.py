@@ -10,7 +10,7 @@ SUMMARY_FILE = "microfield-summary.csv"
 """What ``--out-dir`` writes beside the files: one row an input."""
 
 COLUMNS = ("input", "output", "status", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr", "noise_factor",
-           "used", "parts", "seconds", "psnr_inside", "psnr_outside")
+           "used", "parts", "seconds", "psnr_inside", "psnr_outside", "axes", "axes_guessed")
 """Columns of the summary: where the image came from and went, and fields of `Report`."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import Display
 from microfield.errors import InputError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.grid import block_counts, block_sums
@@ -143,8 +144,13 @@ class MicrofieldFile:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """One name per channel, or nothing."""
+        """One name per element of C (one where there is no C), or nothing."""
         return tuple(self.header.channel_names)
+
+    @property
+    def display(self) -> Display:
+        """Colours and shown ranges of the channels, labels of planes, what grey levels mean: as far as the file says it."""
+        return self.header.display
 
     @property
     def metadata(self) -> str | None:

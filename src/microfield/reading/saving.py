@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import Display
 from microfield.errors import UsageError
 from microfield.format.grid import Box
 from microfield.image import Layout
@@ -80,9 +81,14 @@ class Excerpt:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels that are selected, where there is a channel axis."""
+        """Names of the channels that are selected; one where a single channel is taken."""
         names = self.file.channel_names
-        return tuple(names[i] for i in self.positions("C")) if names and "C" in self.axes else ()
+        return tuple(names[i] for i in self.positions("C")) if names and "C" in self.file.axes else names
+
+    @property
+    def display(self) -> Display:
+        """How what is selected is meant to be seen."""
+        return self.file.display.cut(self.file.sizes, {a: self.positions(a) for a in self.file.axes})
 
     def __getitem__(self, where: tuple[slice, ...]) -> npt.NDArray[np.generic]:
         """The values of a box of the excerpt, whose slices count in selected positions of the axes that stay."""
@@ -97,9 +103,17 @@ class Excerpt:
         return block
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What was written: its layout, and in words what the file says that is not in it."""
+
+    layout: Layout
+    lost: tuple[str, ...]
+
+
 def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, mask: npt.ArrayLike | None = None,
-         overwrite: bool = False, progress: bool | Progress | None = None) -> Layout:
-    """Write a file, or part of it, as a normal image; the layout of what was written (see `MicrofieldFile.save`)."""
+         overwrite: bool = False, progress: bool | Progress | None = None) -> Saved:
+    """Write a file, or part of it, as a normal image (see `MicrofieldFile.save`)."""
     from microfield.io import check_output, save_image
 
     if select is not None and mask is not None:
@@ -108,13 +122,15 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     check_output(path, excerpt.layout, overwrite=overwrite, sources=filter(None, [f.path]))
     values = excerpt if mask is None else f.asarray(mask=mask)
     with shown(progress, Path(path).name) as tell:
-        save_image(
+        lost = save_image(
             path, excerpt.layout, lambda box: values[box], voxel_size=excerpt.voxel_size,
             units={a: u for a, u in f.units.items() if a in excerpt.axes}, channel_names=excerpt.channel_names,
-            metadata=f.metadata if select is None else None,
+            metadata=f.metadata if select is None else None, display=excerpt.display,
             overwrite=overwrite, progress=None if tell is None else lambda done: tell(done, "decode"),
         )
-    return excerpt.layout
+    if f.metadata and select is not None:
+        lost = (*lost, "metadata of the source, which describe all of the image")
+    return Saved(excerpt.layout, lost)
 
 
 def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *, select: Any = None,

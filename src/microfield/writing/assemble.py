@@ -16,7 +16,7 @@ from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.writing.budget import Budget
-from microfield.writing.envelope import Envelope, envelope
+from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
 from microfield.writing.planned import Pass, Target, encode_planned_image, first_setting
@@ -48,6 +48,9 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
     except Shortage as short:
         raise _too_small(job, around, limit, short.smallest) from None
     with done.assembler:
+        if limit is None:
+            around = described(around, job, done.assembler.size)
+            done.assembler.header = around.header
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
         raise AssertionError(f"{size} bytes were written for a budget of {limit}")
@@ -68,6 +71,8 @@ def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
     """
     limit = budget.byte_limit(job.image.layout)
     job, request, around, target = _begin(job, budget, limit)
+    if limit is None:
+        around = described(around, job, job.image.nbytes // UNKNOWN_RATIO)
     try:
         setting = first_setting(request, around, target)
     except Shortage as short:
@@ -144,7 +149,8 @@ def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str
         psnr=decibel(float(relative.mean())), channel_psnr=tuple(decibel(float(r)) for r in relative),
         noise_factor=float(np.sqrt(np.mean(errors / noise**2))) if (noise > 0).all() else None,
         used=None if limit is None else size / limit, parts=job.grid.n, seconds=time.monotonic() - job.begin,
-        notes=job.notes + notes, scores=done.errors.scores,
+        notes=job.notes + notes, scores=done.errors.scores, axes=job.image.axes, shape=job.image.shape,
+        axes_guessed=job.image.axes_guessed,
     )
 
 

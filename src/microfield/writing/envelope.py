@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from microfield.display import Display
 from microfield.errors import InputError
 from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
-from microfield.format.header import LONGEST_CHAIN, Header, checksum
+from microfield.format.header import LONGEST_CHAIN, Header, checksum, pack
+from microfield.image import Image
 from microfield.wording import argument
 from microfield.writing.job import Job
 from microfield.writing.partition import slabs
 
-METADATA_SHARE = 0.02
-"""Vendor metadata is kept unasked where it takes at most this share of the budget."""
+DISPLAY_SHARE, METADATA_SHARE = 0.05, 0.02
+"""Colours and display ranges are kept unasked where they take at most the first share of the file; everything else beside the
+values that is not needed to measure in them, such as vendor metadata, where it takes at most the second."""
+
+UNKNOWN_RATIO = 64
+"""How much smaller than the raw array a file is taken to become, where a quality is asked for and its parts are not yet made."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Envelope:
     references : mapping of int to int
         Number of a part to that of the earlier part that it may build on.
     notes : tuple of str
-        What was left out.
+        What was left out. Empty until it is decided, for which the size of the file must be known (see `described`).
     embedded : bool
         Whether a host keeps what the header of a file says.
     """
@@ -59,19 +66,58 @@ class Envelope:
 
 
 def envelope(job: Job, limit: int | None, embedded: bool = False) -> Envelope:
-    """What a job stores beside the parts, for a file of ``limit`` bytes (None where a quality is asked for)."""
-    header = _header(job, embedded)
-    notes: tuple[str, ...] = ()
-    if job.image.metadata and not embedded:
-        kept = replace(header, metadata=job.image.metadata)
-        sizes = [1] * job.grid.n
-        cost = file_size(kept, sizes) - file_size(header, sizes)
-        if job.settings.keep_metadata or cost <= METADATA_SHARE * (limit or 0):
+    """What a job stores beside the parts, for a file of ``limit`` bytes.
+
+    Where a quality is asked for, ``limit`` is None, and display and metadata come in with `described` once the size is known.
+    """
+    around = Envelope(_header(job, embedded), job.method.share(job.parts, job.context, limit), references_of(job), (), embedded)
+    return around if limit is None else described(around, job, limit)
+
+
+def described(around: Envelope, job: Job, size: int) -> Envelope:
+    """The envelope with display and metadata of the image, as far as a file of ``size`` bytes has room for them."""
+    if around.embedded:
+        return around
+    header = around.header
+    costly: list[str] = []
+    for words, share, fields in _optional(job.image):
+        kept = replace(header, **fields(header))
+        cost = len(pack(kept, 0, False)) - len(pack(header, 0, False))
+        if job.settings.keep_metadata or cost <= share * size:
             header = kept
         else:
-            notes = (f"vendor metadata left out ({cost} bytes, more than {METADATA_SHARE:.0%} of the budget); "
-                     f"{argument('keep_metadata', True)} keeps it.",)
-    return Envelope(header, job.method.share(job.parts, job.context, limit), references_of(job), notes, embedded)
+            costly.append(f"{words} ({cost} bytes)")
+    return replace(around, header=header, notes=_notes(costly, job.image.not_kept))
+
+
+def _optional(image: Image) -> Iterator[tuple[str, float, Callable[[Header], dict[str, Any]]]]:
+    """What is kept where there is room, the most important first: in words, its share of the file, and the header's fields."""
+    display = image.display
+    plain = tuple(replace(c, table=None) for c in display.channels)
+    first = Display(plain, mode=display.mode)
+    if first:
+        yield " and ".join(first.facts()), DISPLAY_SHARE, lambda h: {"display": replace(h.display, channels=plain, mode=first.mode)}
+    if display.calibration is not None:
+        calibration = display.calibration
+        yield "the value calibration", METADATA_SHARE, lambda h: {"display": replace(h.display, calibration=calibration)}
+    if display.channels != plain:
+        yield "lookup tables", METADATA_SHARE, lambda h: {"display": replace(h.display, channels=display.channels)}
+    if display.plane_labels:
+        labels = display.plane_labels
+        yield "plane labels", METADATA_SHARE, lambda h: {"display": replace(h.display, plane_labels=labels)}
+    if image.metadata:
+        yield "vendor metadata", METADATA_SHARE, lambda h: {"metadata": image.metadata}
+
+
+def _notes(costly: Sequence[str], not_kept: Sequence[str]) -> tuple[str, ...]:
+    """One sentence on what the source says and the file does not; none where there is nothing."""
+    said = []
+    if costly:
+        said.append(f"{', '.join(costly)} left out to keep the bytes for the image; {argument('keep_metadata', True)} keeps "
+                    f"{'it' if len(costly) == 1 else 'them'}")
+    if not_kept:
+        said.append(f"{', '.join(not_kept)} of the source cannot be kept")
+    return (f"{'. '.join(said)}.",) if said else ()
 
 
 def references_of(job: Job) -> dict[int, int]:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from microfield.axes import in_words
+from microfield.wording import argument
+
 
 @dataclass(frozen=True)
 class Report:
@@ -38,6 +41,12 @@ class Report:
         Where a saliency was given: PSNR of the voxels that weigh more than the mean weight, and of the others.
     scores : mapping of name to float
         Further measures that the method took.
+    axes : str
+        How the image was read: one letter of ``TCZYXS`` per axis.
+    shape : tuple of int
+        Extent of every axis.
+    axes_guessed : bool
+        Whether the axes were assumed because the source does not name them.
     """
 
     method: str
@@ -55,6 +64,15 @@ class Report:
     psnr_inside: float | None = None
     psnr_outside: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    axes: str = ""
+    shape: tuple[int, ...] = ()
+    axes_guessed: bool = False
+
+    @property
+    def read_as(self) -> str:
+        """How the image was read, in words, and whether that was assumed."""
+        words = f"read as {in_words(self.axes, self.shape)}"
+        return f"{words} (axes guessed; {argument('axes')} to change)" if self.axes_guessed else words
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready mapping; infinite values become None, also in lists."""
