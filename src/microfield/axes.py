@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
-from microfield.wording import argument
+from microfield.wording import argument, listed
 
 FEW = 4
 """A first axis of at most so many planes is taken for channels. Channels taken for depth would be compressed by the range of the
@@ -108,6 +108,5 @@ def in_words(axes: str, shape: Sequence[int]) -> str:
 
 def _ask(name: str, shape: Sequence[int], likely: Sequence[str]) -> InputError:
     """What to say where axes are not stated and none is likely enough to be assumed."""
-    choices = likely[0] if len(likely) == 1 else f"{', '.join(likely[:-1])} or {likely[-1]}"
     return InputError(f"{name} has shape {' x '.join(map(str, shape))} and does not say what its axes are; "
-                      f"say it with {argument('axes')}, such as {choices}.")
+                      f"say it with {argument('axes')}, such as {listed(likely, 'or')}.")

@@ -6,7 +6,7 @@ since threads that decode or encode write messages, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,3 +49,8 @@ def argument(name: str, value: Any = None) -> str:
     if value is None:
         return spoken(f"{name}=", flag)
     return spoken(f"{name}={value}", flag if value is True else f"{flag} {value}")
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Words in a row: ``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -9,6 +9,7 @@ from typing import Any
 from microfield.cli.masks import Covered, read_mask
 from microfield.errors import UsageError
 from microfield.progress import ProgressLine
+from microfield.wording import listed
 
 
 def add_to(commands: Any) -> None:
@@ -42,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
     layout = saved.layout
     print(f"{arguments.output}: {layout.axes} {' x '.join(map(str, layout.shape))} {layout.dtype}")
     if saved.lost:
-        print(f"  note: not in {Path(arguments.output).name}: {', '.join(saved.lost)}.")
+        print(f"  note: not in {Path(arguments.output).name}: {listed(saved.lost)}.")
     return 0

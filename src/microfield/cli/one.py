@@ -58,7 +58,8 @@ def describe(name: str | Path, report: Report) -> str:
     facts += [f"method {report.method}", f"{report.seconds:.1f} s"]
     if report.used is not None:
         facts.append(f"{report.used:.1%} of the budget")
-    return "\n".join([size, f"  {report.read_as}", ", ".join(facts), *(f"  note: {note}" for note in report.notes)])
+    read_as = [f"  {report.read_as}"] if report.axes else []
+    return "\n".join([size, *read_as, ", ".join(facts), *(f"  note: {note}" for note in report.notes)])
 
 
 def by_saliency(report: Report) -> list[str]:

@@ -12,7 +12,7 @@ from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
 from microfield.format.header import LONGEST_CHAIN, Header, checksum, pack
 from microfield.image import Image
-from microfield.wording import argument
+from microfield.wording import argument, listed
 from microfield.writing.job import Job
 from microfield.writing.partition import slabs
 
@@ -96,7 +96,7 @@ def _optional(image: Image) -> Iterator[tuple[str, float, Callable[[Header], dic
     plain = tuple(replace(c, table=None) for c in display.channels)
     first = Display(plain, mode=display.mode)
     if first:
-        yield " and ".join(first.facts()), DISPLAY_SHARE, lambda h: {"display": replace(h.display, channels=plain, mode=first.mode)}
+        yield listed(first.facts()), DISPLAY_SHARE, lambda h: {"display": replace(h.display, channels=plain, mode=first.mode)}
     if display.calibration is not None:
         calibration = display.calibration
         yield "the value calibration", METADATA_SHARE, lambda h: {"display": replace(h.display, calibration=calibration)}
@@ -113,11 +113,11 @@ def _notes(costly: Sequence[str], not_kept: Sequence[str]) -> tuple[str, ...]:
     """One sentence on what the source says and the file does not; none where there is nothing."""
     said = []
     if costly:
-        said.append(f"{', '.join(costly)} left out to keep the bytes for the image; {argument('keep_metadata', True)} keeps "
+        said.append(f"{listed(costly)} left out to keep the bytes for the image; {argument('keep_metadata', True)} keeps "
                     f"{'it' if len(costly) == 1 else 'them'}")
     if not_kept:
-        said.append(f"{', '.join(not_kept)} of the source cannot be kept")
-    return (f"{'. '.join(said)}.",) if said else ()
+        said.append(f"{listed(not_kept)} of the source cannot be kept")
+    return (f"{'; '.join(said)}.",) if said else ()
 
 
 def references_of(job: Job) -> dict[int, int]:

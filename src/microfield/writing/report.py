@@ -42,7 +42,7 @@ class Report:
     scores : mapping of name to float
         Further measures that the method took.
     axes : str
-        How the image was read: one letter of ``TCZYXS`` per axis.
+        How the image was read: one letter of ``TCZYXS`` per axis; empty where that is not known.
     shape : tuple of int
         Extent of every axis.
     axes_guessed : bool
@@ -70,7 +70,9 @@ class Report:
 
     @property
     def read_as(self) -> str:
-        """How the image was read, in words, and whether that was assumed."""
+        """How the image was read, in words, and whether that was assumed; empty where the report does not know it."""
+        if not self.axes:
+            return ""
         words = f"read as {in_words(self.axes, self.shape)}"
         return f"{words} (axes guessed; {argument('axes')} to change)" if self.axes_guessed else words
 
