@@ -116,6 +116,9 @@ class KnobTraits:
     slope : nats of bytes per unit of quality, about
     fills : True where at least 98 % of a budget can be used (unless quality stops improving)
     learns : True where later attempts know more, so that the same setting may come out smaller
+    finish : time that `Method.finish` takes, relative to an attempt, about: what a time limit must leave for it
+    octaves : (quality, quality per octave), where the knob is a quantiser's step: the quality at which the predicted error is
+        one unit, and by how much it rises where that error is halved. Searches with a time limit begin there
     """
 
     step: float = 1.0
@@ -123,6 +126,8 @@ class KnobTraits:
     slope: float = 0.012
     fills: bool = False
     learns: bool = False
+    finish: float = 0.3
+    octaves: tuple[float, float] | None = None
 
 
 class RateCurve(Protocol):
@@ -208,6 +213,8 @@ class Encoded:
     scores : mapping of name to float
         Further measures of this part as it decodes (such as the overlap of a segmentation); the report shows their means over
         parts, weighed by voxels.
+    shortened : tuple of str
+        What the deadline made the method leave out, each in a few words such as "the refinement"; the user is told.
     """
 
     sections: Sections
@@ -216,6 +223,7 @@ class Encoded:
     exhausted: bool = False
     reference: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    shortened: tuple[str, ...] = ()
 
     @property
     def payload(self) -> int:

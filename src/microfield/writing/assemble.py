@@ -9,7 +9,6 @@ from typing import IO
 
 import numpy as np
 
-from microfield.errors import BudgetError
 from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit
 from microfield.metrics.decibel import decibel
@@ -22,6 +21,7 @@ from microfield.writing.plan import JobPlan
 from microfield.writing.planned import Pass, Target, encode_planned_image, first_setting
 from microfield.writing.report import Report
 from microfield.writing.request import ErrorTotals, Request, Shortage
+from microfield.writing.sentences import say_noise, say_psnr, time_note, too_small
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
 
@@ -46,7 +46,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
     try:
         done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
     except Shortage as short:
-        raise _too_small(job, around, limit, short.smallest) from None
+        raise too_small(job, around, limit, short.smallest) from None
     with done.assembler:
         if limit is None:
             around = described(around, job, done.assembler.size)
@@ -56,6 +56,8 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         raise AssertionError(f"{size} bytes were written for a budget of {limit}")
     inside, outside = _by_saliency(job, stream)
     report = _report(job, done, size, limit, around.notes)
+    if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):
+        report = replace(report, notes=(*report.notes, note), cut_short=request.log.ended)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
 
 
@@ -76,7 +78,7 @@ def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
     try:
         setting = first_setting(request, around, target)
     except Shortage as short:
-        raise _too_small(job, around, limit, short.smallest) from None
+        raise too_small(job, around, limit, short.smallest) from None
     return JobPlan.of(job.method, request.context, job.grid, job.image.layout, setting, around.references), around
 
 
@@ -101,8 +103,8 @@ def _target(job: Job, budget: Budget, limit: int | None) -> Target:
         return Target(limit)
     quarter = job.image.nbytes // 4
     if budget.kind == "noise_factor":
-        return Target(quarter, budget.value**2, _say_noise)
-    return Target(quarter, 10 ** (-budget.value / 10), _say_psnr)
+        return Target(quarter, budget.value**2, say_noise)
+    return Target(quarter, 10 ** (-budget.value / 10), say_psnr)
 
 
 def _searched(request: Request, around: Envelope, target: Target) -> Pass:
@@ -120,24 +122,6 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
         errors.add(part, one)
         assembler.add(one.sections, one.reference)
     return Pass(assembler, errors, assembler.size)
-
-
-def _too_small(job: Job, around: Envelope, limit: int | None, parts: int) -> BudgetError:
-    """What to say where the smallest parts are too large."""
-    name = job.image.name
-    if limit is None:
-        return BudgetError(
-            f"{name} takes at least {parts + around.overhead(parts)} bytes with method "
-            f"{job.method.name}, more than a quarter of its raw {job.image.nbytes} bytes; store it without loss."
-        )
-    smallest = limit
-    # What the index is allowed grows with the file, so the named size is one that holds its own overhead.
-    while (needed := parts + around.overhead(smallest)) > smallest:
-        smallest = needed
-    return BudgetError(
-        f"{limit} bytes are too few: {name} takes at least {smallest} bytes with method "
-        f"{job.method.name} (ratio {job.image.nbytes / smallest:.0f})."
-    )
 
 
 def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
@@ -178,11 +162,3 @@ def _by_saliency(job: Job, stream: IO[bytes]) -> tuple[float | None, float | Non
         relative = sums[seen] / voxels[seen] / job.statistics.range[seen] ** 2
         found.append(decibel(float(relative.mean())) if seen.any() else None)
     return found[0], found[1]
-
-
-def _say_psnr(psnr: float) -> str:
-    return f"{psnr:.2f} dB"
-
-
-def _say_noise(psnr: float) -> str:
-    return f"{10 ** (-psnr / 20):.2f} times the noise"

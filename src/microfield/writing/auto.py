@@ -38,6 +38,10 @@ LIMIT = 1 << 22
 """Images of at most so many voxels are tried whole, larger ones on a crop of about so many."""
 TIE_DB, TIE_BYTES = 0.02, 0.005
 """Differences of PSNR, and of bytes relative to the fewest, that do not count."""
+OVERRUN = 1.5
+"""Where a trial takes this many times what it is allowed, no other one is made."""
+WELL_USED, EXCESS_DB = 0.9, 0.5
+"""A trial that the time limit ended counts where it uses this share of the budget, or exceeds an asked PSNR by no more."""
 LEAST_YX, LEAST_ZT, SMALLEST_YX = 128, 8, 16
 """A crop's extents: rows and columns give way down to the first, then planes and times to the second, then again rows
 and columns to the third."""
@@ -123,10 +127,13 @@ def choose(image: Image, budget: Budget, settings: Settings, deadline: Deadline,
     work = [float(sample.layout.size)] * len(able) + [0.0 if whole else float(image.layout.size)]
     tried: list[Trial] = []
     failed: list[tuple[str, MicrofieldError]] = []
+    late: list[str] = []
     for i, name in enumerate(able):
+        share = work[i] / sum(work[i:])
+        limited = deadline.share(share)
+        allowed, clock = limited.remaining, monotonic()
         begin, end = sum(work[:i]) / sum(work), sum(work[: i + 1]) / sum(work)
         say = _stretch(progress, begin, end, f"try {name} ({i + 1} of {len(able)}): ")
-        limited = deadline.share(work[i] / sum(work[i:]))
         job = prepare(sample, _settings(settings, name, statistics), limited, say, statistics)
         try:
             stream = BytesIO()
@@ -134,15 +141,31 @@ def choose(image: Image, budget: Budget, settings: Settings, deadline: Deadline,
             tried.append(Trial(name, stream.getvalue(), report))
         except MicrofieldError as error:
             failed.append((name, error))
+        if tried and monotonic() - clock > OVERRUN * allowed:
+            # The others would take as long, and there is a file already.
+            late = able[i + 1 :]
+            break
     if whole and not tried:
         raise _first(failed)
-    ranked = ranking(tried, budget)
+    finished = [t for t in tried if not unfinished(t.report, budget)]
+    late = [t.method for t in tried if finished and t not in finished] + late
+    ranked = ranking(finished or tried, budget)
     where = "the whole image" if whole else f"a crop of {' x '.join(map(str, sample.shape))}"
     notes = (_verdict(ranked, failed, budget, where, whole, able[0]), *notes,
              *(f"auto left out {name}: {_sentence(name, error)}" for name, error in failed
-               if not isinstance(error, BudgetError)))
-    order = (*(t.method for t in ranked), *(name for name, _ in failed))
+               if not isinstance(error, BudgetError)),
+             *([f"the time limit was too short to judge {' and '.join(late)}."] if late else []))
+    order = (*(t.method for t in ranked), *(t.method for t in tried if t not in ranked), *(name for name, _ in failed))
     return Chosen(order, notes, ranked[0] if whole else None, statistics, 1 - work[-1] / sum(work))
+
+
+def unfinished(report: Report, budget: Budget) -> bool:
+    """Whether the time limit ended a trial so early that it says little of the method: far from what was asked for."""
+    if not report.cut_short:
+        return False
+    if report.used is not None:
+        return report.used < WELL_USED
+    return budget.kind == "psnr" and report.psnr > budget.value + EXCESS_DB
 
 
 def ranking(tried: Sequence[Trial], budget: Budget) -> list[Trial]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from microfield.methods.base import Encoded, KnobTraits
 from microfield.writing.budget import TOLERANCE_DB
+from microfield.writing.pace import Pace
+from microfield.writing.prediction import predicted_bytes, water_level
 from microfield.writing.request import Lineage, Request, attempt_context, encode_part, normalised_error, part_context
 
 Result = TypeVar("Result")
@@ -25,21 +27,41 @@ SLOPE = 0.012
 """By how much the height rises with the setting, before two attempts say so: knobs span some 12 nats of bytes."""
 
 
-def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tolerance: float,
-            stop: Callable[[], bool] = lambda: False, attempts: int = 18, first: float = END / 2,
-            drifts: bool = False, slope: float = SLOPE) -> Result | None:
+ENOUGH = 0.1
+"""When the time is up, a logarithm of the size this far below the limit is enough: nine tenths of it."""
+
+RESCUES = 4
+"""Attempts that are made after the time is up, at most, until one fits."""
+
+FILLING = 3
+"""Attempts that are made after the time is up, at most, until one is large enough, where there is one that fits."""
+
+MOST_CHEAP = 12
+"""Cheap attempts at the end of a search, at most."""
+
+CAUTION = 0.65
+"""A slope that only one attempt stands behind is taken to be this much flatter where the next one must be low enough."""
+
+SPARED, SPARED_SHARE = 0.01, 0.15
+"""What settings that must fit leave of the logarithm of the size: so much, and this share of the way from the nearest attempt."""
+
+
+def largest(evaluate: Callable[[float, bool], tuple[float, Result]], step: float, tolerance: float, pace: Pace | None = None,
+            attempts: int = 18, first: float = END / 2, drifts: bool = False, slope: float = SLOPE) -> Result | None:
     """The result at the largest setting whose height is at most 0; None where even setting 0 is too high.
 
     Parameters
     ----------
-    evaluate : callable (setting) -> (height, result)
-        The height rises with the setting, at least in the main.
+    evaluate : callable (setting, cheaply) -> (height, result)
+        The height rises with the setting, at least in the main. ``cheaply`` asks for an attempt that builds on what the one
+        before found out: only those are made when the time is nearly up.
     step : float
         Changes of the setting below this are not worth an attempt.
     tolerance : float
         A height in ``-tolerance..0`` ends the search.
-    stop : callable () -> bool
-        True when the time is up: what was found so far is returned, or else setting 0 is tried.
+    pace : Pace, optional
+        How much time there is. When no further attempt fits into it, cheap ones at settings that are safe by what is known
+        bring the height to ``-ENOUGH..0``, at least one and at most `RESCUES` where nothing was low enough yet.
     first : float
         Where to begin.
     drifts : bool
@@ -47,17 +69,39 @@ def largest(evaluate: Callable[[float], tuple[float, Result]], step: float, tole
     slope : float
         By how much the height rises with the setting, before two attempts say so.
     """
+    pace = pace or Pace()
     search: _Search[Result] = _Search(tolerance, drifts, slope)
     setting = first
     for _ in range(attempts):
-        search.tell(setting, *evaluate(setting))
+        search.tell(setting, *pace.timed(evaluate, setting))
         proposed = search.propose(step)
-        if proposed is None or stop():
+        if proposed is None:
+            break
+        if not pace.allows():
+            pace.log.ended = True
+            _settle(search, evaluate, pace)
             break
         setting = proposed
     if search.best is None and search.high > 0:
-        search.tell(0.0, *evaluate(0.0))
+        search.tell(0.0, *pace.timed(evaluate, 0.0, pace.log.ended))
     return search.best
+
+
+def _settle(search: _Search[Result], evaluate: Callable[[float, bool], tuple[float, Result]], pace: Pace) -> None:
+    """The end of a search whose time is up: cheap attempts, as many as fit into the time, more only where they are needed."""
+    late = 0
+    for _ in range(MOST_CHEAP):
+        if search.best_height >= -search.tolerance:
+            return
+        if not pace.allows(cheaply=True):
+            fits = search.best is not None
+            if late >= (FILLING if fits else RESCUES) or search.best_height >= -ENOUGH:
+                return
+            late += 1
+        setting = search.safe()
+        if setting is None:
+            return
+        search.tell(setting, *pace.timed(evaluate, setting, True))
 
 
 class _Search(Generic[Result]):
@@ -74,11 +118,15 @@ class _Search(Generic[Result]):
         self.best: Result | None = None
         self.done = False
         self.best_height = -float("inf")
+        self.low_height: float | None = None
+        self.high_height: float | None = None
         self.first_slope = self.slope = slope
         self.last: tuple[float, float] | None = None
+        self.tried = 0
 
     def tell(self, setting: float, height: float, result: Result) -> None:
         """Learn an outcome."""
+        self.tried += 1
         aimed = height + self.tolerance / 2
         if self.last is not None and setting != self.last[0]:
             self.slope = max(SLOPE / 4, (aimed - self.last[1]) / (setting - self.last[0]))
@@ -86,11 +134,12 @@ class _Search(Generic[Result]):
         self.last = (setting, aimed)
         if height <= 0:
             self.best, self.low, self.below, self.best_height = result, setting, aimed, height
+            self.low_height = height
             if same_side and self.above is not None:
                 self.above /= 2
             self.done = height >= -self.tolerance or setting == END
         else:
-            self.high, self.above = setting, aimed
+            self.high, self.above, self.high_height = setting, aimed, height
             if same_side and self.below is not None:
                 self.below /= 2
             self.done = setting == 0
@@ -106,11 +155,31 @@ class _Search(Generic[Result]):
             return self.low + (self.high - self.low) * min(0.95, max(0.05, fraction))
         return self._beyond(step)
 
+    def safe(self) -> float | None:
+        """A setting that is low enough by what is known, with something to spare; None where there is no better one.
+
+        The farther the aim is from the nearest attempt, the more is spared.
+        """
+        if self.done or self.last is None:
+            return None
+        if self.low_height is not None and self.high_height is not None:
+            aim = -SPARED - SPARED_SHARE * min(-self.low_height, self.high_height)
+            if aim <= self.low_height or self.high_height <= self.low_height:
+                return None
+            return self.low + (self.high - self.low) * (aim - self.low_height) / (self.high_height - self.low_height)
+        setting, height = (self.high, self.high_height) if self.low_height is None else (self.low, self.low_height)
+        assert height is not None
+        aim = -SPARED - SPARED_SHARE * abs(height)
+        if aim <= height <= 0:
+            return None
+        slope = self.slope if self.tried > 1 else self.first_slope * (CAUTION if height > 0 else 1.0)
+        return min(END, max(0.0, setting + (aim - height) / slope))
+
     def _doubt(self, step: float) -> float | None:
         """Where the bracket closes far below 0, an attempt may have been too high only because it came early: look again, once."""
         if not self.drifts or self.best_height > -2 * self.tolerance:
             return None
-        self.drifts, self.high, self.above = False, END, None
+        self.drifts, self.high, self.above, self.high_height = False, END, None, None
         self.slope, self.last = self.first_slope, (self.low, self.best_height)
         return self._beyond(step)
 
@@ -146,15 +215,20 @@ class Knob:
         self.states: list[Any] = [None] * len(request.parts)
         self.count = 0
 
-    def at(self, quality: float) -> list[Encoded]:
-        """Encode all parts."""
-        request, context = self.request, self.request.context
+    def at(self, quality: float, cheaply: bool = False) -> list[Encoded]:
+        """Encode all parts; ``cheaply`` leaves what was decided in an earlier attempt as it is."""
+        request = self.request
+        if cheaply:
+            request = replace(request, context=replace(request.context, reuse=True))
+        context = request.context
         self.count += 1
         context.progress(1 - 0.85**self.count, f"attempt {self.count}")
         lineage = Lineage(request.method, request.references, context.shared)
         encoded = []
+        left = request.voxels
         for i, part in enumerate(request.parts):
-            own = attempt_context(request, i, lineage.parent(i))
+            own = attempt_context(request, i, lineage.parent(i), part.layout.size / left)
+            left -= part.layout.size
             encoded.append(encode_part(request.method, part, part.read(), quality, own, self.states[i]))
             lineage.add(i, part, encoded[-1])
         self.states = [e.state for e in encoded]
@@ -163,14 +237,16 @@ class Knob:
     def finest(self, limit: int) -> Attempt | None:
         """The finest setting that takes at most ``limit`` bytes; None where not even the coarsest does."""
         traits = self.traits
-        return largest(lambda x: self._size(x, limit), traits.step, TOLERANCE, self._late, first=self._guess(limit),
+        pace = Pace(self.request.context.deadline, traits.finish, self.request.log)
+        return largest(lambda x, cheaply: self._size(x, limit, cheaply), traits.step, TOLERANCE, pace, first=self._guess(limit),
                        drifts=traits.learns, slope=traits.slope)
 
     def coarsest(self, error: float) -> Attempt | None:
         """The coarsest setting whose normalised error is at most ``error``; None where not even the finest is."""
         traits = self.traits
-        return largest(lambda x: self._error(END - x, error), traits.step, TOLERANCE_DB * math.log(10) / 10, self._late,
-                       first=END - traits.first, drifts=traits.learns)
+        pace = Pace(self.request.context.deadline, 0.0, self.request.log)
+        return largest(lambda x, cheaply: self._error(END - x, error, cheaply), traits.step, TOLERANCE_DB * math.log(10) / 10, pace,
+                       first=END - self._guess_for(error), drifts=traits.learns)
 
     def finished(self, encoded: list[Encoded]) -> list[Encoded]:
         """Parts whose setting is found, with their errors."""
@@ -188,22 +264,30 @@ class Knob:
         if limit <= 0:
             return self.traits.first
         request, parts = self.request, self.request.parts
+        if self.traits.octaves is not None and math.isfinite(request.context.deadline.end):
+            at_one, octave = self.traits.octaves
+            theta = water_level(request.with_curves().curves, 8 * limit)
+            return min(END, max(0.0, at_one - octave * math.log2(theta) / 2))
         index = int(np.argmax([p.layout.size for p in parts]))
         part = parts[index]
         share = limit * part.layout.size / request.voxels
         return request.method.guess(part.read(), part.layout, share, attempt_context(request, index, None))
 
-    def _late(self) -> bool:
-        return self.request.context.deadline.passed
+    def _guess_for(self, error: float) -> float:
+        """Where to begin for a quality; where time is short, at the bytes that a transform codec would need."""
+        request = self.request
+        if math.isinf(request.context.deadline.end):
+            return self.traits.first
+        return self._guess(int(predicted_bytes(request.with_curves().curves, error, request.voxels)))
 
-    def _size(self, quality: float, limit: int) -> tuple[float, Attempt]:
-        encoded = self.at(quality)
+    def _size(self, quality: float, limit: int, cheaply: bool) -> tuple[float, Attempt]:
+        encoded = self.at(quality, cheaply)
         size = self.request.total(encoded)
         # Where more bytes would not help, any setting is as good as the finest.
         if all(e.exhausted for e in encoded) and size <= limit:
             return 0.0, Attempt(quality, encoded)
         return math.log(max(size, 1) / max(limit, 1e-3)), Attempt(quality, encoded)
 
-    def _error(self, quality: float, error: float) -> tuple[float, Attempt]:
-        encoded = self.at(quality)
+    def _error(self, quality: float, error: float, cheaply: bool) -> tuple[float, Attempt]:
+        encoded = self.at(quality, cheaply)
         return math.log(max(normalised_error(self.request, encoded), 1e-300) / error), Attempt(quality, encoded)

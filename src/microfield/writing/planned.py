@@ -14,6 +14,7 @@ from microfield.methods.base import KnobTraits
 from microfield.writing.budget import TOLERANCE_DB
 from microfield.writing.envelope import Envelope
 from microfield.writing.knob import END, Knob, largest
+from microfield.writing.pace import Pace, SearchLog
 from microfield.writing.plan import ByteShares, encode_of
 from microfield.writing.prediction import water_level
 from microfield.writing.request import ErrorTotals, Lineage, Request, Shortage, rate_curve
@@ -25,6 +26,8 @@ SAMPLED_PARTS = 8
 """The fewest parts that are sampled, where there are so many."""
 MOST_SAMPLED = 512
 """The most parts that are sampled."""
+SAMPLED_TIME = 0.25
+"""Share of a time limit that the search among the sampled parts may take."""
 RESERVE = 0.99
 """Share of a size that the sample is made to fill: it may not be like the rest."""
 FILLED = 0.98
@@ -63,7 +66,8 @@ def first_setting(request: Request, envelope: Envelope, target: Target) -> float
     BudgetError
         The target cannot be met (Shortage where not even the smallest parts fit).
     """
-    sample = sampled(request)
+    # The time limit is for the passes over all parts above all.
+    sample = replace(sampled(request), log=SearchLog()).with_deadline(request.context.deadline.share(SAMPLED_TIME))
     if not isinstance(request.method.quality, KnobTraits):
         return _shares(request, _room(request, envelope, target, sample))
     if target.error is None:
@@ -113,11 +117,12 @@ def _to_a_size(request: Request, envelope: Envelope, target: Target, first: floa
     traits = request.method.quality
     assert isinstance(traits, KnobTraits)
     with Passes(request, envelope) as passes:
-        def height(quality: float) -> tuple[float, Pass]:
+        def height(quality: float, cheaply: bool) -> tuple[float, Pass]:
+            del cheaply
             done = passes.at(quality)
             return (0.0 if done.exhausted and done.size <= target.limit else math.log(done.size / target.limit)), done
 
-        best = largest(height, traits.step, 1 - FILLED, passes.late, PASSES, first, slope=traits.slope)
+        best = largest(height, traits.step, 1 - FILLED, passes.pace, PASSES, first, slope=traits.slope)
         if best is None:
             raise Shortage(passes.at(0.0).size - envelope.overhead(target.limit))
         return passes.only(best)
@@ -127,11 +132,12 @@ def _to_a_quality(request: Request, envelope: Envelope, target: Target, goal: fl
     traits = request.method.quality
     assert isinstance(traits, KnobTraits)
     with Passes(request, envelope) as passes:
-        def excess(below: float) -> tuple[float, Pass]:
+        def excess(below: float, cheaply: bool) -> tuple[float, Pass]:
+            del cheaply
             done = passes.at(END - below)
             return math.log(max(passes.error(done), 1e-300) / goal), done
 
-        best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, passes.late, PASSES, END - first)
+        best = largest(excess, traits.step, TOLERANCE_DB * math.log(10) / 10, passes.pace, PASSES, END - first)
         if best is None or best.size > target.limit:
             raise _too_fine(request, target)
         return passes.only(best)
@@ -205,6 +211,7 @@ class Passes:
 
     def __init__(self, request: Request, envelope: Envelope) -> None:
         self.request, self.envelope = request, envelope
+        self.pace = Pace(request.context.deadline, log=request.log)
         self._made: list[Pass] = []
         self._kept: Pass | None = None
 
@@ -224,10 +231,6 @@ class Passes:
     def error(self, done: Pass) -> float:
         """Mean over channels of the squared error in units."""
         return float(np.mean(done.errors.square_error / self.request.context.unit**2))
-
-    def late(self) -> bool:
-        """Whether no time is left for another pass."""
-        return self.request.context.deadline.passed
 
     def only(self, best: Pass) -> Pass:
         """The best pass, which outlives the others."""

@@ -47,6 +47,8 @@ class Report:
         Extent of every axis.
     axes_guessed : bool
         Whether the axes were assumed because the source does not name them.
+    cut_short : bool
+        Whether a time limit ended the search for the size or quality; a note says what that cost.
     """
 
     method: str
@@ -67,6 +69,7 @@ class Report:
     axes: str = ""
     shape: tuple[int, ...] = ()
     axes_guessed: bool = False
+    cut_short: bool = False
 
     @property
     def read_as(self) -> str:
@@ -75,7 +78,6 @@ class Report:
             return ""
         words = f"read as {in_words(self.axes, self.shape)}"
         return f"{words} (axes guessed; {argument('axes')} to change)" if self.axes_guessed else words
-
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready mapping; infinite values become None, also in lists."""
         return {key: _finite(value) for key, value in asdict(self).items()}

@@ -17,6 +17,7 @@ from microfield.deadline import Deadline
 from microfield.errors import BudgetError
 from microfield.format.framing import overhead, part_size
 from microfield.methods.base import Context, Decoder, Encoded, Method, Parent, Part, PartData, RateCurve
+from microfield.writing.pace import SearchLog
 from microfield.writing.prediction import spectrum
 
 Float64 = npt.NDArray[np.float64]
@@ -46,6 +47,8 @@ class Request:
         Predicted curve of every part; only methods whose quality is a byte limit need them (`with_curves`).
     framed : bool
         True: sizes count what a file adds to a part, its checksum and the lengths of its sections. False: sections only.
+    log : SearchLog
+        What the search did; requests made from this one add to it.
     """
 
     method: Method
@@ -54,6 +57,7 @@ class Request:
     references: Mapping[int, int] = field(default_factory=dict)
     curves: Sequence[RateCurve] = ()
     framed: bool = True
+    log: SearchLog = field(default_factory=SearchLog)
 
     @cached_property
     def voxels(self) -> int:
@@ -179,11 +183,12 @@ def normalised_error(request: Request, encoded: Sequence[Encoded]) -> float:
 
 
 class ErrorTotals:
-    """Adds up errors and scores of parts, in memory that does not grow with their number."""
+    """Adds up errors and scores of parts, and what was left out, in memory that does not grow with their number."""
 
     def __init__(self, channels: int) -> None:
         self._total, self._voxels = np.zeros(channels), np.zeros(channels)
         self._scores: dict[str, tuple[float, int]] = {}
+        self.shortened: tuple[str, ...] = ()
 
     def add(self, part: Part, encoded: Encoded) -> None:
         """Learn the errors of a part, which must have been measured."""
@@ -191,6 +196,7 @@ class ErrorTotals:
         per_channel = part.layout.size / part.layout.channels
         self._total[where] += encoded.measured * per_channel
         self._voxels[where] += per_channel
+        self.shortened += tuple(what for what in encoded.shortened if what not in self.shortened)
         for name, score in encoded.scores.items():
             total, voxels = self._scores.get(name, (0.0, 0))
             self._scores[name] = total + score * part.layout.size, voxels + part.layout.size

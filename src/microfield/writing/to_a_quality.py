@@ -48,8 +48,12 @@ def encode_to_quality(request: Request, error: float, largest_size: int, say: Ca
         attempt = encode_to_size(replace(request, context=request.context.with_deadline(left)), limit, states)
         states = [e.state for e in attempt]
         search.tell(log_bytes, _psnr(request, attempt), attempt)
+        request.log.attempts += 1
+        if request.context.deadline.passed and search.enough and search.propose() is not None:
+            request.log.ended = True
+            break
     if not search.enough:
-        raise _too_fine(say(goal), say(search.reached))
+        raise _too_fine(request, say(goal), say(search.reached))
     return _leanest(request, search.enough, goal, smallest)
 
 
@@ -109,10 +113,13 @@ def _encode_knob(request: Request, error: float, largest_size: int, say: Callabl
     if found is None and request.total(finest := knob.at(END)) <= largest_size:
         raise BudgetError(f"method {request.method.name} reaches at most {say(_psnr(request, finest))} on this image, not {asked}.")
     fits = knob.finest(largest_size)
-    raise _too_fine(asked, say(-math.inf if fits is None else _psnr(request, fits.encoded)))
+    raise _too_fine(request, asked, say(-math.inf if fits is None else _psnr(request, fits.encoded)))
 
 
-def _too_fine(asked: str, reached: str) -> BudgetError:
+def _too_fine(request: Request, asked: str, reached: str) -> BudgetError:
+    if request.context.deadline.passed:
+        return BudgetError(f"the asked quality ({asked}) was not reached within the time limit ({reached} was). "
+                           "Allow more time, or ask for less.")
     return BudgetError(f"the asked quality ({asked}) needs more than a quarter of the raw size ({reached} was reached). "
                        f"Ask for less, or store this image without loss.")
 

@@ -11,7 +11,7 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from microfield.coding.varint import decode_one, encode_one
 from microfield.errors import FormatError
+from microfield.methods.base import KnobTraits
 from microfield.methods.conventional.base import COLOUR, PLANES, Arrangement, CodecOptions, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 from microfield.methods.options import option
@@ -34,6 +35,9 @@ SHRINKS = 192
 
 MOST_SHRINKING = 16 * SHRINKS
 """No film reduces its code range further: one that says so is damaged."""
+
+AT_ONE = 164.0
+"""The quality at which the error of a film is about a channel's whole range, from ten images at ratios of 30 and 200."""
 
 DECODER_MARGIN = 64
 """A decoder may make pictures that are this much wider and higher than asked for, since codecs round extents up."""
@@ -83,6 +87,11 @@ class Video(ConventionalMethod):
     """Pixels per chroma sample along Y and X, in colour pictures: 1 or 2."""
     packings: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, str]] = {"av": "codecs"}
+
+    @property
+    def quality(self) -> KnobTraits:
+        """The knob of every codec, and where it stands at an error."""
+        return replace(super().quality, octaves=(AT_ONE, 1000 * self.steps_per_octave / abs(self.fine - self.coarse)))
 
     def compress(self, sheets: Floats, arrangement: Arrangement, knob: float, effort: int) -> bytes:
         """Code all sheets as one film."""

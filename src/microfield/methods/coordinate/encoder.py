@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -122,11 +123,14 @@ class Recipe:
 
 
 class Coded(NamedTuple):
-    """Bytes of a part, a warm start for the next attempt (None for a part of constants), and whether more bytes would not help."""
+    """Bytes of a part, a warm start for the next attempt (None for a part of constants), whether more bytes would not help, and
+    what the deadline made the encoder leave out.
+    """
 
     data: bytes
     state: State | None
     exhausted: bool
+    shortened: tuple[str, ...] = ()
 
 
 class PartEncoder:
@@ -283,7 +287,11 @@ class PartEncoder:
             target, begin.params, optimiser, schedule, objective=self.context.objective,
             hooks=Hooks(requantise, lambda done: self.context.progress(done, "fit")),
         )
-        return self._code(limit, replace(begin, params=fitted.params))
+        coded = self._code(limit, replace(begin, params=fitted.params))
+        planned = schedule.steps
+        if math.isfinite(schedule.deadline.end) and fitted.steps < planned:
+            coded = coded._replace(shortened=(f"{1 - fitted.steps / planned:.0%} of the steps of a fit",))
+        return coded
 
     # -- code -----------------------------------------------------------------------------------------------------
 

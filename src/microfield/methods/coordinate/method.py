@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy.typing as npt
 
@@ -16,6 +16,9 @@ from microfield.methods.coordinate.decoder import CoordinateDecoder
 from microfield.methods.coordinate.published import SINE_LAYERS, PublishedRecipe, fit_published, published_shape
 from microfield.methods.options import option
 from microfield.nn.coordinates import CoordinateMap
+
+if TYPE_CHECKING:
+    from microfield.methods.coordinate.encoder import Coded
 
 HEAD_BYTES, CODER_BYTES = 2, 8
 """What a part of constants takes beside its channels: layers and output axes; the step and the head of the coded weights."""
@@ -63,18 +66,20 @@ class CoordinateMethod(Method):
             jax or optax is not installed.
         """
         try:
+            from microfield.methods.coordinate.encoder import Coded
+
             if self.options.paper:
-                data, state, exhausted = self._published(block, layout, int(quality), context), None, False
+                coded = Coded(self._published(block, layout, int(quality), context), None, False)
             else:
-                data, state, exhausted = self._fitted(block, layout, int(quality), context, state)
+                coded = self._fitted(block, layout, int(quality), context, state)
         except ModuleNotFoundError as missing:
             raise MissingExtraError(f"Compressing with {self.name}", "compress") from missing
-        error = measure_error(CoordinateDecoder(layout, (data,)), block, layout)
-        return Encoded((data,), error, state, exhausted)
+        error = measure_error(CoordinateDecoder(layout, (coded.data,)), block, layout)
+        return Encoded((coded.data,), error, coded.state, coded.exhausted, shortened=coded.shortened)
 
     def _fitted(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
-                ) -> tuple[bytes, Any, bool]:
-        """Bytes of the part in the default configuration, the state for a next attempt, and whether more bytes would not help."""
+                ) -> Coded:
+        """The part in the default configuration."""
         from microfield.methods.coordinate.encoder import PartEncoder, Recipe
 
         o = self.options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -42,6 +43,8 @@ TUNED_FROM = 2500
 """Bytes from which that may pay."""
 GUESSED = 1 << 24
 """The first quality is guessed from all of a part of at most so many voxels, else from a piece."""
+TRIALS_TIME = 0.35
+"""The share of the time left, where there is a limit, that trials of transforms and alignment may take."""
 NOTICED = 0.001
 """The least share of the squared error that a refinement must take away to be worth its time."""
 
@@ -77,6 +80,8 @@ class Prepared:
         Of the last layer of the context network, the quality they were found at, and how often.
     weights : float32 arrays, one per group
         Of the coefficients' squared errors; None where all weigh the same.
+    shortened : tuple of str
+        What the deadline made the encoder leave out.
     """
 
     head: Head
@@ -88,15 +93,21 @@ class Prepared:
     tuned_at: float | None = None
     tunings: int = 0
     weights: list[Floats] | None = None
+    shortened: tuple[str, ...] = ()
+
+    def without(self, what: str) -> Prepared:
+        """The same, with something more that was left out."""
+        return self if what in self.shortened else replace(self, shortened=(*self.shortened, what))
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The state of an encoded part: what was prepared, and the reconstructed coefficients of the attempt."""
+    """The state of an encoded part: what was prepared, the reconstructed coefficients of the attempt, seconds its coding took."""
 
     prepared: Prepared
     head: Head
     values: list[Floats]
+    seconds: float = 0.0
 
 
 class FieldMethod(Method):
@@ -111,7 +122,7 @@ class FieldMethod(Method):
     @property
     def quality(self) -> KnobTraits:
         """The logarithm of the quantiser step. A search begins at a step of some 6 % of the range, usual at ratios around 100."""
-        return KnobTraits(step=0.05, first=FIRST, slope=0.019, fills=True, learns=True)
+        return KnobTraits(step=0.05, first=FIRST, slope=0.019, fills=True, learns=True, finish=1.0 if self.options.refine else 0.1)
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant one."""
@@ -132,19 +143,25 @@ class FieldMethod(Method):
         contexts = contexts_of(named("contexts", self.options.nets))
         tune = context.effort >= TRIALS_FROM and not context.reuse and prepared.tunings < TUNINGS
         tune = tune and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
-        coded = None
+        coded, begin = None, time.monotonic()
         if tune:
             # At once, not for the next attempt: with exact costs the quantiser keeps more, and sizes would jump.
             seen = Seen(prepared.groups.size)
             coded = self._coded(prepared, step, contexts, None, seen)
-            found = tuned(contexts, seen) if len(coded.data) > TUNED_FROM else None
+            worth = len(coded.data) > TUNED_FROM
+            # Fitting and coding once more take about as long as coding did, and so does the refinement.
+            late = worth and context.deadline.remaining < 3 * (time.monotonic() - begin)
+            found = tuned(contexts, seen) if worth and not late else None
             prepared = replace(prepared, tuned_at=quality, tunings=prepared.tunings + 1, changes=found and found[0])
+            if late:
+                prepared = prepared.without("the tuning of the context network")
             if found is not None:
-                coded = None
+                coded, begin = None, time.monotonic()
         if coded is None:
             coded = self._coded(prepared, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
-        encoded = Encoded((section,), None, Attempt(prepared, head, coded.values))
+        attempt = Attempt(prepared, head, coded.values, time.monotonic() - begin)
+        encoded = Encoded((section,), None, attempt, shortened=prepared.shortened)
         return self.finish(encoded, block, layout, context) if context.measure else encoded
 
     def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
@@ -168,11 +185,14 @@ class FieldMethod(Method):
         channels = gathered(block, layout)
         values = attempt.prepared.groups.inverse(attempt.values)
         weights = self._importance(context).of_channels(layout, attempt.head.channels)
-        alpha = self._alpha(values, channels, attempt, weights) if self.options.refine else 0
+        # The refinement takes about as long as coding does.
+        late = self.options.refine and context.deadline.remaining < attempt.seconds
+        alpha = self._alpha(values, channels, attempt, weights) if self.options.refine and not late else 0
         head = replace(attempt.head, alpha=alpha)
         error = _square_error(restored(values, head, attempt.prepared.groups, layout), channels)
         sections = (with_alpha(encoded.sections[0], head.alpha, layout),)
-        return replace(encoded, sections=sections, square_error=error)
+        left_out = (*attempt.prepared.shortened, "the refinement") if late else attempt.prepared.shortened
+        return replace(encoded, sections=sections, square_error=error, shortened=left_out)
 
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> FieldDecoder:
@@ -222,11 +242,14 @@ class FieldMethod(Method):
         known = transform_search.with_darks(transform_search.with_rotation(known, channels, step), channels)
         values = known.forward(channels)
         weights = self._importance(context).of_channels(layout, known)
+        shortened: tuple[str, ...] = ()
         if self._tries(context):
-            groups = transform_search.arrangement(values, groups, Trial(step, contexts_of(nets[0]), weights))
+            for_trials = context.deadline.share(TRIALS_TIME)
+            groups = transform_search.arrangement(values, groups, Trial(step, contexts_of(nets[0]), weights, for_trials))
+            shortened = ("some trials of transforms",) if for_trials.passed else ()
         head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times, shifts=groups.shifts)
         counts = None if weights is None else of_coefficients(weights, groups)
-        return Prepared(head, groups, groups.forward(values), quality, before + 1, weights=counts)
+        return Prepared(head, groups, groups.forward(values), quality, before + 1, weights=counts, shortened=shortened)
 
     def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt, weights: Floats | None) -> int:
         """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.

@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.deadline import Deadline
 from microfield.methods.field import coefficients, importance
 from microfield.methods.field.align import estimate
 from microfield.methods.field.channels import Channels, dark_codes
@@ -140,15 +141,20 @@ class Trial:
     contexts : ContextNet
     weights : float32 array (channels, frames, Y, X), optional
         Weights of the values' squared errors; all 1 without it.
+    deadline : Deadline
+        No trial begins after it.
     """
 
     step: float
     contexts: ContextNet
     weights: Floats | None = None
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[str] = NAMES) -> Groups:
     """The same groups with the schedule, and the planes rolled or not, that code a piece of the values at the least cost.
+
+    What was tried when the deadline of the trial passes is what is chosen from.
 
     Parameters
     ----------
@@ -163,11 +169,18 @@ def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[st
         return groups
     best = groups
     if groups.volume[1] > 1 and len(names) > 1:
-        costs = [_cost(values, replace(groups, transform=name), trial) for name in names]
-        best = replace(groups, transform=names[int(np.argmin(costs))])
-        if groups.times:
+        costs = []
+        for name in names:
+            if trial.deadline.passed:
+                break
+            costs.append(_cost(values, replace(groups, transform=name), trial))
+        if costs:
+            best = replace(groups, transform=names[int(np.argmin(costs))])
+        if groups.times and not trial.deadline.passed:
             apart = replace(best, times=0)
             best = min((best, apart), key=lambda g: _cost(values, g, trial))
+    if trial.deadline.passed:
+        return best
     shifts = estimate(_one_by_plane(values, groups))
     if shifts is not None:
         rolled = replace(best, shifts=shifts)

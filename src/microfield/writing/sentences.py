@@ -1,0 +1,82 @@
+"""What the user is told of a search: why a budget cannot be met, and what a time limit cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microfield.errors import BudgetError
+from microfield.writing.budget import TOLERANCE_DB, Budget
+from microfield.writing.envelope import Envelope
+from microfield.writing.job import Job
+from microfield.writing.pace import SearchLog
+from microfield.writing.report import Report
+
+OVERRUN = 1.5
+"""Calls that take this many times their time limit are told why."""
+
+
+def say_psnr(psnr: float) -> str:
+    """A PSNR in dB."""
+    return f"{psnr:.2f} dB"
+
+
+def say_noise(psnr: float) -> str:
+    """A PSNR in units of noise sigmas as a noise factor."""
+    return f"{10 ** (-psnr / 20):.2f} times the noise"
+
+
+def too_small(job: Job, around: Envelope, limit: int | None, parts: int) -> BudgetError:
+    """What to say where the smallest parts, of ``parts`` bytes, are too large."""
+    name = job.image.name
+    if limit is None:
+        return BudgetError(
+            f"{name} takes at least {parts + around.overhead(parts)} bytes with method "
+            f"{job.method.name}, more than a quarter of its raw {job.image.nbytes} bytes; store it without loss."
+        )
+    smallest = limit
+    # What the index is allowed grows with the file, so the named size is one that holds its own overhead.
+    while (needed := parts + around.overhead(smallest)) > smallest:
+        smallest = needed
+    return BudgetError(
+        f"{limit} bytes are too few: {name} takes at least {smallest} bytes with method "
+        f"{job.method.name} (ratio {job.image.nbytes / smallest:.0f})."
+    )
+
+
+def time_note(limit: float | None, budget: Budget, report: Report, log: SearchLog, shortened: Sequence[str]) -> str | None:
+    """What a time limit of ``limit`` seconds cost; None where it cost nothing.
+
+    Parameters
+    ----------
+    report : Report
+        Of the file, without this note.
+    log : SearchLog
+        What the search did.
+    shortened : sequence of str
+        What the method left out.
+    """
+    if limit is None or not (log.ended or shortened):
+        return None
+    text = f"the time limit of {limit:g} s"
+    if log.ended:
+        text += f" ended the search after {log.attempts} attempt{'s' if log.attempts > 1 else ''}; {_outcome(budget, report)}"
+    if shortened:
+        left, made = (f", and method {report.method} left out", f" made method {report.method} leave out")
+        text += f"{left if log.ended else made} {_listed(shortened)}"
+    text += ". More time makes a better file."
+    if report.seconds > OVERRUN * limit:
+        text += f" It took {report.seconds:.1f} s, since one attempt takes longer than the limit; a lower effort is faster."
+    return text
+
+
+def _outcome(budget: Budget, report: Report) -> str:
+    """What came out of a search that was not done."""
+    if report.used is not None:
+        return f"{report.used:.0%} of the budget is used"
+    if budget.kind == "psnr" and report.psnr > budget.value + TOLERANCE_DB:
+        return f"the quality asked for is exceeded by {report.psnr - budget.value:.1f} dB, which takes more bytes than needed"
+    return "the quality asked for is met, perhaps in more bytes than needed"
+
+
+def _listed(things: Sequence[str]) -> str:
+    return " and ".join(things) if len(things) < 3 else f"{', '.join(things[:-1])} and {things[-1]}"
