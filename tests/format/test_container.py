@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microfield.coding import varint
 from microfield.errors import FormatError, InputError
 from microfield.format import framing
 from microfield.format import header as header_module
@@ -229,6 +231,55 @@ def test_bad_headers(change: dict[Any, Any]) -> None:
     with pytest.raises(FormatError) as caught:
         read_all(seal(cbor2.dumps(fields, canonical=True)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    {4: "YX"}, {6: [None, None]}, {6: [1.0, None], 7: {}}, {6: [1.0, None], 7: {"Y": "micrometer"}}, {7: {}}, {8: []}, {9: b""},
+    {10: [2, 5], 11: b"\0\0"},
+])
+def test_fields_that_say_what_nothing_says(change: dict[Any, Any]) -> None:
+    """What is left out where it is the default is refused where it is written all the same."""
+    tiled = 10 in change
+    data = seal(cbor2.dumps(GOOD | change, canonical=True), index=b"\0\0" if tiled else None, tail=b"" if tiled else b"\0\0\0\0")
+    with pytest.raises(FormatError):
+        Container.open(BytesSource(data))
+
+
+@pytest.mark.parametrize("filling", [b"\x80", b"\xa0", b"\x60", b"\x40", b"\0", b"\xf6"])
+def test_a_header_of_nothing_but_entries_is_refused_before_it_takes_memory(filling: bytes) -> None:
+    count = framing.HEADER_LIMIT - 100
+    header = b"\xa2\x01\x61m\x08\x9a" + count.to_bytes(4, "big") + filling * count
+    front = b"\x8dMF\0" + varint.encode_one(len(header)) + header
+    data = front + zlib.crc32(front).to_bytes(4, "little") + bytes(4)
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="entries"):
+        Container.open(BytesSource(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(data)
+
+
+def test_a_writer_refuses_as_many_entries() -> None:
+    wide = Header("m", 1, layout_of((300_000, 2, 2), "CYX"), channel_names=("",) * 300_000)
+    with pytest.raises(InputError, match="channels or planes"):
+        write(wide, [(b"",)])
+
+
+def test_metadata_are_unpacked_when_asked_for() -> None:
+    header = replace(PLAIN, metadata="x" * (60 << 20))
+    data = write(header, [(b"",)])
+    assert len(data) < 1 << 18
+    del header
+    tracemalloc.start()
+    opened = Container.open(BytesSource(data))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    text = opened.header.metadata
+    tracemalloc.stop()
+    assert text == "x" * (60 << 20)
+    damaged = Container.open(BytesSource(seal(cbor2.dumps(GOOD | {15: b"x"}, canonical=True))))
+    for use in (lambda: damaged.header.metadata, damaged.verify):
+        with pytest.raises(FormatError, match="metadata"):
+            use()
 
 
 @pytest.mark.parametrize("text", [

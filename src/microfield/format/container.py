@@ -137,6 +137,7 @@ class Container:
         """
         for part in range(self.header.n_parts):
             self.part(part)
+        _ = self.header.metadata  # Unpacked only now.
 
 
 class _Front(NamedTuple):

@@ -9,13 +9,13 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import cbor2
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding import varint
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import FormatError, InputError
+from microfield.format import cbor
 from microfield.format.display_fields import are_channels, is_calibration, pack_display, unpack_display
 from microfield.format.grid import Grid
 from microfield.image import Layout, check_axes
@@ -29,8 +29,6 @@ LONGEST_CHAIN = 64
 
 _TIMED = "TZYX"
 _COUNT_LIMIT = varint.LIMIT
-_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-"""Tags that the CBOR library would act on; all are refused before it does."""
 
 
 class Field(NamedTuple):
@@ -96,6 +94,28 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
+class _Metadata:
+    """The attribute `Header.metadata`: text, or the bytes of a file, which are unpacked when they are first asked for."""
+
+    def __get__(self, header: Header | None, owner: type[Header]) -> str | None:
+        if header is None:
+            return None  # What the dataclass takes for the default.
+        value = header.__dict__["_metadata"]
+        if isinstance(value, bytes):
+            value = header.__dict__["_metadata"] = _unpack_text(value)
+        text: str | None = value
+        return text
+
+    def __set__(self, header: Header, value: str | bytes | None) -> None:
+        header.__dict__["_metadata"] = value
+
+
+def _packed_metadata(header: Header) -> bytes | None:
+    """The metadata as a file holds them."""
+    value: str | bytes | None = header.__dict__["_metadata"]
+    return _pack_text(value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says about itself.
@@ -121,7 +141,7 @@ class Header:
     experimental : bool
         The method's bitstream may still change.
     metadata : str, optional
-        Vendor metadata.
+        Vendor metadata. Those of a file are unpacked when asked for; FormatError where they cannot be.
     sections : int
         Sections of every part, at least 1.
     display : Display
@@ -138,7 +158,7 @@ class Header:
     tile: tuple[int, ...] | None = None
     references: tuple[int | None, ...] | None = None
     experimental: bool = False
-    metadata: str | None = None
+    metadata: _Metadata = _Metadata()
     sections: int = 1
     display: Display = NOTHING_KNOWN
 
@@ -206,10 +226,19 @@ def checksum(blocks: Iterable[npt.NDArray[Any]]) -> bytes:
 
 def pack(header: Header, shared: int, embedded: bool) -> bytes:
     """The header as CBOR; ``shared`` is the length of the shared block, 0 for none."""
+    values = _stored(header, shared) | {"metadata": _packed_metadata(header), **pack_display(header.display)}
+    if embedded:
+        values["experimental"] = False
+    return cbor.dump({f.key: values[f.name] for f in FIELDS
+                      if values[f.name] != f.default and (f.embedded or not embedded)})
+
+
+def _stored(header: Header, shared: int) -> dict[str, Any]:
+    """Values of the fields by name, as a file holds them, but for those that are deflated; the default where none is written."""
     layout, axes = header.layout, header.layout.axes
     code = {name: short for short, name in DTYPES.items()}[layout.dtype.name]
     steps = [header.voxel_size.get(a) for a in axes if a in _TIMED]
-    values: dict[str, Any] = {
+    return {
         "method": header.method,
         "bitstream_version": header.bitstream_version,
         "shape": list(layout.shape),
@@ -223,12 +252,8 @@ def pack(header: Header, shared: int, embedded: bool) -> bytes:
         "references": None if header.references is None else _pack_references(header.references),
         "sections": header.sections,
         "shared": shared or None,
-        "experimental": header.experimental and not embedded,
-        "metadata": None if header.metadata is None else _pack_text(header.metadata),
-        **pack_display(header.display),
+        "experimental": header.experimental,
     }
-    return cbor2.dumps({f.key: values[f.name] for f in FIELDS
-                        if values[f.name] != f.default and (f.embedded or not embedded)}, canonical=True)
 
 
 def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
@@ -246,7 +271,8 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
     FormatError
         If anything in it is not as `FIELDS` says.
     """
-    values = _values(_load(data), host is not None)
+    stored = cbor.load(data)
+    values = _values(stored, host is not None)
     try:
         layout = host if host is not None else _layout(values)
         steps = _steps(values["voxel_size"], layout.axes)
@@ -262,11 +288,15 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
         header = Header(
             values["method"], values["bitstream_version"], layout, steps, units, tuple(values["channel_names"] or ()),
             values["checksum"] or b"", tile, references, values["experimental"],
-            None if values["metadata"] is None else _unpack_text(values["metadata"]), values["sections"],
+            values["metadata"], values["sections"],
             unpack_display(values),
         )
     except InputError as error:
         raise FormatError(f"The header of the file is damaged: {error}") from None
+    written = {f.name for f in FIELDS if f.key in stored}
+    for name, value in _stored(header, values["shared"] or 0).items():
+        if name in written and values[name] != value:
+            raise FormatError(f"Field {name!r} of the header is written in another way than it should be: the file is damaged.")
     return header, values["shared"] or 0
 
 
@@ -323,25 +353,6 @@ def _check_references(references: tuple[int | None, ...], n_parts: int) -> None:
         depth.append(0 if reference is None else depth[reference] + 1)
         if depth[-1] > LONGEST_CHAIN:
             raise InputError(f"part {part} builds on a chain of {depth[-1]} earlier parts, more than the {LONGEST_CHAIN} allowed.")
-
-
-def _load(data: bytes) -> dict[Any, Any]:
-    """Decode CBOR of which nothing is trusted, in the deterministic encoding only."""
-    try:
-        value = cbor2.loads(data, max_depth=8, allow_indefinite=False, allow_duplicate_keys=False,
-                            tag_hook=_refuse_tag, semantic_decoders=dict.fromkeys(_TAGS, _refuse_tag))
-        plain = type(value) is dict and cbor2.dumps(value, canonical=True) == data
-    except Exception:
-        # Whatever the CBOR library stumbles over, the bytes are not a header.
-        raise FormatError("The header of the file is not readable: it is damaged.") from None
-    if not plain:
-        raise FormatError("The header of the file is not a map in the deterministic CBOR encoding: it is damaged.")
-    return dict(value)
-
-
-def _refuse_tag(*args: Any) -> Any:
-    del args
-    raise ValueError("tags are not part of the format")
 
 
 def _values(stored: Mapping[Any, Any], embedded: bool) -> dict[str, Any]:
