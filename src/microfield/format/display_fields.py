@@ -15,6 +15,7 @@ import numpy as np
 
 from microfield.display import MODES, TABLE_BYTES, Calibration, ChannelDisplay, Display
 from microfield.errors import FormatError, InputError
+from microfield.format.cbor import MOST_ITEMS
 
 LABELS_LIMIT = 16 << 20
 """Plane labels take at most this many bytes once unpacked."""
@@ -110,14 +111,19 @@ def _unpack_table(data: bytes) -> bytes:
 @lru_cache(maxsize=4)
 def _pack_labels(labels: tuple[str, ...]) -> bytes:
     text = "\0".join(labels).encode()
+    if len(labels) > MOST_ITEMS:
+        raise InputError(f"{len(labels)} planes have labels, more than the {MOST_ITEMS} a file can hold.")
     if len(text) > LABELS_LIMIT:
         raise InputError(f"the plane labels take {len(text)} bytes, more than the {LABELS_LIMIT} a file can hold.")
     return zlib.compress(text, 9)
 
 
 def _unpack_labels(data: bytes) -> tuple[str, ...]:
+    text = _inflate(data, LABELS_LIMIT, "the plane labels")
+    if text.count(b"\0") >= MOST_ITEMS:  # Counted first: a list of labels takes far more memory than their bytes.
+        raise FormatError(f"The file has labels of more than {MOST_ITEMS} planes: it is damaged.")
     try:
-        return tuple(_inflate(data, LABELS_LIMIT, "the plane labels").decode().split("\0"))
+        return tuple(text.decode().split("\0"))
     except UnicodeDecodeError:
         raise FormatError("The plane labels of the file are not readable: it is damaged.") from None
 
