@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 from microfield.errors import BudgetError, FormatError, InputError, MicrofieldError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from microfield.comparing import compare
     from microfield.image import Image
     from microfield.io import open_image, save_image
-    from microfield.metrics import compare
     from microfield.metrics.comparison import Comparison
     from microfield.reading.file import MicrofieldFile
     from microfield.reading.file import open_file as open  # noqa: A004
@@ -45,7 +45,7 @@ _LAZY = {
     "MicrofieldFile": ("microfield.reading.file", "MicrofieldFile"),
     "Report": ("microfield.writing.report", "Report"),
     "Settings": ("microfield.writing.settings", "Settings"),
-    "compare": ("microfield.metrics", "compare"),
+    "compare": ("microfield.comparing", "compare"),
     "compress": ("microfield.writing.compress", "compress"),
     "decompress": ("microfield.reading.saving", "decompress"),
     "open": ("microfield.reading.file", "open_file"),

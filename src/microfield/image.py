@@ -236,6 +236,7 @@ class _Described(Protocol):
     voxel_size: Mapping[str, float]
     units: Mapping[str, str]
     channel_names: tuple[str, ...]
+    display: Display
     name: str
 
     def __getitem__(self, key: Any, /) -> Any: ...
@@ -260,7 +261,8 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     if isinstance(source, Image):
         return source if axes is None else replace(source, axes=axes, axes_guessed=False)
     if isinstance(source, _Described):
-        return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name)
+        return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name,
+                     display=source.display)
     known = meaning(source, axes) if isinstance(source, Labelled) else Meaning(axes)
     data: Any = source.data if isinstance(source, Labelled) else source
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):

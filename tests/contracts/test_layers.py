@@ -46,13 +46,15 @@ ROOMS = {
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording image statistics",
     "analysis": "errors wording noise image statistics",
+    "comparing": "errors wording labelled image io reading metrics",
     # Making files, and the networks that ship.
     "writing": "errors wording axes display progress deadline image statistics objective io format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording image statistics io metrics analysis",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
-    "cli": "errors wording axes display progress image statistics io format methods reading metrics analysis writing report bench",
+    "cli": "errors wording axes display progress image statistics io format methods reading metrics comparing analysis writing "
+           "report bench",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

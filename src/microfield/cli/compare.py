@@ -38,6 +38,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the comparison, and write the report where one is asked for; the exit status."""
+    from microfield.comparing import Reading, opened
+
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
     if arguments.report:
@@ -45,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         sources = [arguments.original, arguments.reconstruction, *filter(None, [arguments.labels])]
         check_destination(arguments.report, arguments.overwrite, sources)
-    original, reconstruction, file = _images(arguments)
     labels = _labels(arguments)
+    reading = Reading(arguments.axes and arguments.axes.upper(), arguments.scene, arguments.channel, arguments.nan_fill)
     line = ProgressLine(Path(arguments.original).name)
     try:
-        comparison, downstream = _measure(arguments, original, reconstruction, file, labels, line)
+        with opened(arguments.original, arguments.reconstruction, reading) as pair:
+            comparison, downstream = _measure(arguments, pair.original, pair.reconstruction, pair.file, labels, line)
     finally:
         line.close()
     if arguments.json:
@@ -99,28 +102,6 @@ def _measure(
     analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True,
                      progress=lambda fraction, message: progress(0.5 + 0.5 * fraction, message))
     return comparison, analysis
-
-
-def _images(arguments: argparse.Namespace) -> tuple[Image, Any, Any]:
-    """Original, reconstruction, and the microfield file that this is (None for other images)."""
-    from microfield.image import filled
-    from microfield.io import open_image
-    from microfield.reading.file import open_file
-    from microfield.report.pair import check_match
-
-    original = open_image(arguments.original, axes=arguments.axes and arguments.axes.upper(), scene=arguments.scene,
-                          channel=arguments.channel)
-    if arguments.nan_fill is not None:
-        original = filled(original, arguments.nan_fill)
-    if arguments.reconstruction.endswith(".mfield"):
-        f = open_file(arguments.reconstruction)
-        check_match(original, f)
-        return original, f, f
-    image = open_image(arguments.reconstruction)
-    # A file of NumPy names no axes, so nothing but its shape can be compared.
-    if Path(arguments.reconstruction).suffix.lower() not in (".npy", ".npz"):
-        check_match(original, image)
-    return original, image.data, None
 
 
 def _labels(arguments: argparse.Namespace) -> Image | None:

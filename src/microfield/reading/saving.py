@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +131,16 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     if f.metadata and select is not None:
         lost = (*lost, "metadata of the source, which describe all of the image")
     return Saved(excerpt.layout, lost)
+
+
+@overload
+def decompress(source: Any, destination: None = None, *, select: Any = ..., mask: npt.ArrayLike | None = ..., overwrite: bool = ...,
+               progress: bool | Progress | None = ..., max_read_bytes: int = ...) -> npt.NDArray[Any]: ...
+
+
+@overload
+def decompress(source: Any, destination: str | os.PathLike[str], *, select: Any = ..., mask: npt.ArrayLike | None = ...,
+               overwrite: bool = ..., progress: bool | Progress | None = ..., max_read_bytes: int = ...) -> None: ...
 
 
 def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *, select: Any = None,
