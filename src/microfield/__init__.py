@@ -16,7 +16,7 @@ First steps::
 
     print(mf.compare("cells.ome.tif", f).table())  # what was lost, in detail
 
-Functions: `compress`, `open`, `decompress`, `compare`, `open_image`, `save_image`. Each has its own help, such as
+Functions: `compress`, `open`, `decompress`, `compare`, `open_image`, `save_image`, `list_scenes`. Each has its own help, such as
 ``help(mf.compress)``. ``microfield --help`` in a terminal shows the commands that do the same.
 """
 
@@ -28,7 +28,7 @@ from microfield.errors import BudgetError, FormatError, InputError, MicrofieldEr
 if TYPE_CHECKING:
     from microfield.comparing import compare
     from microfield.image import Image
-    from microfield.io import open_image, save_image
+    from microfield.io import list_scenes, open_image, save_image
     from microfield.metrics.comparison import Comparison
     from microfield.reading.file import MicrofieldFile
     from microfield.reading.file import open_file as open  # noqa: A004
@@ -49,13 +49,14 @@ _LAZY = {
     "compress": ("microfield.writing.compress", "compress"),
     "decompress": ("microfield.reading.saving", "decompress"),
     "open": ("microfield.reading.file", "open_file"),
+    "list_scenes": ("microfield.io", "list_scenes"),
     "open_image": ("microfield.io", "open_image"),
     "save_image": ("microfield.io", "save_image"),
 }
 """Public name to the module that defines it and its name there."""
 
 __all__ = [  # noqa: RUF022
-    "compress", "open", "decompress", "compare", "open_image", "save_image",
+    "compress", "open", "decompress", "compare", "open_image", "save_image", "list_scenes",
     "Image", "MicrofieldFile", "Report", "Comparison", "Settings",
     "MicrofieldError", "InputError", "UsageError", "BudgetError", "FormatError", "MissingExtraError", "__version__",
 ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from microfield.errors import InputError
 from microfield.image import Layout
-from microfield.io import blocks, npy, open_image, save_image
+from microfield.io import blocks, list_scenes, npy, open_image, save_image
 from microfield.io.lazy import MappedArray, View
 
 
@@ -86,7 +86,8 @@ def test_npz(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "three.npz", scene="b").read(), values + 1)
     with pytest.raises(InputError, match=r"2 arrays, none of them called 'data'; it holds a, b: choose one with scene=NAME"):
         open_image(tmp_path / "three.npz")
-    with pytest.raises(InputError, match="no array 'c'"):
+    assert list_scenes(tmp_path / "three.npz") == ["a", "b"]
+    with pytest.raises(InputError, match="no scene 'c'"):
         open_image(tmp_path / "three.npz", scene="c")
 
 

@@ -16,9 +16,10 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import microfield as mf
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import Layout
-from microfield.io import open_image, save_image, tiff
+from microfield.io import list_scenes, open_image, save_image, tiff
 from microfield.units import to_standard, unit_name
 
 DTYPES = ["uint8", "uint16", "int16", "float32", "uint32", "int32", "float64", "int8"]
@@ -338,3 +339,20 @@ def test_lengths_and_times_in_words_and_symbols(value: float, unit: str, axis: s
     step = to_standard(value, unit, axis)
     assert (step and step[0]) == (None if expected is None else pytest.approx(expected))
     assert step is None or step[1] == ("second" if axis == "T" else "micrometer")
+
+
+def test_series_that_are_not_read_are_named_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "three.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for size in (8, 9, 10):
+            writer.write(ramp((size, 12)), photometric="minisblack", metadata=None)
+    names = list_scenes(path)
+    assert len(names) == 3
+    opened = open_image(path)
+    assert opened.shape == (8, 12)
+    assert opened.notes == (f"2 of 3 series are not in this: {names[1]!r}, {names[2]!r}; it is {names[0]!r} alone. "
+                            "microfield.list_scenes names them, and scene= takes one.",)
+    report = mf.compress(opened, tmp_path / "a.mfield", max_bytes=200, effort=0)
+    assert opened.notes[0] in report.notes
+    assert not open_image(path, scene=0).notes
+    assert open_image(path, scene=2).shape == (10, 12)

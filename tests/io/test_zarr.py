@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import Layout
-from microfield.io import open_image, save_image, zarr_writer
+from microfield.io import list_scenes, open_image, save_image, zarr_writer
 from microfield.io.zarr_writer import halved
 
 zarr = pytest.importorskip("zarr")
@@ -177,14 +177,21 @@ def test_several_images_and_plates(tmp_path: Path) -> None:
     for i in range(2):
         image_v2(tmp_path / "many.zarr" / str(i), ramp((8, 9 + i)), ["y", "x"])
     assert open_image(tmp_path / "many.zarr").name == "many.zarr (scene 0 of 2: 0)"
+    assert open_image(tmp_path / "many.zarr").notes[0].startswith("1 of 2 images are not in this: '1'; it is '0' alone.")
+    assert list_scenes(tmp_path / "many.zarr") == ["0", "1"]
     assert open_image(tmp_path / "many.zarr", scene=1).shape == (8, 10)
     plate = zarr.create_group(store=str(tmp_path / "plate.zarr"), zarr_format=2)
-    plate.attrs["plate"] = {"wells": [{"path": "A/1"}]}
-    plate.create_group("A/1").attrs["well"] = {"images": [{"path": "f0"}]}
-    image_v2(tmp_path / "plate.zarr" / "A" / "1" / "f0", ramp((8, 9)), ["y", "x"])
+    plate.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "A/2"}]}
+    for well in (1, 2):
+        plate.create_group(f"A/{well}").attrs["well"] = {"images": [{"path": "f0"}]}
+        image_v2(tmp_path / "plate.zarr" / "A" / str(well) / "f0", ramp((8, 8 + well)), ["y", "x"])
+    assert list_scenes(tmp_path / "plate.zarr") == ["A/1/f0", "A/2/f0"]
+    assert list_scenes(tmp_path / "plate.zarr" / "A" / "1" / "f0") == ["f0"]
+    assert open_image(tmp_path / "plate.zarr", scene="A/2/f0").shape == (8, 10)
+    assert not open_image(tmp_path / "plate.zarr", scene=1).notes
     with pytest.raises(InputError) as caught:
         open_image(tmp_path / "plate.zarr")
-    assert "a plate of 1 wells" in str(caught.value)
+    assert "a plate of 2 wells with 2 images" in str(caught.value)
     assert str(tmp_path / "plate.zarr" / "A" / "1" / "f0") in str(caught.value)
     assert open_image(tmp_path / "plate.zarr" / "A" / "1").shape == (8, 9)
 

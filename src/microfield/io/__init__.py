@@ -15,7 +15,7 @@ from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
 from microfield.io.blocks import Output, Read
 from microfield.io.destination import check_file, check_folder, check_readable, check_space, is_node, reason
-from microfield.io.found import to_image
+from microfield.io.found import Found, to_image
 from microfield.wording import argument, spoken
 
 READERS = {
@@ -46,6 +46,7 @@ def open_image(
     axes: str | None = None,
     scene: str | int | None = None,
     channel: str | int | None = None,
+    stack: bool = False,
 ) -> Image:
     """Open a microscopy image; its values are read when they are asked for.
 
@@ -53,14 +54,16 @@ def open_image(
     ----------
     path : path
         OME-TIFF, TIFF, LSM, STK, OME-Zarr, NPY, NPZ, PNG, JPEG; CZI, ND2, LIF and what else the installed bioio plugins
-        read.
+        read; with ``stack`` a folder of planes.
     axes : str, optional
         Letters of ``TCZYXS`` that replace what the file says, one per dimension, in array order.
     scene : str or int, optional
-        Which image of a file that holds several, by name or index. By default the first; ``Image.name`` then says how many
-        there are.
+        Which image of a file that holds several, by name or index (`list_scenes` names them). By default the first;
+        ``Image.notes`` then says what is not in it. Of a plate, or a folder of several stacks, one must be chosen.
     channel : str or int, optional
         Which element of C to take, by name or index; the image then has no C axis.
+    stack : bool
+        The path is a folder whose files are planes of one image, and their names say which, such as ``cell_t001_z012_c1.tif``.
 
     Returns
     -------
@@ -76,16 +79,50 @@ def open_image(
     MissingExtraError
         The file needs an optional part of microfield.
     """
+    return to_image(read_found(path, scene, stack), axes, channel)
+
+
+def read_found(path: str | os.PathLike[str], scene: str | int | None = None, stack: bool = False) -> Found:
+    """What the reader of a path finds there, before axes are guessed; parameters and errors are those of `open_image`."""
+    found: Found = _ask(path, "read", stack, scene)
+    return found
+
+
+def list_scenes(path: str | os.PathLike[str], *, stack: bool = False) -> list[str]:
+    """Names of the images that a file or folder holds: series, scenes, wells, arrays; `open_image` takes each as ``scene``.
+
+    Parameters
+    ----------
+    path, stack :
+        As in `open_image`.
+
+    Returns
+    -------
+    list of str
+        At least one name; names may occur twice, and the index in this list tells them apart.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is damaged or of an unknown kind.
+    MissingExtraError
+        The file needs an optional part of microfield.
+    """
+    names: list[str] = _ask(path, "scenes", stack)
+    return names
+
+
+def _ask(path: str | os.PathLike[str], what: str, stack: bool, *arguments: Any) -> Any:
+    """What a function of the reader of a path gives."""
     text = os.fspath(path)
     if "://" in text:
         raise InputError(f"{text} is a web address, and images are read from local files; download it first.")
     where = Path(text)
     check_readable(where)
     try:
-        found = _function(_reader_of(where), "read")(where, scene)
+        return _function("stack" if stack else reader_of(where), what)(where, *arguments)
     except OSError as error:
         raise InputError(f"{text} cannot be read ({reason(error)}).") from error
-    return to_image(found, axes, channel)
 
 
 def save_image(
@@ -184,12 +221,22 @@ def _writer_of(path: Path) -> str:
     return WRITERS[path.suffix.lower()]
 
 
-def _reader_of(path: Path) -> str:
+def is_image(path: Path) -> bool:
+    """Whether a file or folder is an image by its name or, for Zarr, by what it holds; hidden files are not."""
+    if path.name.startswith("."):
+        return False
+    return is_node(path) if path.is_dir() else path.suffix.lower() in READERS
+
+
+def reader_of(path: Path) -> str:
     """Name of the module that reads a path, found by what a folder holds, by suffix, or by the first bytes."""
     if path.is_dir():
         if is_node(path):
             return "zarr"
-        raise InputError(f"{path} is a folder without a Zarr image in it; give the image files themselves.")
+        stacked = argument("stack", True)
+        inside = spoken("give its files one by one", "--recursive takes every image in it")
+        raise InputError(f"{path} is a folder without a Zarr image in it; {inside}, {stacked} takes its files as planes of one "
+                         "image.")
     suffix = path.suffix.lower()
     if suffix == ".mfield":
         command = spoken("microfield.decompress", "`microfield decompress`")

@@ -13,7 +13,7 @@ from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
-from microfield.wording import argument
+from microfield.wording import argument, spoken
 
 UNNAMED = "IQ"
 """Letters that tifffile gives to axes of which the file does not say what they are: a bare sequence of pages."""
@@ -187,6 +187,19 @@ def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> in
         return int(scene)
     listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names[:20])) + (", ..." if len(names) > 20 else "")
     raise UsageError(f"{file} has no scene {scene!r}; it has {len(names)}: {listed}.")
+
+
+def left_out(scene: int | str | None, index: int, names: Sequence[str], many: str = "scenes") -> tuple[str, ...]:
+    """What to say where a file holds several scenes and the caller named none: which one is taken, and how many are not.
+
+    ``many`` is the word for what the file holds.
+    """
+    if scene is not None or len(names) < 2:
+        return ()
+    others = [name for i, name in enumerate(names) if i != index]
+    listed = ", ".join(map(repr, others[:5])) + (", ..." if len(others) > 5 else "")
+    how = spoken("microfield.list_scenes names them, and scene= takes one", "--scene all writes one file each")
+    return (f"{len(others)} of {len(names)} {many} are not in this: {listed}; it is {names[index]!r} alone. {how}.",)
 
 
 def scene_name(file: str, index: int, names: Sequence[str]) -> str:

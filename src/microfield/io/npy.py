@@ -13,7 +13,7 @@ from microfield.errors import InputError
 from microfield.image import ArrayLike
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output, contiguous_boxes
-from microfield.io.found import UNNAMED, Found
+from microfield.io.found import UNNAMED, Found, choose_scene, left_out
 from microfield.io.lazy import MappedArray
 from microfield.wording import argument
 
@@ -32,13 +32,36 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         The file is damaged, holds Python objects, or holds several arrays of which none is chosen.
     """
     try:
-        data = _from_npz(path, scene) if zipfile.is_zipfile(path) else _from_npy(path)
+        if not zipfile.is_zipfile(path):
+            choose_scene(scene, [path.name], path.name)
+            return _found(_from_npy(path), path)
+        return _from_npz(path, scene)
     except InputError:
         raise
     except (ValueError, OSError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"{path.name} cannot be read as a NumPy file ({reason}); it may be damaged.") from error
-    return Found(data, UNNAMED[0] * len(data.shape), path.name, source_bytes=path.stat().st_size)
+
+
+def _found(data: ArrayLike, path: Path, notes: tuple[str, ...] = ()) -> Found:
+    return Found(data, UNNAMED[0] * len(data.shape), path.name, source_bytes=path.stat().st_size, notes=notes)
+
+
+def scenes(path: Path) -> list[str]:
+    """Names of the arrays of an NPZ file; of an NPY file its own.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return [path.name]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return list(archive.files)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name} cannot be read as a NumPy file ({error}); it may be damaged.") from error
 
 
 def _from_npy(path: Path) -> MappedArray:
@@ -56,17 +79,19 @@ def _from_npy(path: Path) -> MappedArray:
     return mapped
 
 
-def _from_npz(path: Path, scene: int | str | None) -> ArrayLike:
+def _from_npz(path: Path, scene: int | str | None) -> Found:
     """One array of an archive, in memory."""
     with np.load(path, allow_pickle=False) as archive:
         names = list(archive.files)
-        wanted = str(scene) if scene is not None else "data" if "data" in names else names[0] if len(names) == 1 else None
-        if wanted not in names:
-            asked = f"no array {scene!r}" if scene is not None else f"{len(names)} arrays, none of them called 'data'"
+        if scene is not None:
+            index = choose_scene(scene, names, path.name)
+        elif "data" in names or len(names) == 1:
+            index = names.index("data") if "data" in names else 0
+        else:
             listed = ", ".join(names[:20]) or "nothing"
-            raise InputError(f"{path.name} has {asked}; it holds {listed}: choose one with {argument('scene', 'NAME')}.")
-        data: ArrayLike = archive[wanted]
-    return data
+            raise InputError(f"{path.name} has {len(names)} arrays, none of them called 'data'; it holds {listed}: choose one with "
+                             f"{argument('scene', 'NAME')}.")
+        return _found(archive[names[index]], path, left_out(scene, index, names, "arrays"))
 
 
 def _refuse_objects(dtype: np.dtype[Any], path: Path) -> None:

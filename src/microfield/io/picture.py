@@ -42,6 +42,11 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     return Found(values, "YXS" if values.ndim == 3 else "YX", path.name, source_bytes=len(content))
 
 
+def scenes(path: Path) -> list[str]:
+    """The one picture, by the name of its file."""
+    return [path.name]
+
+
 def _decode(content: bytes, kind: str, path: Path) -> npt.NDArray[Any]:
     """Pixels of shape (y, x) or (y, x, samples)."""
     try:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tifffile
 
 from microfield.errors import InputError, MissingExtraError
-from microfield.io.found import Found, choose_scene, scene_name
+from microfield.io.found import Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import Key, MappedArray, expand_key
 from microfield.io.tiff_metadata import read_meaning
 
@@ -57,12 +57,8 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     """
     with _as_input_error(path.name), tifffile.TiffFile(path) as tif:
         _refuse_cut_off(tif, path.name)
-        everything = tif.series
-        # An LSM file has thumbnails as further series; they are no scenes.
-        series_list = everything[:1] if tif.is_lsm else everything
-        if not series_list:
-            raise InputError(f"{path.name} holds no image.")
-        names = [s.name or f"series {i}" for i, s in enumerate(series_list)]
+        series_list = _series(tif, path.name)
+        names = _names(series_list)
         index = choose_scene(scene, names, path.name)
         series = series_list[index]
         meaning = read_meaning(tif, series, index, len(series_list))
@@ -74,8 +70,32 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         return Found(
             data, series.axes, scene_name(path.name, index, names), meaning.voxel_size, meaning.units,
             meaning.channel_names, source_bytes, meaning.metadata, display=meaning.display, not_kept=meaning.not_kept,
-            doubt=meaning.doubt,
+            doubt=meaning.doubt, notes=left_out(scene, index, names, "series"),
         )  # fmt: skip
+
+
+def scenes(path: Path) -> list[str]:
+    """Names of the series of a TIFF file.
+
+    Raises
+    ------
+    InputError
+        The file is no TIFF, or damaged.
+    """
+    with _as_input_error(path.name), tifffile.TiffFile(path) as tif:
+        return _names(_series(tif, path.name))
+
+
+def _series(tif: tifffile.TiffFile, name: str) -> list[tifffile.TiffPageSeries]:
+    """The series that are images: an LSM file has thumbnails as further ones."""
+    found = tif.series[:1] if tif.is_lsm else tif.series
+    if not found:
+        raise InputError(f"{name} holds no image.")
+    return list(found)
+
+
+def _names(series: list[tifffile.TiffPageSeries]) -> list[str]:
+    return [s.name or f"series {i}" for i, s in enumerate(series)]
 
 
 def _refuse_cut_off(tif: tifffile.TiffFile, name: str) -> None:

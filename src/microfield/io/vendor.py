@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import AXES
-from microfield.io.found import Found, choose_scene, scene_name
+from microfield.io.found import Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import expand_key
 from microfield.units import to_standard
 
@@ -83,7 +83,24 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         raise
     except Exception as error:  # Plugins raise whatever their libraries do.
         raise _unreadable(path, error) from error
-    return replace(found, name=scene_name(path.name, index, names))
+    return replace(found, name=scene_name(path.name, index, names), notes=found.notes + left_out(scene, index, names))
+
+
+def scenes(path: Path) -> list[str]:
+    """Names of the scenes of a file, as the plugin that reads it has them.
+
+    Raises
+    ------
+    InputError
+        No plugin reads the file, or it is damaged.
+    MissingExtraError
+        bioio is not installed.
+    """
+    reader = _open(path)
+    try:
+        return [str(name) for name in reader.scenes]
+    except Exception as error:  # Plugins raise whatever their libraries do.
+        raise _unreadable(path, error) from error
 
 
 def _open(path: Path) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from microfield.display import ChannelDisplay, Colour, Display
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import with_annotation
-from microfield.io.found import UNNAMED, Found, choose_scene, scene_name
+from microfield.io.found import UNNAMED, Found, choose_scene, left_out, scene_name
 from microfield.units import to_standard, unit_name
-from microfield.wording import argument
+from microfield.wording import argument, spoken
 
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}
 """Type of an axis to its letter, where the type says which axis it is."""
@@ -44,20 +46,44 @@ def read(path: Path, scene: int | str | None = None) -> Found:
     MissingExtraError
         zarr is not installed.
     """
+    with _opened(path) as node:
+        return _image(node, path, scene) if _is_group(node) else _bare(node, path)
+
+
+def scenes(path: Path) -> list[str]:
+    """Names of the images in a folder: of a plate ``A/1/0``, of a well or what Bio-Formats converted ``0``, else its own name.
+
+    Raises
+    ------
+    InputError
+        The folder holds no image, or is damaged.
+    MissingExtraError
+        zarr is not installed.
+    """
+    with _opened(path) as node:
+        return _scenes(node, path) if _is_group(node) else [path.name]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The group or array of a folder; what zarr raises within the with block becomes one sentence."""
     try:
         import zarr
     except ImportError:
         raise MissingExtraError("Reading Zarr", "zarr") from None
     try:
-        node = zarr.open(store=str(path.absolute()), mode="r")
-        if isinstance(node, zarr.Array):
-            return _bare(node, path)
-        return _image(node, path, scene)
+        yield zarr.open(store=str(path.absolute()), mode="r")
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, json.JSONDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"{path.name} cannot be read as Zarr ({reason}); it may be damaged or incomplete.") from error
+
+
+def _is_group(node: Any) -> bool:
+    import zarr
+
+    return isinstance(node, zarr.Group)
 
 
 def _bare(array: Any, path: Path) -> Found:
@@ -71,18 +97,27 @@ def _bare(array: Any, path: Path) -> Found:
 
 
 def _image(group: Any, path: Path, scene: int | str | None) -> Found:
-    """The image in a group, or one of the images below it."""
+    """The image in a group, or one of the images in it or below it.
+
+    Raises
+    ------
+    InputError
+        There is no image, or it is a plate and no image of it is chosen: nobody wants the first of 96 wells alone.
+    """
     attributes = _attributes(group)
-    if "plate" in attributes:
-        raise _plate(group, attributes["plate"], path)
-    if "multiscales" in attributes:
-        choose_scene(scene, [path.name], path.name)
-        return _multiscale(group, path, path.name)
-    names = _scenes(group, attributes)
+    names = _scenes(group, path)
+    if "plate" in attributes and scene is None:
+        wells = len(attributes["plate"].get("wells") or ())
+        example = f", such as {argument('scene', repr(names[0]))} or the path {path / names[0]}" if names else ""
+        every = spoken("", ", or all of them with --scene all and --out-dir")
+        raise InputError(f"{path.name} is a plate of {wells} wells with {len(names)} images; take one{example}{every}.")
     if not names:
         raise InputError(f"{path.name} is a Zarr group without an OME-Zarr image; give the path of an array in it.")
     index = choose_scene(scene, names, path.name)
-    return _multiscale(group[names[index]], path / names[index], scene_name(path.name, index, names))
+    name, notes = scene_name(path.name, index, names), left_out(scene, index, names, "images")
+    if "multiscales" in attributes:
+        return replace(_multiscale(group, path, name, index), notes=notes)
+    return replace(_multiscale(group[names[index]], path / names[index], name), notes=notes)
 
 
 def _attributes(group: Any) -> dict[str, Any]:
@@ -92,29 +127,25 @@ def _attributes(group: Any) -> dict[str, Any]:
     return dict(ome)
 
 
-def _scenes(group: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Paths of the images in a group that is no image itself: in a well, or in what a file of several images was converted to."""
+def _scenes(group: Any, path: Path) -> list[str]:
+    """Names of the images of a group: its own multiscales, or paths below it to those of a plate, a well or a converted file."""
+    attributes = _attributes(group)
+    if "plate" in attributes:
+        wells = [str(well["path"]) for well in attributes["plate"].get("wells") or ()]
+        return [f"{well}/{image}" for well in wells for image in _scenes(group[well], path / well)]
+    if "multiscales" in attributes:
+        images = attributes["multiscales"]
+        return [path.name] if len(images) == 1 else [str(m.get("name") or f"image {i}") for i, m in enumerate(images)]
     if "well" in attributes:
         return [str(image["path"]) for image in attributes["well"]["images"]]
     children = sorted((str(name) for name, _ in group.groups()), key=lambda name: (len(name), name))
     return [name for name in children if "multiscales" in _attributes(group[name])]
 
 
-def _plate(group: Any, plate: Mapping[str, Any], path: Path) -> InputError:
-    """What to say of a plate, which is many images, with the path of one of them."""
-    example = ""
-    wells = plate.get("wells") or ()
-    if wells:
-        well = str(wells[0]["path"])
-        images = _scenes(group[well], _attributes(group[well]))
-        example = f", such as {path / well / images[0]}" if images else ""
-    return InputError(f"{path.name} is a plate of {len(wells)} wells; give the path of one image in it{example}.")
-
-
-def _multiscale(group: Any, path: Path, name: str) -> Found:
-    """The highest resolution of the first multiscale of an image."""
+def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
+    """The highest resolution of one multiscale of an image, nearly always its only one."""
     attributes = _attributes(group)
-    multiscale = attributes["multiscales"][0]
+    multiscale = attributes["multiscales"][index]
     dataset = multiscale["datasets"][0]
     array = group[dataset["path"]]
     shape = tuple(int(n) for n in array.shape)
