@@ -234,7 +234,7 @@ def reader_of(path: Path) -> str:
         if is_node(path):
             return "zarr"
         stacked = argument("stack", True)
-        inside = spoken("give its files one by one", "--recursive takes every image in it")
+        inside = spoken("give its files one by one", f"{argument('recursive', True)} takes every image in it")
         raise InputError(f"{path} is a folder without a Zarr image in it; {inside}, {stacked} takes its files as planes of one "
                          "image.")
     suffix = path.suffix.lower()

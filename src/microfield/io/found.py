@@ -198,7 +198,7 @@ def left_out(scene: int | str | None, index: int, names: Sequence[str], many: st
         return ()
     others = [name for i, name in enumerate(names) if i != index]
     listed = ", ".join(map(repr, others[:5])) + (", ..." if len(others) > 5 else "")
-    how = spoken("microfield.list_scenes names them, and scene= takes one", "--scene all writes one file each")
+    how = spoken("microfield.list_scenes names them, and scene= takes one", f"{argument('scene', 'all')} writes one file each")
     return (f"{len(others)} of {len(names)} {many} are not in this: {listed}; it is {names[index]!r} alone. {how}.",)
 
 

@@ -78,7 +78,7 @@ def read(folder: Path, scene: int | str | None = None) -> Found:
     names = list(stacks)
     if len(names) > 1 and scene is None:
         listed = ", ".join(f"{n or folder.name!r} ({len(stacks[n])} files)" for n in names[:5]) + (", ..." if names[5:] else "")
-        every = spoken("", ", or all with --scene all and --out-dir")
+        every = spoken("", f", or all with {argument('scene', 'all')} {argument('out_dir', 'DIR')}")
         raise InputError(f"{folder} holds {len(names)} stacks: {listed}; choose one with {argument('scene', 'NAME')}{every}.")
     name = names[choose_scene(scene, names, str(folder))]
     title = folder.name if len(names) == 1 else f"{folder.name} ({name})"

@@ -109,7 +109,7 @@ def _image(group: Any, path: Path, scene: int | str | None) -> Found:
     if "plate" in attributes and scene is None:
         wells = len(attributes["plate"].get("wells") or ())
         example = f", such as {argument('scene', repr(names[0]))} or the path {path / names[0]}" if names else ""
-        every = spoken("", ", or all of them with --scene all and --out-dir")
+        every = spoken("", f", or all of them with {argument('scene', 'all')} {argument('out_dir', 'DIR')}")
         raise InputError(f"{path.name} is a plate of {wells} wells with {len(names)} images; take one{example}{every}.")
     if not names:
         raise InputError(f"{path.name} is a Zarr group without an OME-Zarr image; give the path of an array in it.")

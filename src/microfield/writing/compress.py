@@ -33,7 +33,8 @@ def compress(
     source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
     bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
     noise_factor: float | None = None, axes: str | None = None, scene: str | int | None = None,
-    channel: str | int | None = None, overwrite: bool = False, progress: bool | Progress | None = None, **settings: Unpack[Given],
+    channel: str | int | None = None, stack: bool = False, overwrite: bool = False, progress: bool | Progress | None = None,
+    **settings: Unpack[Given],
 ) -> Report:
     """Compress an image into a microfield file.
 
@@ -46,8 +47,9 @@ def compress(
     ratio, bits_per_voxel, max_bytes, psnr, noise_factor : exactly one
         Raw bytes over file bytes; bits per array element; bytes of the file (number or text such as ``"300kB"``); least
         PSNR in dB; largest root mean square error in units of the estimated noise sigma.
-    axes, scene, channel : optional
-        How to read the source: its axes, which series of a file, one channel only.
+    axes, scene, channel, stack : optional
+        How to read the source, as in `microfield.open_image`: its axes, which series of a file, one channel only, a folder of
+        planes as one image.
     overwrite : bool
         Replace a file that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
@@ -72,7 +74,7 @@ def compress(
     if destination is None:
         raise UsageError("give the path of the file to write.")
     check_destination(destination, overwrite, _files_of(source))
-    image = load(source, axes, scene, channel)
+    image = load(source, axes, scene, channel, stack)
     if (limit := budget.byte_limit(image.layout)) is not None:
         check_space(destination, limit)
     with (shown(progress, image.name) as tell, atomic_path(destination, overwrite) as temporary,
@@ -102,14 +104,15 @@ def _files_of(source: Any) -> list[str | os.PathLike[str]]:
     return [source] if isinstance(source, (str, os.PathLike)) else []
 
 
-def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None) -> Image:
+def load(source: Any, axes: str | None = None, scene: str | int | None = None, channel: str | int | None = None,
+         stack: bool = False) -> Image:
     """An Image from a path or from anything array-like."""
     if isinstance(source, (str, os.PathLike)):
         from microfield.io import open_image
 
-        return open_image(source, axes=axes, scene=scene, channel=channel)
-    if scene is not None or channel is not None:
-        raise InputError("scene and channel choose within a file; index the array instead.")
+        return open_image(source, axes=axes, scene=scene, channel=channel, stack=stack)
+    if scene is not None or channel is not None or stack:
+        raise InputError("scene, channel and stack say how files are read; index the array instead.")
     return as_image(source, axes)
 
 
