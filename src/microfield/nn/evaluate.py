@@ -138,14 +138,16 @@ def evaluate(
     def work(_: int) -> None:
         """Evaluate blocks until none is left."""
         space = _Workspace(network)
-        while True:
-            with lock:
-                start = next(queue, None)
-            if start is None:
-                return
-            stop = min(start + BLOCK, n_points)
-            space.place(coordinates(start, stop))
-            store(start, stop, _evaluate_block(network, space)[:, : stop - start])
+        # Outputs beyond float32 are infinite; the decoder knows what to make of them.
+        with np.errstate(over="ignore"):
+            while True:
+                with lock:
+                    start = next(queue, None)
+                if start is None:
+                    return
+                stop = min(start + BLOCK, n_points)
+                space.place(coordinates(start, stop))
+                store(start, stop, _evaluate_block(network, space)[:, : stop - start])
 
     with single_threaded_blas():
         if threads == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.methods import get_method, names
 from microfield.methods.base import Context
+from microfield.methods.conventional.base import Arrangement
 from microfield.methods.conventional.downsample import cells, interpolate, pool
 from microfield.methods.conventional.intensities import Intensities
 from microfield.methods.conventional.mosaic import LONGEST, columns, from_mosaic, to_mosaic
 from microfield.methods.conventional.sheets import Sheets, from_opponent, is_colour, orders, to_opponent
 from microfield.methods.conventional.stills import StillCodec
-from microfield.methods.conventional.video import Av1, Hevc
+from microfield.methods.conventional.video import Av1, Hevc, Video
 from microfield.metrics import psnr
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
@@ -396,6 +398,49 @@ def test_narrow_pictures_are_coded(name: str, shape: tuple[int, int]) -> None:
     data, report = compressed(source, name, Budget("ratio", 20))
     assert open_file(data).shape == (3, *shape)
     assert report.psnr > 20
+
+
+@pytest.mark.parametrize("extent", [(34, 15), (34, 16), (34, 32), (16, 66)])
+def test_hevc_makes_the_same_stream_of_narrow_films_every_time(extent: tuple[int, int]) -> None:
+    """x265 reads memory that it never wrote where a side of a picture is 16, 32 or 64."""
+    rng = np.random.default_rng(0)
+    sheets = (stack((6, *extent)).read() / 65535 + rng.normal(0, 0.03, (6, *extent))).clip(0, 1).astype(np.float32)[None]
+    streams = set()
+    for repeat in range(5):
+        used = [np.full(1000 * repeat + 1, repeat)]  # Other memory each time.
+        streams.add(Hevc().compress(sheets, Arrangement(), 20.0, 0))
+        del used
+    assert len(streams) == 1
+
+
+@pytest.mark.parametrize("width", [16, 31, 64])
+def test_narrow_films_of_earlier_versions_decode(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = stack((3, 40, width))
+    data = compressed(source, "hevc", Budget("ratio", 10))[0]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Hevc, "padded", Video.padded)
+        old = compressed(source, "hevc", Budget("ratio", 10))[0]
+    assert old != data
+    difference = open_file(old).asarray().astype(float) - source.read()
+    assert np.abs(difference).mean() < 1500
+
+
+@pytest.mark.parametrize("name", ["hevc", "av1"])
+def test_films_decode_on_one_thread(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several, dav1d waits for itself for ever over some damaged streams, and no signal ends it."""
+    import av
+
+    data = compressed(stack(), name, Budget("ratio", 30))[0]
+    made = []
+    create = av.CodecContext.create
+
+    def recorded(*arguments: Any) -> Any:
+        made.append(create(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("av.CodecContext", SimpleNamespace(create=recorded))
+    open_file(data)[...]
+    assert [context.thread_count for context in made] == [1]
 
 
 def test_a_quality_beyond_the_finest_setting_says_what_is_possible() -> None:

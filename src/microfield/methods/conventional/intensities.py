@@ -99,6 +99,8 @@ class Intensities:
     def unpack(cls, data: bytes, layout: Layout) -> tuple[Intensities, bytes]:
         """The mapping at the start of the bytes of a part, and the bytes behind it; FormatError where there is none."""
         n, kind = layout.channels, layout.dtype.newbyteorder("<")
+        if n * kind.itemsize > len(data):  # Before anything is allocated for so many channels.
+            raise FormatError("a part ends before the minima of its channels.")
         fields = ByteReader(data, "its intensity mapping")
         flags = fields.next(1)[0]
         if flags > 3:

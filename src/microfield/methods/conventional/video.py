@@ -209,9 +209,18 @@ class Hevc(Video):
 
     @classmethod
     def padded(cls, y: int, x: int) -> tuple[int, int]:
-        """As for any film, but no picture is 34 to 48 pixels wide: x265 ends the process over several frames of such a width."""
-        height, width = super().padded(y, x)
+        """As for any film, but no picture is 34 to 48 pixels wide, and no side is 16, 32 or 64.
+
+        x265 ends the process over several frames of the former, and makes another stream each time of the latter.
+        """
+        height, width = (n + 2 if n in (16, 32, 64) else n for n in super().padded(y, x))
         return height, 50 if 32 < width < 50 else width
+
+    @classmethod
+    def decodable(cls, y: int, x: int) -> tuple[tuple[int, int], ...]:
+        """Also pictures with sides of 16, 32 or 64, which earlier versions made."""
+        height, width = Video.padded(y, x)
+        return cls.padded(y, x), (height, 50 if 32 < width < 50 else width)
 
     def encoder(self, crf: int, effort: int) -> tuple[str, dict[str, str]]:
         """x265 without what serves the eye rather than the squared error."""
@@ -317,6 +326,8 @@ def _decode(data: bytes, decoders: tuple[str, ...], extent: tuple[int, int]) -> 
         raise ModuleNotFoundError(f"PyAV has none of the decoders {', '.join(decoders)}")
     y, x = (max(n, LEAST) + DECODER_MARGIN for n in extent)
     context.options = {"max_pixels": str(y * x)}
+    # dav1d's threads wait for each other for ever over some damaged streams; one thread of either decoder is as fast for one part.
+    context.thread_count = 1
     if context.name == "hevc":
         for packet in context.parse(data) + context.parse(b""):
             yield from context.decode(packet)

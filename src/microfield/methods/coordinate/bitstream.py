@@ -208,8 +208,10 @@ def _unpack_published(data: bytes, shape: Shape, coordinates: CoordinateMap) -> 
         at += a * b + b
     channels, dtype = coordinates.layout.channels, coordinates.layout.dtype
     info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    return UnpackedPart(
-        coordinates, assemble(matrices, biases, numbers[-1]),
-        np.repeat(numbers[0], channels), np.repeat(numbers[1], channels),
-        np.repeat(float(info.min), channels), np.repeat(float(info.max), channels),
-    )
+    with np.errstate(over="ignore"):
+        network = assemble(matrices, biases, numbers[-1])
+    if not all(np.isfinite(layer).all() for layer in (*network.hidden, network.output)):
+        raise FormatError("the weights times the frequency are not finite.")
+    # Views of one number: a few bytes may claim any number of channels.
+    scale, offset, low, high = (np.broadcast_to(n, channels) for n in (numbers[0], numbers[1], float(info.min), float(info.max)))
+    return UnpackedPart(coordinates, network, scale, offset, low, high)

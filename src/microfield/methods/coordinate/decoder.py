@@ -94,11 +94,14 @@ class CoordinateDecoder(Decoder):
         ``channel`` is the channel number of every output, without what the coordinates of points ``start`` to ``stop`` add to it.
         """
         channel = channel + self.part.coordinates.channel_of_inputs(inputs(start, stop))
-        grey = values * self.part.scale[channel] + self.part.offset[channel]
-        dtype = self.layout.dtype
+        low, dtype = self.part.low[channel], self.layout.dtype
+        # Weights and scales that overflow give infinities and NaN; what a cast makes of NaN differs with the size of the read.
+        with np.errstate(over="ignore", invalid="ignore"):
+            grey = values * self.part.scale[channel] + self.part.offset[channel]
         # float32 cannot hold every 32-bit integer, so wide types are clipped and rounded in double precision.
         wide = grey.astype(np.float64) if dtype.itemsize > 2 else grey
-        np.clip(wide, self.part.low[channel], self.part.high[channel], out=wide)
+        np.copyto(wide, low, where=np.isnan(wide), casting="same_kind")
+        np.clip(wide, low, self.part.high[channel], out=wide)
         return (np.rint(wide) if dtype.kind in "iu" else wide).astype(dtype)
 
     def _rows(self, box: Box) -> npt.NDArray[np.intp]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy.typing as npt
 
-from microfield.errors import BudgetError, MissingExtraError
+from microfield.errors import BudgetError, FormatError, MissingExtraError
 from microfield.image import Layout
 from microfield.methods.base import ByteLimit, Context, Encoded, Method, PartData, Usable, measure_error
 from microfield.methods.coordinate.bitstream import Shape, published_bytes
@@ -106,5 +106,6 @@ class CoordinateMethod(Method):
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> CoordinateDecoder:
         """Open a part."""
-        del bitstream_version
+        if bitstream_version != cls.bitstream_version:
+            raise FormatError(f"bitstream version {bitstream_version} of {cls.name} is not known: update microfield to open it.")
         return CoordinateDecoder(layout, data.own)

@@ -124,6 +124,8 @@ class Head:
         FormatError
             If the bytes are no head of such a part.
         """
+        if layout.channels * layout.dtype.itemsize > len(data):  # Before anything is allocated for so many channels.
+            raise FormatError("a part ends before the minima of its channels.")
         fields = ByteReader(data, "its head")
         flags = fields.next(1)[0]
         constant = _read_constant(fields, layout.channels) if flags & CONSTANT else np.zeros(layout.channels, bool)
