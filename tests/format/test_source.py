@@ -105,4 +105,4 @@ def test_a_url_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in sys.modules if n.split(".")[0] == "fsspec"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="Reading a URL"):
-        open_source("https://example.org/a.mfield")
+        open_source("s3://bucket/a.mfield")

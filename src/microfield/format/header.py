@@ -69,8 +69,9 @@ FIELDS = (
           embedded=False),
     Field(16, "channel_display", "channels", "One array per element of axis C (one where there is no such axis), see "
           "[Display](#display).", embedded=False),
-    Field(17, "plane_labels", "bytes", "Label of every plane: UTF-8 texts with a zero byte between them, in a zlib stream, at most 16 "
-          "MiB and 262,144 labels unpacked. Planes are the positions along all axes but Y, X and S, in C order.", embedded=False),
+    Field(17, "plane_labels", "bytes", "Label of every plane: UTF-8 texts with a zero byte between them, in a zlib stream, at most "
+          "16 MiB and 262,144 labels unpacked. Planes are the positions along all axes but Y, X and S, in C order.",
+          embedded=False),
     Field(18, "value_calibration", "calibration", "What a grey level means: a unit (which may be empty), then 2 to 9 coefficients "
           "of a polynomial of the grey level, the constant first.", embedded=False),
     Field(19, "display_mode", "uint", "How several channels are shown: 1 together in their colours, 2 one at a time in its "

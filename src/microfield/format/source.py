@@ -56,14 +56,14 @@ def open_source(source: Any) -> Source:
     Parameters
     ----------
     source : str, os.PathLike, bytes, bytearray, memoryview, binary file object or Source
-        A string with ``://`` in it is a URL, opened with fsspec.
+        A string with ``://`` in it is a URL; all but those of http and https are opened with fsspec.
 
     Raises
     ------
     InputError
         If there is no such file, or the value is none of these.
     MissingExtraError
-        If a URL is given and fsspec is not installed.
+        If a URL of another kind is given and fsspec is not installed.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return BytesSource(bytes(source))
@@ -71,6 +71,10 @@ def open_source(source: Any) -> Source:
         path = os.fspath(source)
         if isinstance(path, bytes):
             path = os.fsdecode(path)
+        if path.lower().startswith(("http://", "https://")) and "::" not in path:
+            from microfield.format.http import HttpSource
+
+            return HttpSource(path)
         return UrlSource(path) if "://" in path else FileSource(path)
     if isinstance(source, Source):
         return source
@@ -94,7 +98,7 @@ class BytesSource(Source):
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``."""
-        return _exactly(self._data[start:stop], start, stop, self.name)
+        return exactly(self._data[start:stop], start, stop, self.name)
 
 
 class FileSource(Source):
@@ -121,11 +125,11 @@ class FileSource(Source):
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``."""
         if self.size > _CACHED:
-            return _exactly(self._read_file(start, stop), start, stop, self.name)
+            return exactly(self._read_file(start, stop), start, stop, self.name)
         # Two threads may both read the file the first time; both get the same bytes.
         if self._content is None:
             self._content = self._read_file(0, self.size)
-        return _exactly(self._content[start:stop], start, stop, self.name)
+        return exactly(self._content[start:stop], start, stop, self.name)
 
     def _read_file(self, start: int, stop: int) -> bytes:
         try:
@@ -140,7 +144,7 @@ class FileSource(Source):
 
 
 class UrlSource(Source):
-    """Anything fsspec opens: http, s3, gs, zip, memory, ... A pickle holds the URL only."""
+    """Anything fsspec opens: s3, gs, zip, memory, ... A pickle holds the URL only."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -171,7 +175,7 @@ class UrlSource(Source):
             data = bytes(self._fs.cat_file(self._path, start=start, end=min(stop, self.size)))
         except Exception as error:
             raise _unreadable(self.name, error) from error
-        return _exactly(data, start, stop, self.name)
+        return exactly(data, start, stop, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return UrlSource, (self.name,)
@@ -201,7 +205,7 @@ class StreamSource(Source):
             while missing > 0 and (piece := self._stream.read(missing)):
                 pieces.append(bytes(piece))
                 missing -= len(piece)
-        return _exactly(b"".join(pieces), start, stop, self.name)
+        return exactly(b"".join(pieces), start, stop, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BytesSource, (self.read(0, self.size), self.name)
@@ -252,7 +256,7 @@ class GetterSource(Source):
         """Bytes ``start`` to ``stop``, of what was fetched before where it lies there."""
         held = self._first + self._rest
         data = held[start:stop] if stop <= len(held) else bytes(self._get(start, stop))
-        return _exactly(data, start, stop, self.name)
+        return exactly(data, start, stop, self.name)
 
 
 def _from_stream(stream: Any) -> Source:
@@ -266,7 +270,8 @@ def _from_stream(stream: Any) -> Source:
     return BytesSource(bytes(content), name)
 
 
-def _exactly(data: bytes, start: int, stop: int, name: str) -> bytes:
+def exactly(data: bytes, start: int, stop: int, name: str) -> bytes:
+    """The data that was read from ``start`` to ``stop`` of a source called ``name``; FormatError where they are not as many."""
     if start < 0 or len(data) != max(0, stop - start):
         raise FormatError(f"{name} ends before byte {stop}: it is truncated or was changed while open.")
     return data
