@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from microfield.statistics import (
     channel_numbers,
     channel_statistics,
     count_invalid,
-    looks_like_labels,
     windows,
 )
 
@@ -39,15 +37,6 @@ class Lazy:
 def smooth(shape: tuple[int, int] = (256, 256), height: float = 200.0) -> npt.NDArray[np.float64]:
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.asarray(height * (1 + np.sin(x / 17) * np.cos(y / 23)) + 0.3 * x)
-
-
-def discs(shape: tuple[int, int], radius: int, step: int) -> npt.NDArray[np.uint16]:
-    labels = np.zeros(shape, np.uint16)
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    centres = product(range(radius, shape[0], step), range(radius, shape[1], step))
-    for number, (cy, cx) in enumerate(centres, start=1):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = number
-    return labels
 
 
 @given(
@@ -179,50 +168,3 @@ def test_noise_of_awkward_shapes() -> None:
 def test_noise_survives_a_large_offset() -> None:
     image = 2**30 + RANDOM(7).normal(0, 3, (128, 128))
     assert noise_sigma(np.rint(image).astype(np.uint32)) == pytest.approx(3, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        discs((128, 128), 9, 24),  # far apart
-        discs((128, 128), 4, 11),  # small: 15 % of all pairs differ
-        discs((128, 128), 40, 90).astype(np.int32) - 1,  # background -1
-        np.where(discs((128, 128), 9, 24) > 0, 255, 0).astype(np.uint8),
-        np.where(discs((128, 128), 9, 24) > 0, 0, 255).astype(np.uint8),  # inverted
-        np.stack([discs((64, 64), 9, 24)] * 3),
-    ],
-)
-def test_labels_and_masks_are_recognised(labels: npt.NDArray[Any]) -> None:
-    assert looks_like_labels(Image(labels, "ZYX"[-labels.ndim :]))
-
-
-def _images() -> dict[str, npt.NDArray[Any]]:
-    random = RANDOM(8)
-    hot = np.full((64, 64), 100, np.uint16)
-    hot[3, 3] = 4000
-    sparse = np.zeros((256, 256), np.uint16)
-    sparse[100:120, 100:120] = random.poisson(40, (20, 20))
-    return {
-        "constant": np.full((20, 20), 5, np.uint8),
-        "steps along Z": np.repeat(np.arange(6, dtype=np.uint8), 400).reshape(6, 20, 20),
-        "one hot pixel": hot,
-        "one bright cell in an empty field": sparse,
-        "single photons": (random.random((256, 256)) < 0.004).astype(np.uint8),
-        "binary noise": (random.random((256, 256)) < 0.5).astype(np.uint8),
-        "noise": random.poisson(3, (64, 64)).astype(np.uint8),
-        "saturated": np.clip(smooth((128, 128)), 60, 300).astype(np.uint16),
-        "float labels": discs((64, 64), 9, 24).astype(np.float32),
-        "one pixel": np.ones((1, 1), np.uint8),
-    }
-
-
-@pytest.mark.parametrize("name", sorted(_images()))
-def test_images_are_not_taken_for_labels(name: str) -> None:
-    values = _images()[name]
-    assert not looks_like_labels(Image(values, "ZYX"[-values.ndim :]))
-
-
-def test_the_source_has_the_last_word_on_labels() -> None:
-    labels = discs((64, 64), 9, 24)
-    assert not looks_like_labels(Image(labels, "YX", labels=False))
-    assert looks_like_labels(Image(smooth(), "YX", labels=True))

@@ -102,7 +102,8 @@ class Image:
     metadata : str, optional
         Vendor metadata (OME-XML) as text.
     labels : bool, optional
-        True or False where the source says whether the values are object labels, else None.
+        True where the source says that the values are object labels (a hint: see `label_images`), False where somebody said
+        that they are not, else None.
     name : str
         What messages call this image.
     notes : tuple of str

@@ -1,4 +1,4 @@
-"""Statistics of an image: ranges, percentiles and noise of its channels, and whether it holds labels.
+"""Statistics of an image: ranges, percentiles and noise of its channels.
 
 Images are read in blocks of bounded size, so that memory does not grow with them. A *channel* is one element of the product
 of axes C and S: a colour sample counts as a channel of its own. Channels are numbered in C order of these axes as the array
@@ -193,54 +193,3 @@ def _channel_noise(image: Image, channel: int) -> float:
     """Noise sigma of a channel in grey levels, from its windows."""
     cut = [as_planes(image.read(box), image.axes)[0, 0] for box in windows(image.layout, channel)]
     return noise_sigma(np.stack(cut))
-
-
-def looks_like_labels(image: Image) -> bool:
-    """Whether an image holds object labels or a mask rather than intensities.
-
-    The source's word (``image.labels``) counts where it gives one. Otherwise an image is labels when it is of integers
-    and, among the pairs of neighbours along X and Y,
-
-    - more than 99 % of those that lie in the foreground are equal,
-    - these are at least a quarter as many as the pairs across its border: it is made of patches, not of lone dots,
-    - more than 75 % of all pairs are equal (in binary noise every pair of ones is equal, too).
-
-    The background is 0 where 1 % of the image is 0, else the most frequent value. To ask for 99 % of all pairs instead
-    would miss small objects, which are mostly border, and take an image that is nearly empty for labels.
-    """
-    if image.labels is not None:
-        return image.labels
-    layout = image.layout
-    if layout.dtype.kind not in "iu":
-        return False
-    background = _background(image)
-    pairs = np.zeros(4, np.int64)  # both in the background, across the border, foreground different, foreground equal
-    for box in boxes(layout):
-        planes = as_planes(image.read(box), layout.axes)
-        pairs += _pairs(planes[..., 1:], planes[..., :-1], background)
-        pairs += _pairs(planes[..., 1:, :], planes[..., :-1, :], background)
-        if pairs[2] > 0.01 * 2 * layout.size:  # more than 1 % of all the pairs there are: intensities, whatever follows
-            return False
-    empty, border, different, equal = (int(n) for n in pairs)
-    if border + different == 0:  # every plane is constant
-        return False
-    patches = equal >= max(1, border / 4) and equal > 0.99 * (equal + different)
-    return patches and empty + equal > 0.75 * int(pairs.sum())
-
-
-def _background(image: Image) -> int:
-    """The background value of `looks_like_labels`."""
-    cut = [image.read(box).ravel() for c in range(image.layout.channels) for box in windows(image.layout, c, side=256)]
-    values, counts = np.unique(np.concatenate(cut), return_counts=True)
-    zeros = int(counts[values == 0].sum())
-    return 0 if zeros >= 0.01 * counts.sum() else int(values[np.argmax(counts)])
-
-
-def _pairs(one: npt.NDArray[Any], other: npt.NDArray[Any], background: int) -> npt.NDArray[np.int64]:
-    """Numbers of neighbour pairs of the four kinds that `looks_like_labels` tells apart."""
-    first, second = one != background, other != background
-    both = first & second
-    foreground = int(np.count_nonzero(both))
-    border = int(np.count_nonzero(first ^ second))
-    equal = int(np.count_nonzero(both & (one == other)))
-    return np.array([one.size - foreground - border, border, foreground - equal, equal], np.int64)

@@ -36,6 +36,7 @@ ROOMS = {
     "labelled": "errors wording units",
     "image": "errors wording axes display labelled",
     "statistics": "image noise",
+    "label_images": "image statistics",
     "objective": "errors wording",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
     "io": "errors wording axes display progress units image",
@@ -45,16 +46,17 @@ ROOMS = {
     "reading": "errors wording display progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording image statistics",
-    "analysis": "errors wording noise image statistics",
+    "analysis": "errors wording noise image label_images statistics",
     "comparing": "errors wording labelled image io reading metrics",
     # Making files, and the networks that ship.
-    "writing": "errors wording axes display progress deadline image statistics objective io format methods reading metrics",
+    "writing": (
+        "errors wording axes display progress deadline image label_images statistics objective io format methods reading metrics"),
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
-    "report": "errors wording image statistics io metrics analysis",
+    "report": "errors wording image label_images statistics io metrics analysis",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
-    "cli": "errors wording axes display progress image statistics io format methods reading metrics comparing analysis writing "
-           "report bench",
+    "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing analysis "
+           "writing report bench",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

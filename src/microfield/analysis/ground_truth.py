@@ -82,7 +82,7 @@ def check_labels(values: Array, known: bool | None, name: str) -> None:
     """Refuse intensities that are given as labels.
 
     A mask (at most two values) is accepted, and so is what the source calls labels; other integers only where they lie in
-    patches of equal values (`PATCHES`). That is less strict than `microfield.statistics.looks_like_labels`, which has to
+    patches of equal values (`PATCHES`). That is less strict than `microfield.label_images.looks_like_labels`, which has to
     tell labels from images and would miss small objects that touch.
 
     Parameters

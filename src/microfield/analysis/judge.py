@@ -24,7 +24,7 @@ from microfield.analysis.subset import Subset, read_subset
 from microfield.analysis.traces import SHORTEST, change_clearly, chequered, compare_traces, counts_over_time, region_means
 from microfield.errors import InputError
 from microfield.image import Image
-from microfield.statistics import looks_like_labels
+from microfield.label_images import looks_like_labels
 from microfield.wording import argument
 
 __all__ = ["AnalysisResult", "ChannelResult", "judge"]
@@ -93,10 +93,10 @@ def judge(
 
 def _is_labels(original: Image, subset: Subset) -> bool:
     """Whether the original holds object labels: what its source says, else what its first time point looks like."""
-    if original.labels is not None or "S" in original.axes:
+    if "S" in original.axes:
         return bool(original.labels)
     frame = subset.original[:, 0]
-    return looks_like_labels(Image(frame, "CZYX" if frame.ndim == 4 else "CYX"))
+    return looks_like_labels(Image(frame, "CZYX" if frame.ndim == 4 else "CYX", labels=original.labels, name=original.name))
 
 
 def _truth(labels: Array) -> tuple[Labels, Labels]:

@@ -83,8 +83,8 @@ def _measure(
         evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
                                 not_labels=arguments.not_labels, overwrite=arguments.overwrite, progress=progress)
         return evidence.comparison, evidence.analysis
+    from microfield.label_images import looks_like_labels
     from microfield.metrics import compare
-    from microfield.statistics import looks_like_labels
 
     if not arguments.not_labels and looks_like_labels(original):
         raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from microfield.analysis.judge import AnalysisResult, judge
 from microfield.errors import InputError
+from microfield.label_images import looks_like_labels
 from microfield.metrics import compare
 from microfield.report.crop_choice import Crop, choose_crops
 from microfield.report.detail import Detail, measure_detail
 from microfield.report.pair import SHOWN, Pair, View, make_pair
 from microfield.report.tile_errors import TileErrors, measure_tiles
-from microfield.statistics import looks_like_labels
 from microfield.wording import argument
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from microfield.deadline import Deadline
 from microfield.errors import InputError, LabelsError, UsageError
 from microfield.format.grid import Grid
 from microfield.image import Image, filled
+from microfield.label_images import looks_like_labels
 from microfield.methods import get_method, names
 from microfield.methods.base import Context, Method
 from microfield.progress import Progress
-from microfield.statistics import ChannelStatistics, boxes, channel_statistics, count_invalid, looks_like_labels
+from microfield.statistics import ChannelStatistics, boxes, channel_statistics, count_invalid
 from microfield.wording import argument
 from microfield.writing.budget import Budget
 from microfield.writing.partition import Partition, tile_of
@@ -122,7 +123,7 @@ def _check_values(image: Image, settings: Settings) -> int:
             f"{image.name} holds {invalid[0]} NaN and {invalid[1]} infinite values; "
             f"replace them, or give a value to put there with {argument('nan_fill')}."
         )
-    if not settings.not_labels and (image.labels or (image.labels is None and looks_like_labels(image))):
+    if not settings.not_labels and looks_like_labels(image):
         raise LabelsError(
             f"{image.name} looks like object labels or a mask, whose values must not change; keep it in a "
             f"lossless format, or give {argument('not_labels', True)} if it is an image after all."
