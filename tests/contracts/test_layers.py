@@ -55,8 +55,8 @@ ROOMS = {
     # For people: nothing but the command line uses these.
     "report": "errors wording image label_images statistics io metrics analysis",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
-    "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing analysis "
-           "writing report bench",
+    "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
+           "analysis writing report bench",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""
