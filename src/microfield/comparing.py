@@ -98,7 +98,7 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
     how = reading or Reading()
     if _names_axes(reconstruction):
         second = _open(reconstruction)
-        first = _open(original, how if how.axes or _names_axes(original) else how._replace(axes=second.axes))
+        first = _open(original, how if how.axes or _names_axes(original) else how._replace(axes=second.axes), beside=second)
         if first.axes_guessed and first.shape == second.shape:
             first = replace(first, axes=second.axes, axes_guessed=False)
     else:
@@ -122,15 +122,19 @@ def _names_axes(source: Any) -> bool:
         or isinstance(source, Labelled)
 
 
-def _open(source: Any, reading: Reading | None = None, shape: tuple[int, ...] | None = None) -> Image:
-    """A source as an Image; an array that is to get the axes of another image is refused where it has not its ``shape``."""
+def _open(source: Any, reading: Reading | None = None, shape: tuple[int, ...] | None = None, beside: Image | None = None) -> Image:
+    """A source as an Image; an array that is to get the axes of another image is refused where it has not its ``shape``.
+
+    A file that names no axes is taken to have those of the image ``beside`` it.
+    """
     how = reading or Reading()
     if isinstance(source, bytes) or (isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == ".mfield"):
         return as_image(open_file(source), how.axes)
     if isinstance(source, (str, os.PathLike)):
         if shape is not None and Path(source).exists():
             _check_shapes(shape, read_numpy(Path(source), None).shape)
-        return open_image(source, axes=how.axes, scene=how.scene, channel=how.channel)
+        return open_image(source, axes=how.axes, scene=how.scene, channel=how.channel,
+                          beside=None if beside is None else beside.sizes)
     if how.scene is not None or how.channel is not None:
         raise UsageError("scene and channel choose within a file; index the array instead.")
     if shape is not None:

@@ -166,7 +166,7 @@ def _known(image: Image, task: Task) -> measures.Known:
     from microfield.io import open_image
     from microfield.statistics import channel_statistics
 
-    labels = None if task.labels is None else open_image(task.labels)
+    labels = None if task.labels is None else open_image(task.labels, beside=image.sizes)
     return measures.Known(channel_statistics(image), labels)
 
 

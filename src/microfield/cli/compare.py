@@ -47,11 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         sources = [arguments.original, arguments.reconstruction, *filter(None, [arguments.labels])]
         check_destination(arguments.report, arguments.overwrite, sources)
-    labels = _labels(arguments)
     reading = Reading(arguments.axes and arguments.axes.upper(), arguments.scene, arguments.channel, arguments.nan_fill)
     line = ProgressLine(Path(arguments.original).name)
     try:
         with opened(arguments.original, arguments.reconstruction, reading) as pair:
+            labels = _labels(arguments, pair.original)
             comparison, downstream = _measure(arguments, pair.original, pair.reconstruction, pair.file, labels, line)
     finally:
         line.close()
@@ -104,8 +104,8 @@ def _measure(
     return comparison, analysis
 
 
-def _labels(arguments: argparse.Namespace) -> Image | None:
+def _labels(arguments: argparse.Namespace, original: Image) -> Image | None:
     """The image of ground-truth labels, if one is given."""
     from microfield.io import open_image
 
-    return None if arguments.labels is None else open_image(arguments.labels)
+    return None if arguments.labels is None else open_image(arguments.labels, beside=original.sizes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.errors import InputError
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from microfield.image import Image
-
-WITHOUT_AXES = (".npy", ".npz")
-"""Suffixes of files that do not name their axes."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +90,9 @@ def _open(what: str, path: str, covered: Covered, axes: str | None = None) -> Im
     """The file as an Image whose axes are among those of the covered image, with the same extents or an extent of 1."""
     from microfield.io import open_image
 
-    mask = open_image(path)
+    mask = open_image(path, beside=covered.sizes)
     if axes is not None and len(axes) == len(mask.axes):
         mask = open_image(path, axes=axes)
-    elif Path(path).suffix.lower() in WITHOUT_AXES and len(mask.axes) == len(covered.axes):
-        mask = open_image(path, axes=covered.axes)
     if not all(n in (1, covered.sizes.get(axis)) for axis, n in mask.sizes.items()) or not set(mask.axes) <= set(covered.axes):
         raise InputError(
             f"the {what} {mask.name} has shape {mask.shape} (axes {mask.axes}), which does not fit {covered.name} of shape "

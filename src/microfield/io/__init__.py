@@ -47,6 +47,7 @@ def open_image(
     scene: str | int | None = None,
     channel: str | int | None = None,
     stack: bool = False,
+    beside: Mapping[str, int] | None = None,
 ) -> Image:
     """Open a microscopy image; its values are read when they are asked for.
 
@@ -64,6 +65,9 @@ def open_image(
         Which element of C to take, by name or index; the image then has no C axis.
     stack : bool
         The path is a folder whose files are planes of one image, and their names say which, such as ``cell_t001_z012_c1.tif``.
+    beside : mapping of str to int, optional
+        Axis letter to extent of an image that the file belongs to, as a mask does. Where the file does not name its axes, they are
+        those of the image that have its extents; otherwise they are guessed (see `microfield.axes.guess_axes`).
 
     Returns
     -------
@@ -79,7 +83,7 @@ def open_image(
     MissingExtraError
         The file needs an optional part of microfield.
     """
-    return to_image(read_found(path, scene, stack), axes, channel)
+    return to_image(read_found(path, scene, stack), axes, channel, beside)
 
 
 def read_found(path: str | os.PathLike[str], scene: str | int | None = None, stack: bool = False) -> Found:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,7 +55,8 @@ class Found:
         return tuple(int(n) for n in self.data.shape)
 
 
-def to_image(found: Found, axes: str | None = None, channel: int | str | None = None) -> Image:
+def to_image(found: Found, axes: str | None = None, channel: int | str | None = None,
+             beside: Mapping[str, int] | None = None) -> Image:
     """The Image of what was found.
 
     Axes of extent 1 that `Image` does not know are dropped. Axes that the file does not name are guessed (see
@@ -69,6 +71,8 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
         Letters that replace the file's, one per axis; axes that are dropped may have one or not.
     channel : int or str, optional
         The element of C to take, by index from 0 or by name; the axis disappears.
+    beside : mapping of str to int, optional
+        Axis letter to extent of an image, whose axes of the same extents are taken instead of a guess.
 
     Raises
     ------
@@ -77,29 +81,33 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
     UsageError
         The letters are not as many as the axes, or there is no such channel.
     """
-    given = axes.upper() if axes is not None else None
+    given = axes.upper() if axes is not None else _axes_beside(found, beside or {})
     if given is None and found.doubt is not None:
         raise InputError(found.doubt)
-    bare = given is None and bool(found.axes) and set(found.axes) <= set(UNNAMED)
-    if bare:
+    unnamed = [a for a, n in zip(found.axes, found.shape, strict=True) if a in UNNAMED and n > 1]
+    guessed = given is None and bool(unnamed) and len(found.shape) > 2
+    if given is None and found.axes and set(found.axes) <= set(UNNAMED):
         found = replace(found, axes=guess_axes(found.shape, found.data.dtype, found.name))
     if given is not None and len(given) == len(found.shape):
         found, given = replace(found, axes=given), None
     dropped = [a not in AXES and n == 1 for a, n in zip(found.axes, found.shape, strict=True)]
-    fixed: list[int | None] = [0 if gone else None for gone in dropped]
     letters = "".join(a for a, gone in zip(found.axes, dropped, strict=True) if not gone)
-    guessed = given is None and (any(a in UNNAMED for a in letters) or (bare and len(letters) > 2))
     extents = [n for n, gone in zip(found.shape, dropped, strict=True) if not gone]
     letters = _renamed(letters, extents, given, found)
-    name, names = found.name, found.channel_names
-    display = found.display.fitting(dict(zip(letters, extents, strict=True)))
+    return _image(found, letters, [0 if gone else None for gone in dropped], channel, guessed)
+
+
+def _image(found: Found, letters: str, fixed: list[int | None], channel: int | str | None, guessed: bool) -> Image:
+    """The Image along the axes that stay, called ``letters``, or of one channel of it; ``fixed`` is as in `View`."""
+    extents = [n for n, at in zip(found.shape, fixed, strict=True) if at is None]
+    sizes = dict(zip(letters, extents, strict=True))
+    name, names, display = found.name, found.channel_names, found.display.fitting(sizes)
     if channel is not None:
         index = _channel_index(channel, names, found, letters)
         name = f"{name}, channel {names[index] if index < len(names) else index}"
         if "C" in letters:
             fixed[[i for i, at in enumerate(fixed) if at is None][letters.index("C")]] = index
-            display = display.cut(dict(zip(letters, extents, strict=True)), {"C": [index]})
-            names = names[index : index + 1]
+            display, names = display.cut(sizes, {"C": [index]}), names[index : index + 1]
             letters = letters.replace("C", "")
     data, was_mask = _as_supported(found.data, fixed)
     sizes = dict(zip(letters, data.shape, strict=True))
@@ -112,6 +120,20 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
         labels=True if was_mask else found.labels, name=name, notes=found.notes, display=display, not_kept=found.not_kept,
         axes_guessed=guessed,
     )  # fmt: skip
+
+
+def _axes_beside(found: Found, sizes: Mapping[str, int]) -> str | None:
+    """Axes of another image with the extents of a file that does not name its own; None where there is not exactly one choice."""
+    if found.doubt is None and not set(found.axes) & set(UNNAMED):
+        return None
+    said = [a if found.doubt is None and a not in UNNAMED else None for a in found.axes]
+    choices = [
+        "".join(letters) for letters in itertools.combinations(sizes, len(found.shape))
+        if all(n in (1, sizes[a]) and b in (None, a) for a, b, n in zip(letters, said, found.shape, strict=True))
+    ]  # fmt: skip
+    if not choices and len(sizes) == len(found.shape):
+        return "".join(sizes)  # The extents differ, and whoever compares them says so.
+    return choices[0] if len(choices) == 1 else None
 
 
 def _renamed(letters: str, extents: Sequence[int], given: str | None, found: Found) -> str:
