@@ -81,8 +81,12 @@ def described(around: Envelope, job: Job, size: int) -> Envelope:
     header = around.header
     costly: list[str] = []
     for words, share, fields in _optional(job.image):
-        kept = replace(header, **fields(header))
-        cost = len(pack(kept, 0, False)) - len(pack(header, 0, False))
+        try:
+            kept = replace(header, **fields(header))
+            cost = len(pack(kept, 0, False)) - len(pack(header, 0, False))
+        except InputError:
+            costly.append(f"{words} (more than a file can hold)")
+            continue
         if job.settings.keep_metadata or cost <= share * size:
             header = kept
         else:
