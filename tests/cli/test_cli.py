@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -158,55 +157,6 @@ def test_unknown_commands_and_flags_exit_2(capsys: pytest.CaptureFixture[str]) -
         assert left.value.code == 2
     assert main([]) == 2
     assert "compress" in capsys.readouterr().err
-
-
-def test_many_inputs_skip_go_on_and_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in (("a", 3), ("c", 200)):
-        np.save(tmp_path / f"{name}.npy", np.full((20, 20), value, np.uint8))
-    (tmp_path / "b.npy").write_bytes(b"not an image")
-    out = tmp_path / "packed"
-    call = ["compress", *(str(tmp_path / f"{n}.npy") for n in "abc"), "--out-dir", str(out), "--max-bytes", "200"]
-    assert main(call) == 1
-    assert "2 done, 0 skipped, 1 failed" in capsys.readouterr().out
-    assert sorted(p.name for p in out.iterdir()) == ["a.mfield", "c.mfield", "microfield-summary.csv"]
-    with (out / "microfield-summary.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [r["status"].split(":")[0] for r in rows] == ["done", "failed", "done"]
-    assert int(rows[0]["file_bytes"]) == (out / "a.mfield").stat().st_size
-    before = (out / "a.mfield").stat().st_mtime_ns
-    assert main(["compress", str(tmp_path / "[ac].npy"), "--out-dir", str(out), "--max-bytes", "200"]) == 0
-    assert "0 done, 2 skipped, 0 failed" in capsys.readouterr().out
-    assert (out / "a.mfield").stat().st_mtime_ns == before
-
-
-def test_inputs_of_one_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        np.save(tmp_path / folder / "a.npy", np.full((20, 20), 3, np.uint8))
-    out = tmp_path / "packed"
-    call = ["compress", str(tmp_path / "one" / "a.npy"), str(tmp_path / "two" / "a.npy"), "--out-dir", str(out)]
-    assert main([*call, "--max-bytes", "200", "--json"]) == 2
-    assert "different folders" in one_line(capsys)
-    assert not out.exists()
-
-
-def test_a_skipped_file_is_described_and_keeps_its_line_until_it_is_overwritten(
-    flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "packed"
-    call = ["compress", str(flat), "--out-dir", str(out), "--max-bytes"]
-    assert main([*call, "200"]) == 0
-    summary = (out / "microfield-summary.csv").read_text(encoding="utf-8")
-    capsys.readouterr()
-    assert main([*call, "150", "--method", "av1"]) == 0
-    told = capsys.readouterr().out
-    assert "field" in told
-    assert "--overwrite" in told
-    assert (out / "microfield-summary.csv").read_text(encoding="utf-8") == summary
-    assert main([*call, "150", "--method", "av1", "--overwrite"]) == 0
-    assert mf.open(out / "flat.mfield").method == "av1"
-    with (out / "microfield-summary.csv").open(newline="", encoding="utf-8") as file:
-        assert [row["method"] for row in csv.DictReader(file)] == ["av1"]
 
 
 @pytest.mark.parametrize(("path", "name"), [

@@ -12,9 +12,12 @@ from microfield.cli import bench, compare, compress, decompress, inspect
 from microfield.errors import MicrofieldError, UsageError
 from microfield.wording import command_line
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: what shells report of a program that SIGINT has ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 the work failed, 2 the call was wrong."""
+    """Run one command and return its exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.command is None:
@@ -29,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MicrofieldError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; files that were complete stay, nothing half-written is left.")
+        return _fail("interrupted; files that were complete stay, nothing half-written is left.", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has stopped (`| head`). Python would fail again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,64 +1,154 @@
-"""``microfield compress --out-dir``: many images into a folder, one file each, and a summary."""
+"""``microfield compress --out-dir``: many images into a folder, one file each, and a summary.
+
+Every input ends in one of four ways: ``done``; ``skipped``, since its file is there already or it holds labels; ``failed``, with a
+sentence; ``interrupted`` by Ctrl-C. A failure does not stop the rest.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from microfield.cli.arguments import expand, stem
+from microfield.cli.inputs import Input, gather
 from microfield.cli.one import by_saliency, compress_one, decibels
-from microfield.cli.summary import SUMMARY_FILE, write_summary
-from microfield.errors import MicrofieldError, UsageError
+from microfield.cli.record import fault, settings_text, state_of
+from microfield.cli.strict_json import strict_json
+from microfield.cli.summary import Summary
+from microfield.errors import InputError, LabelsError, MicrofieldError
+
+Row = dict[str, Any]
 
 
 def compress_many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
-    """Compress many inputs: skip those whose file exists, go on after failures, sum up at the end; the exit status."""
-    outputs = {source: arguments.out_dir / (stem(source) + ".mfield") for source in expand(arguments.paths)}
-    for destination in outputs.values():
-        if len(same := [s for s, d in outputs.items() if d == destination]) > 1:
-            raise UsageError(f"{' and '.join(same)} would all become {destination}; compress them into different folders.")
-    arguments.out_dir.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for source, destination in outputs.items():
-        row, sentence = _row(arguments, budget, source, destination)
-        rows.append(row)
-        if not arguments.json:
-            print(sentence)
-    summary = arguments.out_dir / SUMMARY_FILE
-    write_summary(summary, rows)
-    failed = sum(r["status"].startswith("failed") for r in rows)
-    if arguments.json:
-        print(json.dumps(rows))
-    else:
-        done = sum(r["status"] == "done" for r in rows)
-        print(f"{done} done, {len(rows) - done - failed} skipped, {failed} failed; details in {summary}")
-    return 1 if failed else 0
+    """Compress all inputs and sum up at the end; the exit status, 1 where one failed.
+
+    Raises
+    ------
+    UsageError
+        The inputs cannot be found, or two of them would become one file.
+    InputError
+        The folder cannot be made, or holds a foreign file in the place of the summary.
+    """
+    inputs = gather(arguments)
+    _make(arguments.out_dir)
+    return Batch(arguments, budget, Summary(arguments.out_dir), _originals(inputs)).run(inputs)
 
 
-def _row(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> tuple[dict[str, Any], str]:
-    """Compress one of many inputs: its row of the summary, and what to print."""
-    row: dict[str, Any] = {"input": source, "output": str(destination)}
-    if destination.exists() and not arguments.overwrite:
-        row["status"] = f"skipped: {destination} exists{_what_it_is(destination)}; --overwrite replaces it"
-        return row, f"{source}: {row['status']}"
+def _make(folder: Path) -> None:
     try:
-        report = compress_one(arguments, budget, source, destination)
-    except (MicrofieldError, OSError, MemoryError) as error:
-        row["status"] = f"failed: {error}"
-        return row, f"{source}: {row['status']}"
-    facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *by_saliency(report),
-             f"{report.seconds:.1f} s", report.read_as]
-    return row | {"status": "done", **report.as_dict()}, f"{source}: {', '.join(facts)}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made ({error.strerror or error}).") from error
 
 
-def _what_it_is(path: Path) -> str:
-    """Method and ratio of a file that exists already, in brackets."""
-    from microfield.reading.file import open_file
+def _originals(inputs: list[Input]) -> set[tuple[int, int]]:
+    """Device and number of every file that is read: no output may be one of them, whatever link leads there."""
+    found = set()
+    for image in inputs:
+        try:
+            state = Path(image.source).stat()
+        except OSError:
+            continue  # Its row will say so.
+        found.add((state.st_dev, state.st_ino))
+    return found
 
-    try:
-        with open_file(path) as f:
-            return f" ({f.method}, {f.ratio:.1f}x)"
-    except (MicrofieldError, OSError):
-        return " (and is no microfield file)"
+
+@dataclass
+class Batch:
+    """The work on many inputs.
+
+    Attributes
+    ----------
+    arguments, budget : as `compress_one` takes them
+    summary : where rows are recorded
+    originals : device and number of the files that are read
+    rows : of the inputs that are finished
+    """
+
+    arguments: argparse.Namespace
+    budget: dict[str, Any]
+    summary: Summary
+    originals: set[tuple[int, int]]
+    rows: list[Row] = field(default_factory=list)
+
+    def run(self, inputs: list[Input]) -> int:
+        """Compress all; the exit status. Ctrl-C leaves the summary of what was done."""
+        try:
+            for image in inputs:
+                self._one(image)
+        finally:
+            self.summary.write()
+            self._total()
+        return 1 if any(row["status"] == "failed" for row in self.rows) else 0
+
+    def _one(self, image: Input) -> None:
+        """Compress one input, record its row and print what became of it."""
+        destination = self.arguments.out_dir / f"{image.name}.mfield"
+        settings, state = settings_text(self.arguments, image), state_of(image.source)
+        row: Row = {"input": image.source, "scene": image.scene_name, "output": str(destination), "settings": settings,
+                    "source_state": state}
+        earlier = self.summary.earlier(destination)
+        begun = earlier is not None and earlier["status"] == "started"  # A crash came between the file and its row.
+        if destination.exists() and not self.arguments.overwrite and not begun:
+            why = fault(destination, earlier, settings, state)
+            if why:
+                row |= {"status": "failed", "message": f"{why}; --overwrite replaces it."}
+            else:
+                row |= {"status": "skipped", "message": f"{destination} was made from it with these settings."}
+            self._finish(image, row, record=earlier is None)
+            return
+        try:
+            self._check(image, destination, self.arguments.overwrite or begun)
+            self.summary.add(row | {"status": "started"})
+            row |= self._compressed(image, destination, self.arguments.overwrite or begun)
+        except KeyboardInterrupt:
+            self._finish(image, row | {"status": "interrupted", "message": "interrupted"})
+            raise
+        except LabelsError as error:
+            row |= {"status": "skipped", "message": str(error)}
+        except (MicrofieldError, OSError) as error:
+            row |= {"status": "failed", "message": str(error)}
+        except MemoryError:
+            row |= {"status": "failed", "message": "not enough memory for this; compress it in tiles (--tile)."}
+        except Exception as error:  # A fault of ours or of a library must not cost the user the other images.
+            row |= {"status": "failed",
+                    "message": f"{type(error).__name__}: {error}; this is a fault of microfield, please report it."}
+        self._finish(image, row)
+
+    def _check(self, image: Input, destination: Path, overwrite: bool) -> None:
+        """Refuse an output that cannot be written, or that is one of the inputs."""
+        from microfield.writing.compress import check_destination
+
+        _make(destination.parent)
+        if destination.exists():
+            state = destination.stat()
+            if (state.st_dev, state.st_ino) in self.originals:
+                raise InputError(f"{destination} is the same file as one of the inputs, which are never replaced.")
+        check_destination(destination, overwrite, [image.source])
+
+    def _compressed(self, image: Input, destination: Path, overwrite: bool) -> Row:
+        """Compress; what its row has to say of it."""
+        report = compress_one(self.arguments, self.budget, image, destination, overwrite)
+        facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *by_saliency(report),
+                 f"{report.seconds:.1f} s", report.read_as]
+        return {**report.as_dict(), "status": "done", "message": ", ".join(facts)}
+
+    def _finish(self, image: Input, row: Row, record: bool = True) -> None:
+        """Record a row and print it. What was there already keeps the row of the call that made it."""
+        self.rows.append(row)
+        if record:
+            self.summary.add(row | {"notes": " | ".join(row.get("notes") or ())})
+        if not self.arguments.json:
+            status = "" if row["status"] == "done" else f"{row['status']}: "
+            print("\n".join([f"{image.title}: {status}{row['message']}", *(f"  note: {n}" for n in row.get("notes") or ())]),
+                  flush=True)
+
+    def _total(self) -> None:
+        """Print how many inputs ended in which way."""
+        if self.arguments.json:
+            print(strict_json(self.rows))
+            return
+        counts = {status: sum(row["status"] == status for row in self.rows) for status in ("done", "skipped", "failed")}
+        print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; details in {self.summary.path}", flush=True)

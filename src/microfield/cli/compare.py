@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microfield.cli.strict_json import strict_json
 from microfield.errors import InputError, UsageError
 from microfield.progress import ProgressLine
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         line.close()
     if arguments.json:
         analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
-        print(json.dumps(comparison.as_dict() | analysis))
+        print(strict_json(comparison.as_dict() | analysis))
     else:
         parts: list[Comparison | AnalysisResult] = [comparison, *([] if downstream is None else [downstream])]
         print("\n\n".join([*(part.table() for part in parts), "\n".join(filter(None, (part.legend() for part in parts)))]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from microfield.cli.batch import compress_many
+from microfield.cli.inputs import ALL, Input
 from microfield.cli.one import compress_one, describe, predict, write_page
 from microfield.cli.request import budget_of, flag, limit_threads
+from microfield.cli.strict_json import strict_json
 from microfield.errors import UsageError
 
 
@@ -40,7 +41,11 @@ def add_to(commands: Any) -> None:
                      help="how many times more a voxel counts that an integer MASK marks (default 4)")
     what = p.add_argument_group("input")
     what.add_argument("--axes", help="one letter of TCZYXS per axis, such as ZYX")
-    what.add_argument("--scene", help="name or number of the series in the file")
+    what.add_argument("--scene", help="name or number of the series in the file; all (with --out-dir) writes one file each, "
+                                      "NAME-SCENE.mfield")
+    what.add_argument("--stack", action="store_true",
+                      help="IN is a folder of planes whose names say which they are, such as cell_t001_z012_c1.tif")
+    what.add_argument("--recursive", action="store_true", help="with --out-dir: take every image in the folders IN and below")
     what.add_argument("--channel", help="name or number of the one channel to take")
     what.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity")
     what.add_argument("--not-labels", action="store_true", help="compress even what looks like object labels")
@@ -56,16 +61,17 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     budget = budget_of(arguments)
     if not budget:
-        predict(arguments)
+        scene = None if arguments.scene == ALL else arguments.scene
+        predict(arguments, Input(arguments.paths[0], "", scene, stack=arguments.stack))
     if arguments.out_dir is not None:
         return compress_many(arguments, budget)
-    source, destination = arguments.paths
-    _check_destinations(arguments, source, destination)
-    report = compress_one(arguments, budget, source, Path(destination))
+    source, destination = Input(arguments.paths[0], "", arguments.scene, stack=arguments.stack), arguments.paths[1]
+    _check_destinations(arguments, source.source, destination)
+    report = compress_one(arguments, budget, source, Path(destination), arguments.overwrite)
     if arguments.report:
         write_page(arguments, source, destination)
     if arguments.json:
-        print(json.dumps({"input": source, "output": destination, **report.as_dict()}))
+        print(strict_json({"input": source.source, "output": destination, **report.as_dict()}))
     else:
         print(describe(destination, report))
     return 0
@@ -102,6 +108,8 @@ def _check(arguments: argparse.Namespace) -> None:
         if arguments.report:
             raise UsageError("--report is for one image; for many write the pages with `microfield compare --report`.")
         return
+    if arguments.recursive or arguments.scene == ALL:
+        raise UsageError(f"{'--recursive' if arguments.recursive else '--scene all'} writes several files; give --out-dir.")
     if len(arguments.paths) != 2:
         raise UsageError(f"compress takes one input and one output, not {len(arguments.paths)} paths; for more inputs give "
                          "--out-dir.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.display_facts import display_facts, display_lines
+from microfield.cli.strict_json import strict_json
 from microfield.errors import InputError, MicrofieldError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         if facts["file_bytes"] <= CHECKED_BYTES and (fault := _fault(path)):
             facts["damaged"] = fault
         if arguments.json:
-            print(json.dumps(facts))
+            print(strict_json(facts))
         else:
             facts.pop("display", None)
             facts |= display_lines(display)
@@ -123,7 +123,7 @@ def run_methods(arguments: argparse.Namespace) -> int:
             print(f"note: {error}", file=sys.stderr)
     table[AUTO] = {"default": AUTO == DEFAULT_METHOD, "summary": SUMMARY, "experimental": False, "package": PACKAGE, "options": {}}
     if arguments.json:
-        print(json.dumps(table))
+        print(strict_json(table))
         return 0
     for name, entry in table.items():
         print(f"{name}{_mark(entry)}: {entry['summary']}")

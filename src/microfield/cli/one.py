@@ -13,22 +13,24 @@ from microfield.errors import UsageError
 from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from microfield.cli.inputs import Input
     from microfield.writing.report import Report
 
 
-def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: str, destination: Path) -> Report:
+def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: Input, destination: Path, overwrite: bool,
+                 ) -> Report:
     """Compress one input into one file."""
     from microfield.writing.compress import compress, load
 
-    line = ProgressLine(Path(source).name)
+    line = ProgressLine(Path(source.title).name)
     try:
-        image = load(input_of(source), **reading(arguments))
-        return compress(image, destination, overwrite=arguments.overwrite, progress=line, **budget, **settings_of(arguments, image))
+        image = load(input_of(source.source), **reading(arguments, source))
+        return compress(image, destination, overwrite=overwrite, progress=line, **budget, **settings_of(arguments, image))
     finally:
         line.close()
 
 
-def write_page(arguments: argparse.Namespace, source: str, destination: str) -> None:
+def write_page(arguments: argparse.Namespace, source: Input, destination: str) -> None:
     """The comparison of the image with what was written."""
     from microfield.image import filled
     from microfield.reading.file import open_file
@@ -38,7 +40,7 @@ def write_page(arguments: argparse.Namespace, source: str, destination: str) -> 
     line = ProgressLine(Path(arguments.report).name)
     try:
         with open_file(destination) as f:
-            image = filled(load(source, **reading(arguments)), arguments.nan_fill)
+            image = filled(load(source.source, **reading(arguments, source)), arguments.nan_fill)
             write_report(image, f, arguments.report, file=f, not_labels=True, overwrite=arguments.overwrite, progress=line)
     finally:
         line.close()
@@ -73,11 +75,11 @@ def decibels(psnr: float) -> str:
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
 
 
-def predict(arguments: argparse.Namespace) -> NoReturn:
+def predict(arguments: argparse.Namespace, source: Input) -> NoReturn:
     """Print the qualities to expect at several sizes, and end as a call without a budget does: UsageError."""
     from microfield.writing.compress import Settings, load, predictions
 
-    image = load(input_of(arguments.paths[0]), **reading(arguments))
+    image = load(input_of(source.source), **reading(arguments, source))
     print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
     print("ratio      bytes  predicted PSNR", file=sys.stderr)
     for ratio, size, psnr in predictions(image, Settings.of(**settings_of(arguments, image))):

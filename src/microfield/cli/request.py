@@ -11,6 +11,7 @@ from microfield.cli.arguments import key_values
 from microfield.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from microfield.cli.inputs import Input
     from microfield.image import Image
 
 BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
@@ -41,9 +42,14 @@ def input_of(source: str) -> Any:
         raise InputError("standard input must hold one array in NPY format.") from None
 
 
-def reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """How to read the input, as arguments of `microfield.open_image`."""
-    return {"axes": arguments.axes and arguments.axes.upper(), "scene": arguments.scene, "channel": arguments.channel}
+def reading(arguments: argparse.Namespace, image: Input) -> dict[str, Any]:
+    """How to read an input, as arguments of `microfield.open_image`."""
+    return {"axes": axes_of(arguments), "scene": image.scene, "channel": arguments.channel, "stack": image.stack}
+
+
+def axes_of(arguments: argparse.Namespace) -> str | None:
+    """What the user says that the axes of the input are."""
+    return arguments.axes and str(arguments.axes).upper()
 
 
 def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
         from microfield.cli.masks import Covered, read_saliency
 
         covered = Covered(image.name, image.axes, image.shape)
-        settings["saliency"] = read_saliency(arguments.saliency, covered, reading(arguments)["axes"])
+        settings["saliency"] = read_saliency(arguments.saliency, covered, axes_of(arguments))
     if arguments.saliency_weight is not None:
         settings["saliency_weight"] = arguments.saliency_weight
     return settings

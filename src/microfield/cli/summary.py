@@ -1,30 +1,111 @@
-"""The summary of a batch: a CSV file beside the compressed files, one row an input."""
+"""The summary of a batch: a CSV file beside the compressed files, one row an output, and the record that a later call trusts.
+
+While a batch runs, rows are added at the end, so that a crash loses none; of two rows of one output the later one counts. When it
+ends, the file is written anew with one row an output.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from microfield.errors import InputError
+
 SUMMARY_FILE = "microfield-summary.csv"
-"""What ``--out-dir`` writes beside the files: one row an input."""
+"""What ``--out-dir`` writes beside the files."""
 
-COLUMNS = ("input", "output", "status", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr", "noise_factor",
-           "used", "parts", "seconds", "psnr_inside", "psnr_outside", "axes", "axes_guessed")
-"""Columns of the summary: where the image came from and went, and fields of `Report`."""
+OURS = ("input", "output", "status")
+"""Columns by which a summary is known to be one."""
+
+COLUMNS = ("input", "scene", "output", "status", "message", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr",
+           "noise_factor", "used", "parts", "seconds", "psnr_inside", "psnr_outside", "axes", "axes_guessed", "notes", "settings",
+           "source_state")
+"""Columns of the summary; docs/batch.md says what they hold."""
+
+Row = dict[str, Any]
 
 
-def write_summary(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the summary; rows of earlier calls stay where this call made no file of the same name."""
-    earlier: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            earlier = list(csv.DictReader(file))
-    # What was skipped keeps the row of the call that made it.
-    made = {row["output"] for row in rows if not row["status"].startswith("skipped")}
-    kept = [row for row in earlier if row.get("output") not in made]
-    known = {row.get("output") for row in kept}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows([*kept, *(row for row in rows if row["output"] not in known)])
+class Summary:
+    """The rows of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the outputs, which exists.
+
+    Raises
+    ------
+    InputError
+        A file of the summary's name is there and is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / SUMMARY_FILE
+        self.rows: dict[str, Row] = {}
+        self.complained = False
+        for row in self._load():
+            self.rows[str(row["output"])] = row
+
+    def earlier(self, output: Path) -> Row | None:
+        """The row of an output, as an earlier call left it: all values are text."""
+        return self.rows.get(self._key(output))
+
+    def add(self, row: Row) -> None:
+        """Record a row; it is in the file when this returns, unless another program keeps that locked."""
+        row = row | {"output": self._key(Path(row["output"]))}
+        self.rows.pop(row["output"], None)  # So that rows stand in the order of the last call.
+        self.rows[row["output"]] = row
+        try:
+            new = not self.path.exists()
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                writer = _writer(file)
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            self._complain(error)
+
+    def write(self) -> None:
+        """Write the file anew, one row an output."""
+        from microfield.io.atomic import atomic_path
+
+        try:
+            with atomic_path(self.path, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = _writer(file)
+                writer.writeheader()
+                writer.writerows(self.rows.values())
+        except InputError as error:
+            self._complain(error)
+
+    def _load(self) -> list[Row]:
+        """The rows of an earlier call; what a crash left half-written is none."""
+        if not os.path.lexists(self.path):
+            return []
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                known = set(reader.fieldnames or ())
+                rows = list(reader)
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(f"{self.path} cannot be read ({error}); move it elsewhere, since the summary has its name.") from error
+        if not set(OURS) <= known:
+            raise InputError(f"{self.path} is no summary of microfield and is not replaced; move it elsewhere, since the summary "
+                             "has its name.")
+        return [row for row in rows if row["output"] and row["status"]]
+
+    def _key(self, output: Path) -> str:
+        """An output as the summary names it: below its own folder, so that the folder can be moved."""
+        return Path(os.path.relpath(output, self.path.parent)).as_posix()
+
+    def _complain(self, error: Exception) -> None:
+        """Say once that the summary cannot be written: the work goes on."""
+        if not self.complained:
+            print(f"note: {self.path} cannot be written ({error}); close it where it is open.", file=sys.stderr)
+        self.complained = True
+
+
+def _writer(file: Any) -> csv.DictWriter[str]:
+    return csv.DictWriter(file, COLUMNS, extrasaction="ignore")
