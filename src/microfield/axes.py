@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,11 @@ def in_words(axes: str, shape: Sequence[int]) -> str:
     if "S" in counts:
         parts.append("colour" if counts["S"] in (3, 4) else f"{counts['S']} {WORDS['S'][counts['S'] != 1]}")
     return f"{axes}: {', '.join(parts)}"
+
+
+def said_sizes(voxel_size: Mapping[str, float], units: Mapping[str, str]) -> str:
+    """Steps along axes in words, such as ``Z 0.5 micrometer, Y 0.1 micrometer``; empty where none is known."""
+    return ", ".join(f"{axis} {step:g} {units.get(axis, '')}".strip() for axis, step in voxel_size.items())
 
 
 def _ask(name: str, shape: Sequence[int], likely: Sequence[str]) -> InputError:

@@ -18,6 +18,7 @@ from microfield.io import open_image
 from microfield.io.npy import read as read_numpy
 from microfield.labelled import Labelled
 from microfield.metrics.comparison import Comparison
+from microfield.notebook.preview import Preview, like, look, preview
 from microfield.reading.file import MicrofieldFile, open_file
 from microfield.wording import argument
 
@@ -83,7 +84,8 @@ def compare(
     """
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill)) as pair:
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
-        return metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
+        found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
+        return replace(found, previews=_previews(pair))
 
 
 @contextmanager
@@ -112,6 +114,13 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
         for source, image in ((original, first), (reconstruction, second)):
             if isinstance(image.data, MicrofieldFile) and image.data is not source:
                 image.data.close()
+
+
+def _previews(pair: Opened) -> tuple[Preview, Preview]:
+    """Small pictures of the same plane of both images, at the contrast of the original."""
+    image, where = pair.original, look(pair.original.sizes)
+    first = preview(np.asarray(image.data[where.key]), image.axes, image.display, where.where)
+    return first, like(np.asarray(pair.reconstruction[where.key]), image.axes, first)
 
 
 def _names_axes(source: Any) -> bool:

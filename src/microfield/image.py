@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from microfield.axes import guess_axes
+from microfield.axes import guess_axes, in_words, said_sizes
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
 from microfield.labelled import Labelled, Meaning, meaning
@@ -79,7 +79,7 @@ class Layout:
         return Layout(shape, self.axes, self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image:
     """An array with its meaning.
 
@@ -145,6 +145,22 @@ class Image:
             )
         if 0 in self.data.shape:
             raise InputError(f"{self.name} has shape {tuple(self.data.shape)}: an empty axis leaves nothing to compress.")
+
+    def __repr__(self) -> str:
+        return f"<Image {self.name}: {in_words(self.axes, self.shape)}, {self.dtype.name}, {self.nbytes:,} bytes>"
+
+    def _repr_html_(self) -> str:
+        """A small picture of the middle plane and what is known of the image, for notebooks."""
+        from microfield.notebook.card import Shown, card
+        from microfield.notebook.preview import look, preview
+
+        where = look(self.sizes)
+        shown = Shown(preview(np.asarray(self.data[where.key]), self.axes, self.display, where.where), "")
+        facts = {
+            "image": f"{in_words(self.axes, self.shape)}, {self.dtype.name}", "voxel size": said_sizes(self.voxel_size, self.units),
+            "channels": ", ".join(self.channel_names), "size": f"{self.nbytes:,} bytes", "notes": " ".join(self.notes),
+        }
+        return card(self.name, facts, [shown])
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -23,7 +23,6 @@ from microfield import methods
 from microfield.cli import main
 from microfield.cli.arguments import stem
 from microfield.cli.masks import Covered, read_mask, read_saliency
-from microfield.cli.one import describe
 from microfield.errors import InputError
 from microfield.io import save_image
 from microfield.writing.report import Report
@@ -211,7 +210,7 @@ def test_the_report_shows_both_sides_of_a_mask(flat: Path, tmp_path: Path, capsy
     assert main(call) == 0
     assert "inside" not in capsys.readouterr().out
     ramp = Report("inif", 9, 3, 3.0, None, 30.0, (30.0,), None, None, 1, 0.0, psnr_inside=35.25, psnr_outside=28.0)
-    assert "  PSNR 30.00 dB, inside 35.25 dB, outside 28.00 dB, method inif" in describe("o.mfield", ramp)
+    assert "  PSNR 30.00 dB, inside 35.25 dB, outside 28.00 dB, method inif" in ramp.describe("o.mfield")
 
 
 @pytest.mark.parametrize(("values", "axes", "sentence"), [

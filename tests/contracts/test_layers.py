@@ -34,7 +34,8 @@ ROOMS = {
     "axes": "errors wording",
     "units": "",
     "labelled": "errors wording units",
-    "image": "errors wording axes display labelled",
+    "notebook": "display",
+    "image": "errors wording axes display labelled notebook",
     "statistics": "image noise",
     "label_images": "image statistics",
     "objective": "errors wording",
@@ -43,14 +44,14 @@ ROOMS = {
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective",
     "methods": "errors wording threads deadline image objective coding models nn format io",
-    "reading": "errors wording display progress image io format methods",
+    "reading": "errors wording axes notebook display progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
-    "metrics": "errors wording image statistics",
+    "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",
-    "comparing": "errors wording labelled image io reading metrics",
+    "comparing": "errors wording notebook labelled image io reading metrics",
     # Making files, and the networks that ship.
-    "writing": (
-        "errors wording axes display progress deadline image label_images statistics objective io format methods reading metrics"),
+    "writing": "errors wording notebook axes display progress deadline image label_images statistics objective io "
+               "format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording image label_images statistics io metrics analysis",

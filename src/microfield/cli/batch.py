@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from microfield.cli.inputs import Input, gather
-from microfield.cli.one import by_saliency, compress_one, decibels
+from microfield.cli.one import compress_one, decibels
 from microfield.cli.record import fault, settings_text, state_of
 from microfield.cli.strict_json import strict_json
 from microfield.cli.summary import Summary
@@ -131,7 +131,7 @@ class Batch:
     def _compressed(self, image: Input, destination: Path, overwrite: bool) -> Row:
         """Compress; what its row has to say of it."""
         report = compress_one(self.arguments, self.budget, image, destination, overwrite)
-        facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *by_saliency(report),
+        facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *report.by_saliency,
                  f"{report.seconds:.1f} s", report.read_as]
         return {**report.as_dict(), "status": "done", "message": ", ".join(facts)}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from microfield.cli.batch import compress_many
 from microfield.cli.inputs import ALL, Input
-from microfield.cli.one import compress_one, describe, predict, write_page
+from microfield.cli.one import compress_one, predict, write_page
 from microfield.cli.request import budget_of, flag, limit_threads
 from microfield.cli.strict_json import strict_json
 from microfield.errors import UsageError
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(strict_json({"input": source.source, "output": destination, **report.as_dict()}))
     else:
-        print(describe(destination, report))
+        print(report.describe(destination))
     return 0
 
 

@@ -46,30 +46,6 @@ def write_page(arguments: argparse.Namespace, source: Input, destination: str) -
         line.close()
 
 
-def describe(name: str | Path, report: Report) -> str:
-    """The report in a few lines: size, quality, and what the user should know."""
-    size = f"{name}: {report.file_bytes} bytes, {report.ratio:.1f}x smaller than the raw {report.raw_bytes} bytes"
-    if report.source_bytes:
-        size += f" ({report.source_bytes / report.file_bytes:.1f}x than the source file)"
-    quality = f"  PSNR {report.psnr:.2f} dB"
-    if len(report.channel_psnr) > 1:
-        quality += f" (channels: {', '.join(f'{p:.2f}' for p in report.channel_psnr)})"
-    facts = [quality, *by_saliency(report)]
-    if report.noise_factor is not None:
-        facts.append(f"error {report.noise_factor:.2f} x noise")
-    facts += [f"method {report.method}", f"{report.seconds:.1f} s"]
-    if report.used is not None:
-        facts.append(f"{report.used:.1%} of the budget")
-    read_as = [f"  {report.read_as}"] if report.axes else []
-    return "\n".join([size, *read_as, ", ".join(facts), *(f"  note: {note}" for note in report.notes)])
-
-
-def by_saliency(report: Report) -> list[str]:
-    """PSNR inside and outside what the saliency marks; nothing where no saliency was given."""
-    sides = (("inside", report.psnr_inside), ("outside", report.psnr_outside))
-    return [f"{side} {decibels(psnr)}" for side, psnr in sides if psnr is not None]
-
-
 def decibels(psnr: float) -> str:
     """A PSNR as text; an infinite one is an exact copy."""
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"

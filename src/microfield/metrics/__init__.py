@@ -7,7 +7,7 @@ channels' normalised square errors. Both arrays are read once, in blocks, so nei
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,7 @@ def compare(
         _channel(name, sums, float(normalised[c]), float(robust[c]), float(noise[c]))
         for c, (name, sums) in enumerate(zip(channel_names(original), found, strict=True))
     )
+    means: dict[str, Any] = {name: _mean([getattr(channel, name) for channel in channels]) for name in MEANS}
     return Comparison(
         psnr=psnr(normalised, 1.0),
         psnr_robust=psnr(normalised, robust),
@@ -133,7 +134,7 @@ def compare(
         raw_bytes=original.nbytes,
         file_bytes=file_bytes,
         source_bytes=original.source_bytes,
-        **{name: _mean([getattr(channel, name) for channel in channels]) for name in MEANS},
+        **means,
     )
 
 

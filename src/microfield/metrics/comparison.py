@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from microfield.notebook.preview import Preview
 
 _COLUMNS = (
     ("psnr", "PSNR dB", ".2f"),
@@ -73,14 +75,14 @@ class ChannelComparison:
     frc_cutoff: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Mapping[str, Any]):
     """The metrics of a reconstruction: attributes and a mapping from the same names.
 
     ``psnr``, ``psnr_robust``, ``nrmse`` and ``noise_factor`` are as in `ChannelComparison`, from the mean over channels
     of the normalised square errors; ``max_error`` is the maximum over channels and the others are the mean over those
     channels that have a value. ``channels`` has one `ChannelComparison` each. ``file_bytes`` and ``source_bytes`` are
-    None where unknown, and so are the ratios.
+    None where unknown, and so are the ratios. ``previews`` are small pictures of both images for notebooks, where there are any.
     """
 
     psnr: float
@@ -99,6 +101,7 @@ class Comparison(Mapping[str, Any]):
     histogram_distance: float | None = None
     blocking: float | None = None
     frc_cutoff: float | None = None
+    previews: tuple[Preview, ...] = field(default=(), compare=False)
 
     @property
     def ratio(self) -> float | None:
@@ -122,13 +125,29 @@ class Comparison(Mapping[str, Any]):
         return len(self._names())
 
     def _names(self) -> tuple[str, ...]:
-        return (*(f.name for f in fields(self)), "ratio", "source_ratio")
+        return (*(f.name for f in fields(self) if f.name != "previews"), "ratio", "source_ratio")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: dicts, lists, numbers, None; infinity becomes None."""
         plain = {name: _plain(self[name]) for name in self if name != "channels"}
         channels = [{key: _plain(value) for key, value in asdict(c).items()} for c in self.channels]
         return plain | {"channels": channels}
+
+    def __str__(self) -> str:
+        return "\n".join([self.table(), self.legend()])
+
+    def __repr__(self) -> str:
+        size = f", {self.ratio:.1f}x" if self.ratio else ""
+        ssim = f", SSIM {self.ssim:.4f}" if self.ssim is not None else ""
+        psnr = "exact" if math.isinf(self.psnr) else f"PSNR {self.psnr:.2f} dB"
+        return f"<Comparison of {len(self.channels)} channel{'s' * (len(self.channels) > 1)}: {psnr}{ssim}{size}>"
+
+    def _repr_html_(self) -> str:
+        """Pictures of both images and the table of metrics, for notebooks."""
+        from microfield.notebook.card import Shown, card
+
+        pictures = [Shown(p, caption) for p, caption in zip(self.previews, ("original", "reconstruction"), strict=False)]
+        return card("Comparison", {}, pictures, str(self))
 
     def table(self) -> str:
         """An aligned table with one line per channel, one for all where there are several, and the sizes; 132 columns at most."""

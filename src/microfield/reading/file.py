@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.axes import in_words, said_sizes
 from microfield.display import Display
-from microfield.errors import InputError, MissingExtraError
+from microfield.errors import InputError, MicrofieldError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.grid import block_counts, block_sums
 from microfield.format.source import FileSource, Source, open_source
@@ -24,6 +25,7 @@ from microfield.reading.selection import Selection, check_mask, check_points
 if TYPE_CHECKING:
     from microfield.format.header import Header
     from microfield.methods.base import Cost
+    from microfield.notebook.preview import Preview
 
 SLAB_VOXELS = 1 << 22
 """Voxels that an averaging preview decodes at once."""
@@ -167,6 +169,23 @@ class MicrofieldFile:
         return (f"<MicrofieldFile {self.name}: {self.axes} {self.shape} {self.dtype.name}, method {self.method}, "
                 f"{self.file_bytes:,} bytes, {self.ratio:.1f}x>")
 
+    def _repr_html_(self) -> str:
+        """A small picture and what the file says of itself, for notebooks."""
+        from microfield.notebook.card import Shown, card
+
+        shown, missing = None, "too large for a quick look"
+        try:
+            shown = self.glance()
+        except MicrofieldError as error:
+            missing = str(error)
+        facts = {
+            "image": f"{in_words(self.axes, self.shape)}, {self.dtype.name}", "voxel size": said_sizes(self.voxel_size, self.units),
+            "channels": ", ".join(self.channel_names), "method": self.method,
+            "size": f"{self.file_bytes:,} bytes, {self.ratio:.1f} times smaller than the array",
+            "picture": "" if shown else missing,
+        }
+        return card(self.name, facts, [Shown(shown, "")] if shown else [])
+
     def __enter__(self) -> MicrofieldFile:
         return self
 
@@ -303,6 +322,12 @@ class MicrofieldFile:
         from microfield.reading.saving import save
 
         save(self, path, select, mask, overwrite, progress)
+
+    def glance(self) -> Preview | None:
+        """A small picture of the middle plane, as notebooks show it; None where that takes more than a second or so to decode."""
+        from microfield.reading.glance import glance
+
+        return glance(self, self._parts)
 
     def cost(self, key: Any) -> Cost:
         """What reading ``file[key]`` must touch; for a mask an upper bound."""

@@ -16,6 +16,7 @@ from microfield.image import Image, as_image
 from microfield.io.atomic import atomic_path
 from microfield.io.destination import check_ending, check_file, check_space
 from microfield.methods import AUTO
+from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
 from microfield.writing.assemble import write_file
 from microfield.writing.auto import first, write_chosen
@@ -79,7 +80,10 @@ def compress(
         check_space(destination, limit)
     with (shown(progress, image.name) as tell, atomic_path(destination, overwrite) as temporary,
           open(temporary, "w+b") as stream):
-        return compress_to_stream(image, stream, budget, chosen, tell)
+        report = compress_to_stream(image, stream, budget, chosen, tell)
+    where = look(image.sizes)
+    original = preview(np.asarray(image.data[where.key]), image.axes, image.display, where.where)
+    return replace(report, path=os.fspath(destination), original=original)
 
 
 def check_destination(destination: str | os.PathLike[str], overwrite: bool = False,

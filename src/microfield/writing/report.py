@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from microfield.axes import in_words
+from microfield.errors import MicrofieldError
+from microfield.notebook.preview import Preview
 from microfield.wording import argument
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a compression cost, all measured on the file as it decodes.
 
@@ -49,6 +52,10 @@ class Report:
         Whether the axes were assumed because the source does not name them.
     cut_short : bool
         Whether a time limit ended the search for the size or quality; a note says what that cost.
+    path : str
+        Where the file is; empty where it went elsewhere.
+    original : Preview, optional
+        A small picture of the image for notebooks.
     """
 
     method: str
@@ -70,6 +77,8 @@ class Report:
     shape: tuple[int, ...] = ()
     axes_guessed: bool = False
     cut_short: bool = False
+    path: str = ""
+    original: Preview | None = field(default=None, compare=False)
 
     @property
     def read_as(self) -> str:
@@ -78,9 +87,76 @@ class Report:
             return ""
         words = f"read as {in_words(self.axes, self.shape)}"
         return f"{words} (axes guessed; {argument('axes')} to change)" if self.axes_guessed else words
+
+    def describe(self, name: str = "") -> str:
+        """The report in a few lines: size, quality, and what the user should know; ``name`` is what to call the file."""
+        size = (f"{name or 'microfield file'}: {self.file_bytes} bytes, {self.ratio:.1f}x smaller than the raw {self.raw_bytes} "
+                "bytes")
+        if self.source_bytes:
+            size += f" ({self.source_bytes / self.file_bytes:.1f}x than the source file)"
+        facts = [f"  PSNR {self.psnr:.2f} dB", *self.by_saliency]
+        if len(self.channel_psnr) > 1:
+            facts[0] += f" (channels: {', '.join(f'{p:.2f}' for p in self.channel_psnr)})"
+        if self.noise_factor is not None:
+            facts.append(f"error {self.noise_factor:.2f} x noise")
+        facts += [f"method {self.method}", f"{self.seconds:.1f} s"]
+        if self.used is not None:
+            facts.append(f"{self.used:.1%} of the budget")
+        read_as = [f"  {self.read_as}"] if self.axes else []
+        return "\n".join([size, *read_as, ", ".join(facts), *(f"  note: {note}" for note in self.notes)])
+
+    @property
+    def by_saliency(self) -> list[str]:
+        """PSNR inside and outside what the saliency marks, in words; nothing where no saliency was given."""
+        sides = (("inside", self.psnr_inside), ("outside", self.psnr_outside))
+        return [f"{side} {decibels(psnr)}" for side, psnr in sides if psnr is not None]
+
+    def __str__(self) -> str:
+        return self.describe(self.path)
+
+    def __repr__(self) -> str:
+        return (f"<Report {self.path}: {self.file_bytes:,} bytes, {self.ratio:.1f}x, PSNR {decibels(self.psnr)}, "
+                f"method {self.method}, {self.seconds:.1f} s>")
+
+    def _repr_html_(self) -> str:
+        """Pictures of the image and of what the file makes of it, and what the compression cost, for notebooks."""
+        from microfield.notebook.card import Shown, card
+
+        pictures = [Shown(self.original, "original")] if self.original else []
+        if self.original and (copy := _copy(self.path, self.original)):
+            pictures.append(Shown(copy, "from the file"))
+        facts = {
+            "image": self.read_as.removeprefix("read as "), "method": self.method,
+            "size": f"{self.file_bytes:,} bytes, {self.ratio:.1f} times smaller than the {self.raw_bytes:,} bytes of the array",
+            "PSNR": ", ".join([decibels(self.psnr), *self.by_saliency]),
+            "error": "" if self.noise_factor is None else f"{self.noise_factor:.2f} times the noise of the image",
+            "time": f"{self.seconds:.1f} s", "notes": " ".join(self.notes),
+        }
+        return card(self.path or "microfield file", facts, pictures)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready mapping; infinite values become None, also in lists."""
-        return {key: _finite(value) for key, value in asdict(self).items()}
+        bare = replace(self, original=None)
+        return {key: _finite(value) for key, value in asdict(bare).items() if key not in ("original", "path")}
+
+
+def decibels(psnr: float) -> str:
+    """A PSNR as text; an infinite one is an exact copy."""
+    return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def _copy(path: str, original: Preview) -> Preview | None:
+    """What a file makes of the plane that the preview of its original shows; None where it is gone or not quickly decoded."""
+    from microfield.reading.file import open_file
+
+    if not Path(path).is_file():
+        return None
+    try:
+        with open_file(path) as f:
+            found = f.glance()
+    except (MicrofieldError, OSError):
+        return None
+    return None if found is None else replace(found, colours=original.colours, ranges=original.ranges)
 
 
 def _finite(value: Any) -> Any:
