@@ -70,9 +70,9 @@ def with_annotation(display: Display, kept: Mapping[str, Any], sizes: Mapping[st
         calibration = kept.get("value_calibration")
         mode = kept.get("display_mode")
         return Display(
-            tuple(channels), rearranged([str(t) for t in labels["labels"]], str(labels["axes"]), sizes),
-            None if calibration is None else Calibration(tuple(map(float, calibration["coefficients"])), str(calibration["unit"])),
-            mode if mode in MODES else None,
+            tuple(channels), rearranged([str(t) for t in labels["labels"]], str(labels["axes"]), sizes) or display.plane_labels,
+            Calibration(tuple(map(float, calibration["coefficients"])), str(calibration["unit"])) if calibration else None,
+            mode if mode in MODES else display.mode,
         )
     except (InputError, TypeError, ValueError, KeyError, IndexError, AttributeError, binascii.Error):
         return display  # Somebody else wrote it, or changed it.

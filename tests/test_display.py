@@ -1,0 +1,78 @@
+"""How an image is meant to be seen: tables that are plain colours, selections, labels in other orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microfield.display import Calibration, ChannelDisplay, Display, rearranged
+from microfield.errors import InputError
+from microfield.image import Image
+
+RAMP = np.arange(256)
+FIRE = np.stack([np.clip(2 * RAMP, 0, 255), np.clip(2 * RAMP - 255, 0, 255), RAMP]).astype(np.uint8)
+SIZES = {"T": 2, "C": 3, "Z": 2, "Y": 4, "X": 5}
+CHANNELS = (ChannelDisplay((255, 0, 0), (10.0, 500.0)), ChannelDisplay(hidden=True), ChannelDisplay.of_table(FIRE, (0.0, 1.5)))
+LABELS = tuple(f"t{t} c{c} z{z}" for t in range(2) for c in range(3) for z in range(2))
+DISPLAY = Display(CHANNELS, LABELS, Calibration((-1024.0, 1.0), "Hounsfield"), "composite")
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 128, 255), (255, 255, 255), (3, 200, 90)])
+def test_a_ramp_is_a_colour(colour: tuple[int, int, int]) -> None:
+    for rounded in (np.rint, np.floor):
+        table = rounded(np.outer(colour, RAMP) / 255)
+        assert ChannelDisplay.of_table(table) == ChannelDisplay(colour)
+    assert np.array_equal(ChannelDisplay(colour).entries, np.rint(np.outer(colour, RAMP) / 255))
+
+
+def test_other_tables_are_kept_with_a_colour_that_can_be_seen() -> None:
+    assert CHANNELS[2].colour == (255, 255, 255)
+    assert np.array_equal(CHANNELS[2].entries, FIRE)
+    inverted = ChannelDisplay.of_table(np.tile(255 - RAMP, (3, 1)))
+    assert inverted.colour == (255, 255, 255)
+    assert inverted.entries[0, 0] == 255
+
+
+def test_a_selection() -> None:
+    cut = DISPLAY.cut(SIZES, {"T": range(1, 2), "C": range(2, -1, -2), "Y": range(0, 4, 3)})
+    assert cut.channels == (CHANNELS[2], CHANNELS[0])
+    assert cut.plane_labels == ("t1 c2 z0", "t1 c2 z1", "t1 c0 z0", "t1 c0 z1")
+    assert (cut.calibration, cut.mode) == (DISPLAY.calibration, "composite")
+    assert DISPLAY.cut(SIZES, {}) == DISPLAY
+    one = DISPLAY.cut(SIZES, {"C": [0]})
+    assert (one.channels, one.mode) == (CHANNELS[:1], None)
+    # A plane alone: what has no axis C is one channel.
+    assert one.cut({"T": 2, "Z": 2, "Y": 4, "X": 5}, {"Z": [1]}).plane_labels == ("t0 c0 z1", "t1 c0 z1")
+
+
+def test_what_does_not_fit_is_left_out_or_refused() -> None:
+    assert DISPLAY.fitting({"Y": 4, "X": 5}) == Display(calibration=DISPLAY.calibration)
+    with pytest.raises(InputError, match="3 channels to be shown and 12 plane labels"):
+        Image(np.zeros((4, 5), np.uint8), "YX", display=DISPLAY)
+    assert not Display((ChannelDisplay(), ChannelDisplay()), ("", ""))
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda: ChannelDisplay((0, 0, 256)), lambda: ChannelDisplay(range=(2.0, 1.0)), lambda: ChannelDisplay(range=(0.0, np.inf)),
+    lambda: ChannelDisplay(table=b"abc"), lambda: Calibration((1.0,)), lambda: Calibration((1.0, np.nan)),
+    lambda: Display(mode="fire"), lambda: Display(plane_labels=("a\0b",)),
+])
+def test_what_no_display_is(wrong: Any) -> None:
+    with pytest.raises(InputError):
+        wrong()
+
+
+def test_labels_in_another_order() -> None:
+    assert rearranged(("a", "b", "c", "d", "e", "f"), "TZ", {"Z": 3, "T": 2, "Y": 1, "X": 1}) == ("a", "d", "b", "e", "c", "f")
+    assert rearranged(("a", "b"), "T", {"T": 2, "C": 3, "Y": 1, "X": 1, "S": 3}) == ("a", "a", "a", "b", "b", "b")
+    assert rearranged(("a", "b"), "TZ", {"T": 2, "Y": 1, "X": 1}) == ("a", "b")
+    assert rearranged(("a", "b"), "T", {"T": 3, "Y": 1, "X": 1}) == ()
+    assert rearranged(("a",), "", {"Y": 1, "X": 1}) == ("a",)
+
+
+def test_facts_in_words() -> None:
+    assert DISPLAY.facts() == ["colours", "lookup tables", "display ranges", "hidden channels", "plane labels", "value calibration",
+                               "display mode"]
+    assert Display().facts() == []
