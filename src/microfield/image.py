@@ -276,7 +276,10 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         microfield cannot compress such an array, or its axes are not named and cannot be assumed.
     """
     if isinstance(source, Image):
-        return source if axes is None else replace(source, axes=axes, axes_guessed=False)
+        if axes is None:
+            return source
+        display = source.display.fitting(dict(zip(axes, source.shape, strict=False)))
+        return replace(source, axes=axes, display=display, axes_guessed=False)
     if isinstance(source, _Described):
         return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name,
                      display=source.display)
@@ -286,4 +289,4 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         data = np.asarray(data)
     shape = tuple(int(n) for n in data.shape)
     return Image(data, known.axes or guess_axes(shape, data.dtype), known.voxel_size, known.units, known.channel_names,
-                 name=known.name, notes=known.notes, axes_guessed=known.axes is None and len(shape) > 2)
+                 name=known.name, notes=known.notes, display=known.display, axes_guessed=known.axes is None and len(shape) > 2)

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import NOTHING_KNOWN, Display
+from microfield.display_coordinates import display_of
 from microfield.errors import InputError
 from microfield.units import to_standard
 from microfield.wording import argument
@@ -34,6 +36,7 @@ class Labelled(Protocol):
     dims: tuple[Any, ...]
     data: Any
     coords: Any
+    attrs: Any
     name: Any
 
 
@@ -53,6 +56,8 @@ class Meaning:
         What the array is called.
     notes : tuple of str
         What the user should know.
+    display : Display
+        How the image is meant to be seen, where coordinates say it (`microfield.display_coordinates`).
     """
 
     axes: str | None
@@ -61,6 +66,7 @@ class Meaning:
     channel_names: tuple[str, ...] = ()
     name: str = "array"
     notes: tuple[str, ...] = ()
+    display: Display = NOTHING_KNOWN
 
 
 def meaning(source: Labelled, axes: str | None = None) -> Meaning:
@@ -103,7 +109,12 @@ def meaning(source: Labelled, axes: str | None = None) -> Meaning:
         unknown = source.dims[letters.index("")]
         raise InputError(f"{called} has a dimension {str(unknown)!r}, which is no axis that microfield knows; choose a position "
                          f"along it, or name the dimensions with {argument('axes')}, one letter of {''.join(DIMENSIONS)} each.")
-    return Meaning((axes or "".join(letters)) if named else None, sizes, units, _channel_names(source), called, tuple(notes))
+    found = axes or "".join(letters)
+    shown = NOTHING_KNOWN
+    if named and len(found) == len(source.dims):
+        extents = dict(zip(found, (int(n) for n in source.data.shape), strict=True))
+        shown = display_of({str(name): source.coords[name].values for name in source.coords}, dict(source.attrs), extents)
+    return Meaning(found if named else None, sizes, units, _channel_names(source), called, tuple(notes), shown)
 
 
 def _letter(dim: str) -> str:

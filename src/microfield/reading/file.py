@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from microfield.axes import in_words, said_sizes
 from microfield.display import Display
+from microfield.display_coordinates import attributes_of, coordinates_of
 from microfield.errors import InputError, MicrofieldError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.grid import block_counts, block_sums
@@ -350,8 +351,9 @@ class MicrofieldFile:
     def to_xarray(self) -> Any:
         """A lazy `xarray.DataArray`: dimensions are the axes, coordinates physical positions and channel names.
 
-        A coordinate's unit is its attribute ``units``, and ``step`` the step of an axis of one position; the array's attributes
-        hold the method and the ratio. `microfield.compress` reads all that back.
+        A coordinate's unit is its attribute ``units``, and ``step`` the step of an axis of one position. Colours and display ranges
+        of channels and labels of planes are coordinates, too (`microfield.display_coordinates`). The array's attributes hold the
+        method, the ratio and what grey levels mean. `microfield.compress` reads all that back.
         """
         try:
             import xarray
@@ -365,7 +367,8 @@ class MicrofieldFile:
         }
         if "C" in self.axes and len(self.channel_names) == self.sizes["C"]:
             coords["C"] = list(self.channel_names)
-        attributes = {"microfield_method": self.method, "compression_ratio": self.ratio}
+        coords |= coordinates_of(self.display, self.sizes)
+        attributes = {"microfield_method": self.method, "compression_ratio": self.ratio, **attributes_of(self.display)}
         return xarray.DataArray(self.to_dask(), coords, tuple(self.axes), name=self.name, attrs=attributes)
 
     def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
