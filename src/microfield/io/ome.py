@@ -63,6 +63,19 @@ def read_ome(text: str, series: tifffile.TiffPageSeries, index: int, count: int)
     return meaning
 
 
+def colours_of(text: str, image: int) -> list[Colour | None]:
+    """Colours of the channels of an image in OME-XML.
+
+    Raises
+    ------
+    ParseError, IndexError, StopIteration
+        There is no such image.
+    """
+    element = [e for e in ET.fromstring(text) if _tag(e) == "Image"][image]
+    pixels = next(e for e in element if _tag(e) == "Pixels")
+    return [_colour(e.get("Color")) for e in pixels if _tag(e) == "Channel"]
+
+
 def colour_number(colour: Colour) -> int:
     """A colour as OME-XML has it: red, green, blue and an opaque alpha in a signed integer of 32 bits."""
     value = colour[0] << 24 | colour[1] << 16 | colour[2] << 8 | 255

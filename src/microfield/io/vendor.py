@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.display import NOTHING_KNOWN
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import AXES
 from microfield.io.found import Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import expand_key
+from microfield.io.vendor_display import channel_colours, channel_names
 from microfield.units import to_standard
 
 KNOWN = (".czi", ".nd2", ".lif")
@@ -78,7 +80,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         reader.set_scene(index)
         _refuse_spectral_lif(path, index)
         array = _array(reader)
-        found = _found(path, reader, array)
+        found = _found(path, reader, array, index)
     except InputError:
         raise
     except Exception as error:  # Plugins raise whatever their libraries do.
@@ -155,7 +157,7 @@ def _array(reader: Any) -> Any:
     return reader.xarray_dask_data
 
 
-def _found(path: Path, reader: Any, array: Any) -> Found:
+def _found(path: Path, reader: Any, array: Any, scene: int) -> Found:
     """Values and meaning, with axes of size 1 dropped (Y and X stay)."""
     letters = "".join(str(d) for d in array.dims)
     keep = [n > 1 or a in "YX" for a, n in zip(letters, array.shape, strict=True)]
@@ -165,11 +167,11 @@ def _found(path: Path, reader: Any, array: Any) -> Found:
         voxel_size, units = _steps(reader)
     except Exception:  # Sizes that a plugin cannot find must not keep the image from being read.
         voxel_size, units = {}, {}
-    names: tuple[str, ...] = ()
-    if "C" in axes:
-        listed = [str(name) for name in reader.channel_names or ()]
-        names = tuple(listed) if all(listed) else ()
-    return Found(VendorArray(data, path), axes, path.name, voxel_size, units, names, path.stat().st_size, _metadata(reader))
+    count = dict(zip(axes, data.shape, strict=True)).get("C", 1)
+    names = channel_names(reader.channel_names, count)
+    shown = channel_colours(reader, scene, path.suffix.lower(), names, count) if "S" not in axes else NOTHING_KNOWN
+    return Found(VendorArray(data, path), axes, path.name, voxel_size, units, names, path.stat().st_size, _metadata(reader),
+                 display=shown)
 
 
 def _steps(reader: Any) -> tuple[dict[str, float], dict[str, str]]:
