@@ -24,6 +24,7 @@ AUTO = "auto"
 
 _METHODS: dict[str, str | type[Method]] = {
     "field": "microfield.methods.field.method:FieldMethod",
+    "lossless": "microfield.methods.lossless.method:Lossless",
     "inif": "microfield.methods.coordinate.inif:Inif",
     "siren": "microfield.methods.coordinate.siren:Siren",
     "hevc": "microfield.methods.conventional.video:Hevc",

@@ -25,7 +25,7 @@ from microfield.objective import Objective
 Floats = npt.NDArray[np.float64]
 
 __all__ = [
-    "LONGEST_CHAIN", "Box", "ByteLimit", "Context", "Cost", "Decoder", "Encoded", "KnobTraits", "Method", "Parent", "Part",
+    "LONGEST_CHAIN", "Box", "ByteLimit", "Context", "Cost", "Decoder", "Encoded", "Exact", "KnobTraits", "Method", "Parent", "Part",
     "PartData", "RateControl", "RateCurve", "Sections", "Surroundings", "measure_error",
 ]
 
@@ -128,6 +128,16 @@ class KnobTraits:
     learns: bool = False
     finish: float = 0.3
     octaves: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Quality is not asked for: a part decodes to exactly what it was, NaN included, and takes what that takes.
+
+    Such a method codes labels, too, and its files are written without a budget, or refused where one is too small.
+    """
+
+    fills: ClassVar[bool] = False
 
 
 class RateCurve(Protocol):
@@ -383,7 +393,7 @@ class Method(ABC):
         return cls(parse_options(cls.name, cls.Options, given))
 
     @property
-    def quality(self) -> ByteLimit | KnobTraits:
+    def quality(self) -> ByteLimit | KnobTraits | Exact:
         """What the ``quality`` of `encode` means."""
         return ByteLimit()
 
