@@ -269,6 +269,7 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     axes : str, optional
         One letter of ``TCZYXS`` per dimension. By default what the dimensions of a DataArray are called, or those that `guess_axes`
         assumes. Steps, units and channel names come from the coordinates of a DataArray (see `microfield.labelled.meaning`).
+        An array of booleans is a mask, whose values are 0 and 1 (uint8).
 
     Raises
     ------
@@ -287,6 +288,10 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     data: Any = source.data if isinstance(source, Labelled) else source
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
         data = np.asarray(data)
+    is_mask = isinstance(data, np.ndarray) and data.dtype == np.bool_
+    if is_mask:
+        data = data.view(np.uint8)
     shape = tuple(int(n) for n in data.shape)
     return Image(data, known.axes or guess_axes(shape, data.dtype), known.voxel_size, known.units, known.channel_names,
-                 name=known.name, notes=known.notes, display=known.display, axes_guessed=known.axes is None and len(shape) > 2)
+                 labels=True if is_mask else None, name=known.name, notes=known.notes, display=known.display,
+                 axes_guessed=known.axes is None and len(shape) > 2)

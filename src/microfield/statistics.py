@@ -192,4 +192,7 @@ def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WIND
 def _channel_noise(image: Image, channel: int) -> float:
     """Noise sigma of a channel in grey levels, from its windows."""
     cut = [as_planes(image.read(box), image.axes)[0, 0] for box in windows(image.layout, channel)]
-    return noise_sigma(np.stack(cut))
+    values = np.stack(cut)
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        values = np.where(finite, values, values.dtype.type(0))
+    return noise_sigma(values)

@@ -71,7 +71,7 @@ OWED: set[tuple[str, str]] = set()
 
 DECODES = (
     "microfield.reading.file", "microfield.methods.field.method", "microfield.methods.coordinate.siren",
-    "microfield.methods.coordinate.inif", "microfield.methods.conventional.downsample",
+    "microfield.methods.coordinate.inif", "microfield.methods.conventional.downsample", "microfield.methods.lossless.method",
 )
 """What is imported to open a file of our own methods."""
 

@@ -42,7 +42,7 @@ def test_exactly_one_budget_must_be_given() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, -3, math.nan, math.inf, "many"])
-@pytest.mark.parametrize("kind", ["ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor"])
+@pytest.mark.parametrize("kind", ["ratio", "bits_per_voxel", "max_bytes", "psnr", "least_psnr", "noise_factor"])
 def test_budgets_without_sense_are_refused(kind: str, bad: float | str) -> None:
     with pytest.raises(InputError):
         Budget.of(**{kind: bad})

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from microfield.cli.inputs import Input
     from microfield.image import Image
 
-BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
+BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "least_psnr", "noise_factor", "lossless")
 """Names of the arguments that say how large or how good the file is to be; exactly one is given."""
 
 
 def budget_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The budgets that were given, by the names that `microfield.compress` has for them."""
-    return {name: value for name in BUDGETS if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in BUDGETS if (value := getattr(arguments, name)) not in (None, False)}
+    # The method that makes exact copies needs no budget.
+    return given or ({"lossless": True} if arguments.method == "lossless" else {})
 
 
 def flag(name: str) -> str:

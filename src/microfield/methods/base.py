@@ -379,6 +379,8 @@ class Method(ABC):
     """Which of the settings that not every method can use this one can."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules that compressing needs beyond NumPy, each with the extra of the package that installs it."""
+    magnitudes: ClassVar[tuple[float, float]] = (1e-150, 1e150)
+    """The least range of a channel of floats, and the largest magnitude of a value, that it can code; others are refused."""
     sections: ClassVar[int] = 1
     """How many sections every part has."""
     longest_chain: ClassVar[int] = 0

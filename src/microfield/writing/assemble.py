@@ -9,19 +9,21 @@ from typing import IO
 
 import numpy as np
 
+from microfield.errors import UsageError
 from microfield.format.framing import Sections
-from microfield.methods.base import ByteLimit
+from microfield.methods.base import ByteLimit, Exact
 from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
-from microfield.writing.budget import Budget
+from microfield.wording import argument
+from microfield.writing.budget import LOSSLESS, Budget
 from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
-from microfield.writing.planned import Pass, Target, encode_planned_image, first_setting
+from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting
 from microfield.writing.report import Report
 from microfield.writing.request import ErrorTotals, Request, Shortage
-from microfield.writing.sentences import say_noise, say_psnr, time_note, too_small
+from microfield.writing.sentences import inexact, say_noise, say_psnr, time_note, too_small
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
 
@@ -40,17 +42,24 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
     BudgetError
         The budget cannot be met; the message says what can.
     """
+    if budget.kind == LOSSLESS and not isinstance(job.method.quality, Exact):
+        raise UsageError(f"method {job.method.name} makes no exact copies; leave {argument('method')} out, or give a budget.")
     limit = budget.byte_limit(job.image.layout)
     job, request, around, target = _begin(job, budget, limit, embedded)
     small = job.image.layout.size <= WHOLE_VOXELS and job.grid.n <= WHOLE_PARTS
     try:
-        done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
+        if isinstance(job.method.quality, Exact):
+            done = exactly(request, around)
+        else:
+            done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
     except Shortage as short:
         raise too_small(job, around, limit, short.smallest) from None
     with done.assembler:
         if limit is None:
             around = described(around, job, done.assembler.size)
             done.assembler.header = around.header
+        elif done.size > limit and isinstance(job.method.quality, Exact):
+            raise inexact(job, limit, done.size)
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
         raise AssertionError(f"{size} bytes were written for a budget of {limit}")
@@ -94,13 +103,16 @@ def _begin(job: Job, budget: Budget, limit: int | None, embedded: bool = False) 
     """The job with errors in the unit of the budget, its parts as a request, what surrounds them, and the target."""
     job = job.for_budget(budget)
     around = envelope(job, limit, embedded)
-    request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references)
+    request = Request(job.method, job.parts, replace(job.context, shared=around.shared), around.references,
+                      worst=budget.kind == "least_psnr")
     return job, request, around, _target(job, budget, limit)
 
 
 def _target(job: Job, budget: Budget, limit: int | None) -> Target:
     if limit is not None:
         return Target(limit)
+    if isinstance(job.method.quality, Exact):
+        return Target(UNLIMITED)  # Whatever quality is asked for, it is met.
     quarter = job.image.nbytes // 4
     if budget.kind == "noise_factor":
         return Target(quarter, budget.value**2, say_noise)
@@ -127,14 +139,19 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
 def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
     """What it cost."""
     errors, noise, raw = done.errors.square_error, job.statistics.noise, job.image.nbytes
-    relative = errors / job.statistics.range**2
+    exact = not errors.any()
+    # Ranges of what is kept exactly may be too large or too small for squares.
+    relative = errors if exact else errors / job.statistics.range**2
+    noise_factor = None
+    if (noise > 0).all():
+        noise_factor = 0.0 if exact else float(np.sqrt(np.mean(errors / noise**2)))
     return Report(
         method=job.method.name, raw_bytes=raw, file_bytes=size, ratio=raw / size, source_bytes=job.image.source_bytes,
         psnr=decibel(float(relative.mean())), channel_psnr=tuple(decibel(float(r)) for r in relative),
-        noise_factor=float(np.sqrt(np.mean(errors / noise**2))) if (noise > 0).all() else None,
+        noise_factor=noise_factor,
         used=None if limit is None else size / limit, parts=job.grid.n, seconds=time.monotonic() - job.begin,
         notes=job.notes + notes, scores=done.errors.scores, axes=job.image.axes, shape=job.image.shape,
-        axes_guessed=job.image.axes_guessed,
+        axes_guessed=job.image.axes_guessed, exact=exact and job.settings.nan_fill is None,
     )
 
 

@@ -23,9 +23,10 @@ from microfield.methods import AUTO, get_method, names
 from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, as_planes
 from microfield.writing.assemble import write_file
-from microfield.writing.budget import Budget
+from microfield.writing.budget import QUALITIES, Budget
 from microfield.writing.job import prepare
 from microfield.writing.report import Report
+from microfield.writing.sentences import quality_excess
 from microfield.writing.settings import Settings
 
 SUMMARY = "tries field, hevc and av1 on the image, or on a crop of a large one, and takes the best at what was asked"
@@ -165,7 +166,8 @@ def unfinished(report: Report, budget: Budget) -> bool:
         return False
     if report.used is not None:
         return report.used < WELL_USED
-    return budget.kind == "psnr" and report.psnr > budget.value + EXCESS_DB
+    excess = quality_excess(budget, report)
+    return excess is not None and excess > EXCESS_DB
 
 
 def ranking(tried: Sequence[Trial], budget: Budget) -> list[Trial]:
@@ -299,7 +301,7 @@ def _variance(image: Image, box: tuple[slice, ...], statistics: ChannelStatistic
 
 
 def _is_size(budget: Budget) -> bool:
-    return budget.kind not in ("psnr", "noise_factor")
+    return budget.kind not in QUALITIES
 
 
 def _verdict(ranked: Sequence[Trial], failed: Sequence[tuple[str, MicrofieldError]], budget: Budget, where: str, whole: bool,

@@ -10,7 +10,13 @@ from microfield.errors import UsageError
 from microfield.image import Layout
 from microfield.wording import argument
 
-KINDS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor")
+QUALITIES = ("psnr", "least_psnr", "noise_factor")
+"""Kinds that ask for a quality: PSNR of the whole, of the worst channel, error in units of the noise."""
+
+LOSSLESS = "lossless"
+"""The kind that asks for an exact copy, and the name of the method that makes it."""
+
+KINDS = ("ratio", "bits_per_voxel", "max_bytes", *QUALITIES, LOSSLESS)
 
 TOLERANCE_DB = 0.1
 """A quality target is met from above, within this many dB where the method's knob is continuous."""
@@ -18,7 +24,7 @@ TOLERANCE_DB = 0.1
 
 @dataclass(frozen=True)
 class Budget:
-    """Exactly one request: a size (``ratio``, ``bits_per_voxel``, ``max_bytes``) or a quality (``psnr``, ``noise_factor``)."""
+    """Exactly one request: a size (``ratio``, ``bits_per_voxel``, ``max_bytes``), a quality (`QUALITIES`) or an exact copy."""
 
     kind: str
     value: float
@@ -32,18 +38,20 @@ class Budget:
         UsageError
             If there is none, more than one, or one that makes no sense.
         """
-        given = {k: v for k, v in requests.items() if v is not None}
+        given = {k: v for k, v in requests.items() if v is not None and not (k == LOSSLESS and not v)}
         if len(given) != 1:
             named = " and ".join(map(argument, given)) or "none"
             raise UsageError(f"give exactly one of {', '.join(map(argument, KINDS))} (got {named}).")
         kind, raw = next(iter(given.items()))
+        if kind == LOSSLESS:
+            return cls(kind, 1.0)
         value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
         if not (math.isfinite(value) and value > 0):
             raise UsageError(f"{argument(kind, raw)} must be a positive number.")
         return cls(kind, float(value))
 
     def byte_limit(self, layout: Layout) -> int | None:
-        """Bytes the file may take at most; None for a quality request."""
+        """Bytes the file may take at most; None for a quality or an exact copy."""
         if self.kind == "ratio":
             return int(layout.nbytes / self.value)
         if self.kind == "bits_per_voxel":

@@ -18,9 +18,10 @@ from microfield.io.destination import check_ending, check_file, check_space
 from microfield.methods import AUTO
 from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
+from microfield.wording import argument
 from microfield.writing.assemble import write_file
 from microfield.writing.auto import first, write_chosen
-from microfield.writing.budget import Budget
+from microfield.writing.budget import LOSSLESS, Budget
 from microfield.writing.job import prepare
 from microfield.writing.prediction import predicted_psnr, spectrum
 from microfield.writing.report import Report
@@ -33,7 +34,8 @@ __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_s
 def compress(
     source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
     bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
-    noise_factor: float | None = None, axes: str | None = None, scene: str | int | None = None,
+    least_psnr: float | None = None, noise_factor: float | None = None, lossless: bool = False, axes: str | None = None,
+    scene: str | int | None = None,
     channel: str | int | None = None, stack: bool = False, overwrite: bool = False, progress: bool | Progress | None = None,
     **settings: Unpack[Given],
 ) -> Report:
@@ -45,9 +47,10 @@ def compress(
         A 2-D to 5-D image.
     destination : path
         The ``.mfield`` file to write; it appears complete or not at all.
-    ratio, bits_per_voxel, max_bytes, psnr, noise_factor : exactly one
+    ratio, bits_per_voxel, max_bytes, psnr, least_psnr, noise_factor, lossless : exactly one
         Raw bytes over file bytes; bits per array element; bytes of the file (number or text such as ``"300kB"``); least
-        PSNR in dB; largest root mean square error in units of the estimated noise sigma.
+        PSNR in dB of the whole, or of every channel; largest root mean square error in units of the estimated noise sigma;
+        True for an exact copy, which labels and masks may be, too.
     axes, scene, channel, stack : optional
         How to read the source, as in `microfield.open_image`: its axes, which series of a file, one channel only, a folder of
         planes as one image.
@@ -69,8 +72,9 @@ def compress(
     BudgetError
         If the budget cannot be met; the message says what can.
     """
-    budget = Budget.of(ratio=ratio, bits_per_voxel=bits_per_voxel, max_bytes=max_bytes, psnr=psnr,
-                       noise_factor=noise_factor)
+    sizes = {"ratio": ratio, "bits_per_voxel": bits_per_voxel, "max_bytes": max_bytes}
+    qualities = {"psnr": psnr, "least_psnr": least_psnr, "noise_factor": noise_factor}
+    budget, settings = _asked(lossless, {**sizes, **qualities}, settings)
     chosen = Settings.of(**settings)
     if destination is None:
         raise UsageError("give the path of the file to write.")
@@ -84,6 +88,20 @@ def compress(
     where = look(image.sizes)
     original = preview(np.asarray(image.data[where.key]), image.axes, image.display, where.where)
     return replace(report, path=os.fspath(destination), original=original)
+
+
+def _asked(lossless: bool, budgets: dict[str, float | str | None], settings: Given) -> tuple[Budget, Given]:
+    """The budget, and the settings with the method that makes exact copies where one is asked for by either name."""
+    method = settings.get("method", LOSSLESS)
+    if lossless and method != LOSSLESS:
+        raise UsageError(f"{argument('lossless', True)} makes an exact copy by a method of its own; leave out "
+                         f"{argument('method', method)}.")
+    if not lossless and "method" in settings and method == LOSSLESS:
+        # Named as a method, it needs no budget, but may have to meet one.
+        lossless = not any(value is not None for value in budgets.values())
+    if lossless:
+        settings = {**settings, "method": LOSSLESS}
+    return Budget.of(**budgets, lossless=lossless), settings
 
 
 def check_destination(destination: str | os.PathLike[str], overwrite: bool = False,

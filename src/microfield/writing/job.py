@@ -15,7 +15,7 @@ from microfield.format.grid import Grid
 from microfield.image import Image, filled
 from microfield.label_images import looks_like_labels
 from microfield.methods import get_method, names
-from microfield.methods.base import Context, Method
+from microfield.methods.base import Context, Exact, Method
 from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, boxes, channel_statistics, count_invalid
 from microfield.wording import argument
@@ -97,13 +97,18 @@ def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Prog
     method = get_method(settings.method).with_options(settings.options or {})
     grid = Grid(image.shape, tile_of(image, settings.tile))
     progress(0.0, "look at the image")
-    replaced = _check_values(image, settings)
+    exact = isinstance(method.quality, Exact)
+    if exact and settings.nan_fill is not None:
+        raise UsageError(f"{argument('nan_fill')} changes values, and method {method.name} keeps all of them; leave it out.")
+    replaced = 0 if exact else _check_values(image, settings)
     image = filled(image, settings.nan_fill)
     _check_accepted(method, settings)
     weights = _channel_weights(image, settings)
     objective = settings.objective(image)
     if statistics is None:
-        statistics = channel_statistics(image)
+        statistics = _statistics(image)
+    if not exact:
+        _check_magnitudes(image, statistics, method)
     context = Context(
         statistics.range, weights, seed=settings.seed, effort=settings.effort, deadline=deadline, progress=progress,
         objective=objective, optimiser=settings.optimiser, rate_control=BlockRateControl(),
@@ -125,10 +130,32 @@ def _check_values(image: Image, settings: Settings) -> int:
         )
     if not settings.not_labels and looks_like_labels(image):
         raise LabelsError(
-            f"{image.name} looks like object labels or a mask, whose values must not change; keep it in a "
-            f"lossless format, or give {argument('not_labels', True)} if it is an image after all."
+            f"{image.name} looks like object labels or a mask, whose values must not change; keep an exact copy with "
+            f"{argument('lossless', True)}, or give {argument('not_labels', True)} if it is an image after all."
         )
     return int(invalid.sum())
+
+
+def _statistics(image: Image) -> ChannelStatistics:
+    """Statistics of an image, also of one whose values are too large or too small for them: those are refused afterwards."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return channel_statistics(image)
+
+
+def _check_magnitudes(image: Image, statistics: ChannelStatistics, method: Method) -> None:
+    """Refuse floats so large or small that squares of their errors leave the range of the numbers that are computed with."""
+    (least, most), exactly = method.magnitudes, argument("lossless", True)
+    if image.dtype.kind != "f":
+        return
+    for channel, (low, high) in enumerate(zip(statistics.minimum, statistics.maximum, strict=True)):
+        largest = max(abs(low), abs(high))
+        if not largest <= most:
+            raise InputError(f"channel {channel} of {image.name} holds values up to {largest:.3g}, more than the {most:.0e} that "
+                             f"method {method.name} can code; scale the image down, or keep an exact copy with {exactly}.")
+        if low < high and not high - low >= least:
+            raise InputError(f"the values of channel {channel} of {image.name} lie within {high - low:.3g}, less than the "
+                             f"{least:.0e} that method {method.name} can code; scale the image up, or keep an exact copy with "
+                             f"{exactly}.")
 
 
 def _check_accepted(method: Method, settings: Settings) -> None:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
 from microfield.methods.base import KnobTraits
@@ -26,6 +24,8 @@ SAMPLED_PARTS = 8
 """The fewest parts that are sampled, where there are so many."""
 MOST_SAMPLED = 512
 """The most parts that are sampled."""
+UNLIMITED = 1 << 62
+"""The limit of a file that may take what it takes."""
 SAMPLED_TIME = 0.25
 """Share of a time limit that the search among the sampled parts may take."""
 RESERVE = 0.99
@@ -91,6 +91,12 @@ def encode_planned_image(request: Request, envelope: Envelope, target: Target) -
         return _in_shares(request, envelope, target, setting)
     return _to_a_size(request, envelope, target, setting) if target.error is None else _to_a_quality(
         request, envelope, target, target.error, setting)
+
+
+def exactly(request: Request, envelope: Envelope) -> Pass:
+    """All parts, one after the other, by a method that makes exact copies: they take what they take."""
+    request.log.attempts += 1
+    return encode_all(request, envelope, 0.0)
 
 
 def sampled(request: Request) -> Request:
@@ -230,7 +236,7 @@ class Passes:
 
     def error(self, done: Pass) -> float:
         """Mean over channels of the squared error in units."""
-        return float(np.mean(done.errors.square_error / self.request.context.unit**2))
+        return self.request.error_of(done.errors)
 
     def only(self, best: Pass) -> Pass:
         """The best pass, which outlives the others."""
@@ -244,7 +250,8 @@ def encode_all(request: Request, envelope: Envelope, setting: float | ByteShares
     assembler = envelope.assembler()
     errors = ErrorTotals(request.context.unit.size)
     n, left = len(request.parts), _voxels(envelope)
-    quiet = replace(request, context=replace(request.context, progress=_silent, image_reach=request.context.reach))
+    quiet = replace(request, context=replace(request.context, progress=_silent if n > 1 else request.context.progress,
+                                             image_reach=request.context.reach))
     exhausted = True
     try:
         for i, part in enumerate(request.parts):

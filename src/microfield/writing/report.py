@@ -50,6 +50,8 @@ class Report:
         Extent of every axis.
     axes_guessed : bool
         Whether the axes were assumed because the source does not name them.
+    exact : bool
+        Whether every value of the file is that of the image.
     cut_short : bool
         Whether a time limit ended the search for the size or quality; a note says what that cost.
     path : str
@@ -76,6 +78,7 @@ class Report:
     axes: str = ""
     shape: tuple[int, ...] = ()
     axes_guessed: bool = False
+    exact: bool = False
     cut_short: bool = False
     path: str = ""
     original: Preview | None = field(default=None, compare=False)
@@ -94,10 +97,10 @@ class Report:
                 "bytes")
         if self.source_bytes:
             size += f" ({self.source_bytes / self.file_bytes:.1f}x than the source file)"
-        facts = [f"  PSNR {self.psnr:.2f} dB", *self.by_saliency]
-        if len(self.channel_psnr) > 1:
+        facts = ["  exact copy" if self.exact else f"  PSNR {self.psnr:.2f} dB", *self.by_saliency]
+        if len(self.channel_psnr) > 1 and not self.exact:
             facts[0] += f" (channels: {', '.join(f'{p:.2f}' for p in self.channel_psnr)})"
-        if self.noise_factor is not None:
+        if self.noise_factor is not None and not self.exact:
             facts.append(f"error {self.noise_factor:.2f} x noise")
         facts += [f"method {self.method}", f"{self.seconds:.1f} s"]
         if self.used is not None:

@@ -47,6 +47,8 @@ class Request:
         Predicted curve of every part; only methods whose quality is a byte limit need them (`with_curves`).
     framed : bool
         True: sizes count what a file adds to a part, its checksum and the lengths of its sections. False: sections only.
+    worst : bool
+        Whether a quality is that of the worst channel, instead of the mean over channels.
     log : SearchLog
         What the search did; requests made from this one add to it.
     """
@@ -57,6 +59,7 @@ class Request:
     references: Mapping[int, int] = field(default_factory=dict)
     curves: Sequence[RateCurve] = ()
     framed: bool = True
+    worst: bool = False
     log: SearchLog = field(default_factory=SearchLog)
 
     @cached_property
@@ -84,6 +87,11 @@ class Request:
         """Fewest bytes that a part can count for."""
         payload = self.method.smallest(part.layout)
         return payload + (overhead(self.method.sections, payload) if self.framed else 0)
+
+    def error_of(self, errors: ErrorTotals) -> float:
+        """The squared error in units that a quality is about: of the worst channel or mean over channels."""
+        relative = errors.square_error / self.context.unit**2
+        return float(np.max(relative) if self.worst else np.mean(relative))
 
     def with_curves(self) -> Request:
         """The same request with the predicted curve of every part."""
@@ -175,11 +183,11 @@ def encode_part(method: Method, part: Part, block: npt.NDArray[Any], quality: fl
 
 
 def normalised_error(request: Request, encoded: Sequence[Encoded]) -> float:
-    """Mean over channels of the squared error in units, over all parts: PSNR = -10 log10 of it."""
+    """The squared error in units over all parts, of the worst channel or mean over channels: PSNR = -10 log10 of it."""
     errors = ErrorTotals(request.context.unit.size)
     for one, part in zip(encoded, request.parts, strict=True):
         errors.add(part, one)
-    return float(np.mean(errors.square_error / request.context.unit**2))
+    return request.error_of(errors)
 
 
 class ErrorTotals:

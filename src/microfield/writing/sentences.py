@@ -43,6 +43,12 @@ def too_small(job: Job, around: Envelope, limit: int | None, parts: int) -> Budg
     )
 
 
+def inexact(job: Job, limit: int, size: int) -> BudgetError:
+    """What to say where an exact copy, of ``size`` bytes, was to fit a limit."""
+    return BudgetError(f"{limit} bytes are too few: an exact copy of {job.image.name} takes at least {size} bytes (ratio "
+                       f"{job.image.nbytes / size:.2f}). Leave the budget out, or take a method that is not exact.")
+
+
 def time_note(limit: float | None, budget: Budget, report: Report, log: SearchLog, shortened: Sequence[str]) -> str | None:
     """What a time limit of ``limit`` seconds cost; None where it cost nothing.
 
@@ -73,9 +79,17 @@ def _outcome(budget: Budget, report: Report) -> str:
     """What came out of a search that was not done."""
     if report.used is not None:
         return f"{report.used:.0%} of the budget is used"
-    if budget.kind == "psnr" and report.psnr > budget.value + TOLERANCE_DB:
-        return f"the quality asked for is exceeded by {report.psnr - budget.value:.1f} dB, which takes more bytes than needed"
+    excess = quality_excess(budget, report)
+    if excess is not None and excess > TOLERANCE_DB:
+        return f"the quality asked for is exceeded by {excess:.1f} dB, which takes more bytes than needed"
     return "the quality asked for is met, perhaps in more bytes than needed"
+
+
+def quality_excess(budget: Budget, report: Report) -> float | None:
+    """By how many dB a file is better than was asked; None where no PSNR was asked for."""
+    if budget.kind == "psnr":
+        return report.psnr - budget.value
+    return min(report.channel_psnr) - budget.value if budget.kind == "least_psnr" else None
 
 
 def _listed(things: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ class CoordinateMethod(Method):
     requires: ClassVar[Mapping[str, str]] = {"jax": "compress", "optax": "compress", "scipy": "compress", "skimage": "compress"}
     options: CoordinateOptions
     Options: ClassVar[type[Any]] = CoordinateOptions
+    magnitudes: ClassVar[tuple[float, float]] = (1e-37, 1e37)  # Of float32, which the fit computes in.
     learn_frequency: ClassVar[bool]
     """Whether the frequency factor of the sines is fitted with the weights."""
     published_frequency: ClassVar[float]

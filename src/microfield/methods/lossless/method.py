@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.deadline import Deadline
 from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Exact, Method, PartData
 from microfield.methods.lossless import values
-from microfield.methods.lossless.predict import MEAN, NOTHING, predictors, residuals, restored
+from microfield.methods.lossless.predict import NOTHING, predictors, residuals, restored
 from microfield.methods.lossless.streams import BZIP2, DEFLATE, LZMA2, pack, unpack
 from microfield.methods.lossless.values import Unsigned
 from microfield.methods.whole import WholeDecoder
@@ -24,7 +26,11 @@ SAMPLE = 1 << 18
 SAMPLE_ROWS = 256
 """Rows and columns of the piece, at most, where there are several planes."""
 FINALISTS = 3
-"""Predictors that are tried with all compressors."""
+"""Predictors that are tried with all compressors, and ways that all of a part is coded in, at most."""
+CLOSE = 1.004
+"""Ways whose bytes for a piece are within this factor of the fewest are all tried on the whole part."""
+FOR_CODING = 0.6
+"""The share of the time left that coding may take; decoding and comparing follow."""
 
 _INTEGERS, _INTERLEAVED, _COLOUR = 8, 16, 32
 
@@ -81,14 +87,10 @@ class Lossless(Method):
         integers = values.are_integers(block)
         planes = values.integers_to_planes(block, layout) if integers else values.to_planes(block, layout)
         context.progress(0.0, "try ways to code")
-        if context.deadline.passed:
-            predictor = MEAN if MEAN in predictors(planes.shape, planes.dtype.itemsize) else NOTHING
-            ways, shortened = [Way(predictor, DEFLATE, integers=integers)], ("trials of predictors and compressors",)
-        else:
-            ways, shortened = best_ways(planes, layout, integers, context.effort), ()
+        ranked = best_ways(planes, layout, integers, context.effort)
+        ways, shortened = in_time(ranked, planes.size, context.deadline)
         context.progress(0.3, "code")
-        # Of a part that is no larger than the piece the finalists are known already; coding them again costs little.
-        section = min((_packed(planes, way, layout, context.effort) for way in ways), key=len)
+        section = min((packed_as(planes, way, layout, context.effort) for way in ways), key=len)
         encoded = Encoded((section,), None, None, True, shortened=shortened)
         return self.finish(encoded, block, layout, context) if context.measure else encoded
 
@@ -135,29 +137,50 @@ class LosslessDecoder(WholeDecoder):
 # -- trials ---------------------------------------------------------------------------------------------------------------------
 
 
-def best_ways(planes: Unsigned, layout: Layout, integers: bool, effort: int) -> list[Way]:
-    """The ways that coded a piece of the planes in the fewest bytes, best first: one, or some where the effort is high.
+@dataclass(frozen=True)
+class Tried:
+    """A way to code, the bytes it made of a piece, and the seconds a number took."""
+
+    way: Way
+    nbytes: int
+    seconds: float
+
+
+def best_ways(planes: Unsigned, layout: Layout, integers: bool, effort: int) -> list[Tried]:
+    """Ways to code, tried on a piece of the planes, fewest bytes first.
 
     bzip2, which is fast, ranks the predictors; the best of them, and no prediction at all, are tried with all compressors.
     """
-    some = piece(planes)
-    whole = some.size == planes.size
-    colours = (False, True) if is_colour(layout) else (False,)
-    sizes: dict[tuple[int, bool], int] = {}
-    for predictor, colour in itertools.product(predictors(planes.shape, planes.dtype.itemsize), colours):
-        # Colours are planes far apart, which a piece does not hold together: there the whole part is cut.
-        one = piece(_with_colours(planes, layout)) if colour else some
-        sizes[predictor, colour] = len(pack(residuals(one, predictor), BZIP2, False, 0))
+    pieces = {False: piece(planes)}
+    if is_colour(layout):
+        # Colours are planes far apart, which a piece does not hold together: differences are taken before it is cut.
+        pieces[True] = piece(_with_colours(planes, layout))
+    left = {(predictor, colour): residuals(one, predictor)
+            for colour, one in pieces.items() for predictor in predictors(planes.shape, planes.dtype.itemsize)}
+    sizes = {key: len(pack(one, BZIP2, False, 0)) for key, one in left.items()}
     ranked = sorted(sizes, key=lambda key: sizes[key])
     kept = ranked[: FINALISTS if effort > 2 else 1]
-    kept += [key for key in ranked if key == (NOTHING, False) and key not in kept]
-    found: dict[Way, int] = {}
-    for predictor, colour in kept:
-        left = residuals(piece(_with_colours(planes, layout)) if colour else some, predictor)
+    found = []
+    for predictor, colour in [*kept, *({(NOTHING, False)} - set(kept))]:
         for codec, interleaved in _streams(planes.dtype.itemsize, effort):
-            found[Way(predictor, codec, interleaved, integers, colour)] = len(pack(left, codec, interleaved, min(effort, 6)))
-    best = sorted(found, key=lambda way: found[way])
-    return best[: 4 if whole or effort > 7 else 1]
+            begin = time.monotonic()
+            nbytes = len(pack(left[predictor, colour], codec, interleaved, effort))
+            seconds = (time.monotonic() - begin) / pieces[colour].size
+            found.append(Tried(Way(predictor, codec, interleaved, integers, colour), nbytes, seconds))
+    return sorted(found, key=lambda tried: tried.nbytes)
+
+
+def in_time(ranked: Sequence[Tried], numbers: int, deadline: Deadline) -> tuple[list[Way], tuple[str, ...]]:
+    """The ways that are worth coding all of a part in, few enough to end in time, and what was left out for that.
+
+    The piece says little where it is all of the part, and where the best ways are alike: then several are made, and the best kept.
+    """
+    close = [t for t in ranked[:FINALISTS] if t.nbytes <= CLOSE * ranked[0].nbytes]
+    if math.isinf(deadline.end):
+        return [t.way for t in close], ()
+    fast = [t for t in ranked if t.seconds * numbers < FOR_CODING * deadline.remaining]
+    best = fast[0] if fast else min(ranked, key=lambda t: t.seconds)
+    return [best.way], () if best is ranked[0] else ("slower compressors",)
 
 
 def _streams(itemsize: int, effort: int) -> Iterator[tuple[int, bool]]:
@@ -183,7 +206,7 @@ def piece(planes: Unsigned) -> Unsigned:
     return planes[tuple(slice(b, b + m) for b, m in zip(begin, (depth, rows, columns), strict=True))]
 
 
-def _packed(planes: Unsigned, way: Way, layout: Layout, effort: int) -> bytes:
+def packed_as(planes: Unsigned, way: Way, layout: Layout, effort: int) -> bytes:
     """The section of a part."""
     if way.colour:
         planes = _with_colours(planes, layout)

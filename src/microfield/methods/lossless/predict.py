@@ -18,8 +18,8 @@ import numpy.typing as npt
 from microfield.methods.lossless.values import Unsigned
 
 NOTHING, LEFT, MEDIAN, MEAN, BEFORE, MEAN_BEFORE = range(6)
-"""Predictors: nothing; the number to the left; the median of left, above and their plane through the corner; the mean of left and
-above; the same place in the plane before; the mean of that and of `MEAN`, but the plane before alone in the first row and column."""
+"""Predictors: nothing; the number to the left; the median of left, above and left + above - corner; the mean of left and above; the
+same place in the plane before; the mean of that and of `MEAN`, but in the first row and column the plane before alone."""
 
 LINEAR = (NOTHING, LEFT, BEFORE)
 """Those that need no sums: the only ones for numbers of 64 bits."""
@@ -30,13 +30,13 @@ SLAB = 1 << 21
 
 def predictors(shape: tuple[int, int, int], itemsize: int) -> tuple[int, ...]:
     """The predictors that suit planes of this shape and numbers of so many bytes."""
-    planes, y, x = shape
+    planes = shape[0]
     found = LINEAR if itemsize == 8 else (NOTHING, LEFT, MEDIAN, MEAN, BEFORE, MEAN_BEFORE)
     return tuple(p for p in found if planes > 1 or p not in (BEFORE, MEAN_BEFORE))
 
 
 def residuals(planes: Unsigned, predictor: int) -> Unsigned:
-    """What a predictor leaves, folded so that small numbers of either sign become small ones: 0, -1, 1, -2, ... become 0, 1, 2, 3."""
+    """What a predictor leaves, folded so that small numbers of either sign become small: 0, -1, 1, -2, ... become 0, 1, 2, 3."""
     if predictor == NOTHING:
         return planes
     out = np.empty_like(planes)
@@ -104,8 +104,8 @@ def _combined(left: npt.NDArray[Any], above: npt.NDArray[Any], corner: npt.NDArr
     if predictor == MEDIAN:
         low, high = np.minimum(left, above), np.maximum(left, above)
         # Between the two, and one of them where the corner says that there is an edge.
-        return np.minimum(np.maximum(left + above - corner, low), high)
-    return (left + above) >> 1
+        return np.asarray(np.minimum(np.maximum(left + above - corner, low), high))
+    return np.asarray((left + above) >> 1)
 
 
 def _folded(planes: Unsigned, predicted: npt.NDArray[Any]) -> Unsigned:
@@ -114,7 +114,7 @@ def _folded(planes: Unsigned, predicted: npt.NDArray[Any]) -> Unsigned:
     bits = 8 * planes.dtype.itemsize
     negative = difference >> planes.dtype.type(bits - 1)
     # As in signed arithmetic (d << 1) ^ (d >> (bits - 1)).
-    return (difference << planes.dtype.type(1)) ^ (planes.dtype.type(0) - negative)
+    return np.asarray((difference << planes.dtype.type(1)) ^ (planes.dtype.type(0) - negative))
 
 
 # -- backwards ------------------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _folded(planes: Unsigned, predicted: npt.NDArray[Any]) -> Unsigned:
 def _unfolded(left: Unsigned) -> Unsigned:
     """Differences modulo the range of the numbers: the inverse of folding."""
     one = left.dtype.type(1)
-    return (left >> one) ^ (left.dtype.type(0) - (left & one))
+    return np.asarray((left >> one) ^ (left.dtype.type(0) - (left & one)))
 
 
 def _along_rows(differences: Unsigned) -> Unsigned:
@@ -151,8 +151,8 @@ def _by_diagonals(differences: Unsigned, predictor: int, before: Unsigned | None
             own = line if line.step is None else slice(x, x * y, x)
             wide[own] = (wide[own] + past[own]) & mask
     for where in _diagonals(y, x):
-        at = (slice(where.start - d, where.stop - d, where.step) for d in (1, x, x + 1))
-        guess = _combined(*(wide[s] for s in at), predictor)
+        left, above, corner = (wide[where.start - d : where.stop - d : where.step] for d in (1, x, x + 1))
+        guess = _combined(left, above, corner, predictor)
         if past is not None:
             guess = (guess + past[where] + 1) >> 1
         wide[where] += guess

@@ -71,7 +71,7 @@ def _unsigned(values: npt.NDArray[Any]) -> Unsigned:
     if values.dtype.kind == "u":
         return bits
     if values.dtype.kind == "i":
-        return bits ^ top
+        return np.asarray(bits ^ top)
     return np.where(bits & top, ~bits, bits | top)
 
 
