@@ -14,6 +14,7 @@ from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit, Exact
 from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
+from microfield.reading.limits import UNLIMITED
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.wording import argument
 from microfield.writing.budget import LOSSLESS, Budget
@@ -165,7 +166,7 @@ def _by_saliency(job: Job, stream: IO[bytes]) -> tuple[float | None, float | Non
         return None, None
     layout, mean = job.image.layout, float(weights.mean(dtype=np.float64))
     total, count = np.zeros((2, layout.channels)), np.zeros((2, layout.channels))
-    file = open_file(stream, max_read_bytes=max(1 << 32, 2 * layout.nbytes))
+    file = open_file(stream, max_read_bytes=UNLIMITED)
     for box in boxes(layout):
         square = (np.asarray(file[box]).astype(np.float64) - job.image.read(box)) ** 2
         values, marks = as_planes(square, layout.axes), as_planes(weights[box] > mean, layout.axes)
