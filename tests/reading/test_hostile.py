@@ -155,7 +155,8 @@ def test_views_of_an_absurd_claim_are_refused_by_size() -> None:
 
 def flat_and_noisy(shape: tuple[int, int], tile: dict[str, int] | None = None, method: str = "jpeg2000") -> bytes:
     noise = np.random.default_rng(0).normal(100, 12, shape)
-    return compressed(Image(noise.clip(0, 255).astype(np.uint8), "YX"), method, Budget("ratio", 5 if min(shape) < 100 else 30), tile=tile)[0]
+    budget = Budget("ratio", 5 if min(shape) < 100 else 30)
+    return compressed(Image(noise.clip(0, 255).astype(np.uint8), "YX"), method, budget, tile=tile)[0]
 
 
 @pytest.mark.parametrize("method", ["hevc", "av1", "jpeg2000", "field"])
