@@ -314,7 +314,8 @@ class MicrofieldFile:
         Parameters
         ----------
         path : path
-            ``.tif`` or ``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5, needs ``microfield[zarr]``) or ``.npy``.
+            ``.tif`` or ``.tiff`` (OME-TIFF, but for names in ``.imagej.tif``: a hyperstack for ImageJ and Fiji), ``.zarr``
+            (OME-Zarr 0.5, needs ``microfield[zarr]``) or ``.npy``.
         select : str, int, slice or tuple of these, optional
             What to write: text as on the command line, such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square
             brackets of ``file[...]``. An axis with a single number is left out, but for Y, X and S.
