@@ -19,6 +19,7 @@ from microfield.errors import FormatError, InputError
 from microfield.format.assembler import write
 from microfield.format.header import Header
 from microfield.image import Image, Layout
+from microfield.io.blocks import contiguous_boxes
 from microfield.methods import get_method
 from microfield.methods.coordinate.bitstream import Published, Quantised, Shape, pack_published, pack_quantised
 from microfield.methods.coordinate.mapping import Mapping
@@ -148,6 +149,25 @@ def test_views_of_an_absurd_claim_are_refused_by_size() -> None:
                 read()
         assert f[1 << 39, 3, ::2].shape == (4,)
     assert f.to_dask(chunks=(1 << 36, 8, 8)).shape == f.shape
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.ome.zarr", "a.npy"])
+def test_writing_an_absurd_claim_is_refused(name: str, tmp_path: Path) -> None:
+    """By the space it takes, or, where planes are small, by their number."""
+    if name.endswith("zarr"):
+        pytest.importorskip("zarr")
+    with little_memory(16 * LIMIT), pytest.raises(InputError):
+        open_file(huge()).save(tmp_path / name)
+    layout = layout_of((100_000_000, 1, 1), "ZYX")
+    f = open_file(file_of("siren", layout, random_part(layout, np.random.default_rng(0), width=2, depth=1)))
+    with little_memory(16 * LIMIT):
+        if name.endswith("npy"):
+            boxes = contiguous_boxes(f.shape, 1)
+            assert next(boxes)[0] == slice(0, 1)
+        else:
+            with pytest.raises(InputError, match="100,000,000 planes"):
+                f.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 # -- memory of a read -------------------------------------------------------------------------------------------------

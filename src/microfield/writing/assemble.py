@@ -14,7 +14,6 @@ from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit, Exact
 from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
-from microfield.reading.limits import UNLIMITED
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.wording import argument
 from microfield.writing.budget import LOSSLESS, Budget
