@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from microfield.cli.strict_json import strict_json
 from microfield.errors import InputError, MicrofieldError
 
 if TYPE_CHECKING:
+    from microfield.format.making import Making
     from microfield.reading.file import MicrofieldFile
 
 CHECKED_BYTES = 1 << 26
@@ -41,13 +43,14 @@ def run_info(arguments: argparse.Namespace) -> int:
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
-            display = f.display
+            display, making = f.display, f.making
         if facts["file_bytes"] <= CHECKED_BYTES and (fault := _fault(path)):
             facts["damaged"] = fault
         if arguments.json:
             print(strict_json(facts))
         else:
             facts.pop("display", None)
+            facts = _with_making(facts, making)
             facts |= display_lines(display)
             width = max(map(len, facts))
             print("\n".join(f"{key.replace('_', ' '):{width}}  {_plain(value)}" for key, value in facts.items()))
@@ -68,9 +71,22 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
         facts["channels"] = list(f.channel_names)
     if f.display:
         facts["display"] = display_facts(f.display)
+    if (making := f.making) is not None:
+        exact = making.psnr is not None and math.isinf(making.psnr)
+        facts["psnr_when_written"] = None if exact else making.psnr
+        facts["exact"] = exact
+        facts["asked_for"] = {making.budget or "unknown": making.value, "effort": making.effort, **making.settings}
     facts["original_checksum"] = header.checksum.hex()
     facts["metadata_bytes"] = len(f.metadata.encode()) if f.metadata else 0
     return facts
+
+
+def _with_making(facts: dict[str, Any], making: Making | None) -> dict[str, Any]:
+    """The facts with how the file was made in words, after the number of parts."""
+    named = {} if making is None else {"quality": making.quality or "unknown", "asked_for": making.asked}
+    kept = {k: v for k, v in facts.items() if k not in ("psnr_when_written", "exact", "asked_for")}
+    at = list(kept).index("parts") + 1
+    return dict([*list(kept.items())[:at], *named.items(), *list(kept.items())[at:]])
 
 
 def _plain(value: Any) -> str:

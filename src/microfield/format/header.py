@@ -18,6 +18,7 @@ from microfield.errors import FormatError, InputError
 from microfield.format import cbor
 from microfield.format.display_fields import are_channels, is_calibration, pack_display, unpack_display
 from microfield.format.grid import Grid
+from microfield.format.making import Making, are_settings, pack_making, unpack_making
 from microfield.image import Layout, check_axes
 
 DTYPES = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16", "i4": "int32", "f4": "float32",
@@ -76,6 +77,9 @@ FIELDS = (
           "of a polynomial of the grey level, the constant first.", embedded=False),
     Field(19, "display_mode", "uint", "How several channels are shown: 1 together in their colours, 2 one at a time in its "
           "colour, 3 one at a time in grey.", embedded=False),
+    Field(20, "making", "bytes", "How the file was made, see [Making](#making).", embedded=False),
+    Field(21, "settings", "settings", "Settings that differ from their defaults, see [Making](#making); only with `making`.",
+          embedded=False),
 )
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -92,6 +96,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "texts": ("array of text strings", lambda v: type(v) is list and all(type(n) is str for n in v)),
     "channels": ("array of arrays", are_channels),
     "calibration": ("array of a text string and floats", is_calibration),
+    "settings": ("map of text to values", are_settings),
 }
 
 
@@ -147,6 +152,8 @@ class Header:
         Sections of every part, at least 1.
     display : Display
         How the image is meant to be seen.
+    making : Making, optional
+        How the file was made, where it says so.
     """
 
     method: str
@@ -162,6 +169,7 @@ class Header:
     metadata: _Metadata = _Metadata()
     sections: int = 1
     display: Display = NOTHING_KNOWN
+    making: Making | None = None
 
     def __post_init__(self) -> None:
         stepped = [a for a in self.layout.axes if a in self.voxel_size]
@@ -254,6 +262,8 @@ def _stored(header: Header, shared: int) -> dict[str, Any]:
         "sections": header.sections,
         "shared": shared or None,
         "experimental": header.experimental,
+        "making": None if header.making is None else pack_making(header.making),
+        "settings": None if header.making is None else dict(header.making.settings) or None,
     }
 
 
@@ -290,7 +300,7 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
             values["method"], values["bitstream_version"], layout, steps, units, tuple(values["channel_names"] or ()),
             values["checksum"] or b"", tile, references, values["experimental"],
             values["metadata"], values["sections"],
-            unpack_display(values),
+            unpack_display(values), _making(values),
         )
     except InputError as error:
         raise FormatError(f"The header of the file is damaged: {error}") from None
@@ -299,6 +309,14 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
         if name in written and values[name] != value:
             raise FormatError(f"Field {name!r} of the header is written in another way than it should be: the file is damaged.")
     return header, values["shared"] or 0
+
+
+def _making(values: Mapping[str, Any]) -> Making | None:
+    if values["making"] is None:
+        if values["settings"] is not None:
+            raise FormatError("The file holds settings without saying how it was made: it is damaged.")
+        return None
+    return unpack_making(values["making"], values["settings"] or {})
 
 
 def describe() -> str:

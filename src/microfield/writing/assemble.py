@@ -17,7 +17,7 @@ from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.wording import argument
 from microfield.writing.budget import LOSSLESS, Budget
-from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope
+from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope, measured
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
 from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting
@@ -46,20 +46,20 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         raise UsageError(f"method {job.method.name} makes no exact copies; leave {argument('method')} out, or give a budget.")
     limit = budget.byte_limit(job.image.layout)
     job, request, around, target = _begin(job, budget, limit, embedded)
-    small = job.image.layout.size <= WHOLE_VOXELS and job.grid.n <= WHOLE_PARTS
     try:
-        if isinstance(job.method.quality, Exact):
-            done = exactly(request, around)
-        else:
-            done = _searched(request, around, target) if small else encode_planned_image(request, around, target)
+        done, around = _encoded(request, around, target)
     except Shortage as short:
         raise too_small(job, around, limit, short.smallest) from None
     with done.assembler:
         if limit is None:
             around = described(around, job, done.assembler.size)
             done.assembler.header = around.header
-        elif done.size > limit and isinstance(job.method.quality, Exact):
-            raise inexact(job, limit, done.size)
+        elif done.assembler.size > limit and isinstance(job.method.quality, Exact):
+            done.assembler.header = replace(around.header, making=None)
+            if done.assembler.size > limit:
+                raise inexact(job, limit, done.assembler.size)
+        relative = done.errors.square_error / job.statistics.range**2
+        done.assembler.header = measured(done.assembler.header, decibel(float(relative.mean())))
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
         raise AssertionError(f"{size} bytes were written for a budget of {limit}")
@@ -68,6 +68,26 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
     if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):
         report = replace(report, notes=(*report.notes, note), cut_short=request.log.ended)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
+
+
+def _encoded(request: Request, around: Envelope, target: Target) -> tuple[Pass, Envelope]:
+    """All parts, and what surrounds them: how the file was made is left out where there is room for nothing but the parts.
+
+    Raises
+    ------
+    Shortage
+        Not even the smallest parts fit.
+    """
+    layout, n = around.header.layout, around.header.n_parts
+    try:
+        if isinstance(request.method.quality, Exact):
+            return exactly(request, around), around
+        encode = _searched if layout.size <= WHOLE_VOXELS and n <= WHOLE_PARTS else encode_planned_image
+        return encode(request, around, target), around
+    except Shortage:
+        if around.header.making is None:
+            raise
+    return _encoded(request, replace(around, header=replace(around.header, making=None)), target)
 
 
 def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
@@ -165,7 +185,7 @@ def _by_saliency(job: Job, stream: IO[bytes]) -> tuple[float | None, float | Non
         return None, None
     layout, mean = job.image.layout, float(weights.mean(dtype=np.float64))
     total, count = np.zeros((2, layout.channels)), np.zeros((2, layout.channels))
-    file = open_file(stream, max_read_bytes=UNLIMITED)
+    file = open_file(stream, max_read_bytes=max(1 << 32, 2 * layout.nbytes))
     for box in boxes(layout):
         square = (np.asarray(file[box]).astype(np.float64) - job.image.read(box)) ** 2
         values, marks = as_planes(square, layout.axes), as_planes(weights[box] > mean, layout.axes)

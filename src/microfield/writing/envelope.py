@@ -11,6 +11,7 @@ from microfield.errors import InputError
 from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
 from microfield.format.header import LONGEST_CHAIN, Header, checksum, pack
+from microfield.format.making import Making
 from microfield.image import Image
 from microfield.wording import argument, listed
 from microfield.writing.job import Job
@@ -19,6 +20,9 @@ from microfield.writing.partition import slabs
 DISPLAY_SHARE, METADATA_SHARE = 0.05, 0.02
 """Colours and display ranges are kept unasked where they take at most the first share of the file; everything else beside the
 values that is not needed to measure in them, such as vendor metadata, where it takes at most the second."""
+
+MAKING_SHARE = 0.01
+"""How a file was made is kept where it takes at most this share of the file; that is not worth a note."""
 
 UNKNOWN_RATIO = 64
 """How much smaller than the raw array a file is taken to become, where a quality is asked for and its parts are not yet made."""
@@ -78,7 +82,7 @@ def described(around: Envelope, job: Job, size: int) -> Envelope:
     """The envelope with display and metadata of the image, as far as a file of ``size`` bytes has room for them."""
     if around.embedded:
         return around
-    header = around.header
+    header = _with_making(around.header, job, size)
     costly: list[str] = []
     for words, share, fields in _optional(job.image):
         try:
@@ -92,6 +96,19 @@ def described(around: Envelope, job: Job, size: int) -> Envelope:
         else:
             costly.append(f"{words} ({cost} bytes)")
     return replace(around, header=header, notes=_notes(costly, job.image.not_kept))
+
+
+def _with_making(header: Header, job: Job, size: int) -> Header:
+    """The header with what was asked for, where a file of ``size`` bytes has room for it; the PSNR comes in with `measured`."""
+    kind, value = ("", 0.0) if job.budget is None else (job.budget.kind, job.budget.value)
+    making = Making(None, kind, value, job.settings.effort, job.settings.record())
+    kept = replace(header, making=making)
+    return kept if len(pack(kept, 0, False)) - len(pack(header, 0, False)) <= MAKING_SHARE * size else header
+
+
+def measured(header: Header, psnr: float) -> Header:
+    """The header of a file of which the quality is known now; it takes as many bytes as before."""
+    return header if header.making is None else replace(header, making=replace(header.making, psnr=psnr))
 
 
 def _optional(image: Image) -> Iterator[tuple[str, float, Callable[[Header], dict[str, Any]]]]:

@@ -47,6 +47,8 @@ class Job:
         When it was taken up (``time.monotonic`` seconds).
     notes : tuple of str
         What the user should know of the preparation.
+    budget : Budget, optional
+        What is asked for, once that is known.
     """
 
     image: Image
@@ -57,6 +59,7 @@ class Job:
     context: Context
     begin: float
     notes: tuple[str, ...] = ()
+    budget: Budget | None = None
 
     @cached_property
     def parts(self) -> Partition:
@@ -72,14 +75,14 @@ class Job:
             A noise factor is asked for where no noise can be estimated.
         """
         if budget.kind != "noise_factor":
-            return self
+            return replace(self, budget=budget)
         noise = self.statistics.noise
         if not (noise > 0).all():
             raise InputError(
                 f"no noise can be estimated in channel {int(np.argmin(noise))} of {self.image.name}; ask for "
                 f"{argument('psnr')} or a size instead of {argument('noise_factor')}."
             )
-        return replace(self, context=replace(self.context, noise=noise))
+        return replace(self, context=replace(self.context, noise=noise), budget=budget)
 
 
 def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Progress, statistics: ChannelStatistics | None = None,

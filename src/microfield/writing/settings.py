@@ -70,7 +70,7 @@ class Settings:
     not_labels : bool
         Compress even what looks like object labels.
     keep_metadata : bool
-        Keep vendor metadata, colours, ranges and labels whatever they cost.
+        Keep vendor metadata whatever it costs.
     saliency : array or Image, optional
         What matters most. Booleans: True voxels weigh ``saliency_weight`` times as much as the others. Numbers: the relative
         weight of every voxel's squared error, not negative. Of the image's shape; an Image may lack axes that the image has
@@ -165,6 +165,18 @@ class Settings:
         default = asdict(Settings())
         return {k: v for k, v in asdict(self).items() if v != default[k]}
 
+    def record(self) -> dict[str, Any]:
+        """The settings that a file keeps beside its method, effort and tile: those that differ from their defaults and that the
+        values depend on. Arrays and functions are ``True``. A time limit is left out: one that is long enough changes nothing.
+        """
+        found: dict[str, Any] = {}
+        for name in ("options", "seed", "channel_weights", "nan_fill", "saliency_weight"):
+            value = getattr(self, name)
+            if value != getattr(Settings, name) and value != {}:
+                found[name] = _recorded(value)
+        held = self.used() - {"channel_weights"} | ({"guidance_arrays"} if self.guidance_arrays else set())
+        return found | dict.fromkeys(sorted(held), True)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
         """The inverse of `to_dict`.
@@ -181,6 +193,15 @@ class Settings:
         if found.get("channel_weights") is not None:
             found["channel_weights"] = tuple(found["channel_weights"])
         return cls(**found)
+
+
+def _recorded(value: Any) -> Any:
+    """A setting as plain data: text, numbers, booleans, lists and mappings."""
+    if isinstance(value, Mapping):
+        return {str(k): _recorded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_recorded(v) for v in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def show_settings(function: _Function) -> _Function:
