@@ -400,10 +400,22 @@ def test_an_interrupted_bench_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("microfield.cli.bench._Shown.row", stop)
-    assert cli(picture, "--measures", "brightest") == 1
+    assert cli(picture, "--measures", "brightest") == 130
     assert "the same command again goes on" in capsys.readouterr().err
     assert len(recorded(picture.parent / "out")) == 1
-    assert (picture.parent / "out" / "index.html").exists()
+    assert (picture.parent / "out" / "rows.csv").exists()
+
+
+@pytest.mark.parametrize(("name", "words"), [("index.html", "holds index.html"), ("rows.csv", "holds rows.csv"),
+                                              ("rows.jsonl", "is no record of a bench")])
+def test_files_that_are_not_of_a_bench_are_not_replaced(picture: Path, capsys: pytest.CaptureFixture[str], name: str, words: str,
+                                                        ) -> None:
+    out = picture.parent / "out"
+    out.mkdir()
+    (out / name).write_text("precious")
+    assert cli(picture) == 2
+    assert words in capsys.readouterr().err
+    assert [(p.name, p.read_text()) for p in out.iterdir()] == [(name, "precious")]
 
 
 def test_images_of_one_name_are_told_apart(picture: Path) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from microfield.format.grid import Grid
-from microfield.reading.selection import Selection, as_slice
+from microfield.format.grid import Grid, as_slice
+from microfield.reading.selection import Selection
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=5, min_side=1, max_side=9)
 

@@ -68,7 +68,8 @@ class Server(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         try:
-            while way == "endless" or (way == "drip" and not time.sleep(0.05)):
+            while way in ("endless", "drip"):
+                time.sleep(0.05 if way == "drip" else 0)
                 self.wfile.write(bytes(1 << 16) if way == "endless" else b"x")
             if way == "silent":
                 time.sleep(2)

@@ -328,7 +328,7 @@ def test_shared_sections_come_with_those_of_the_part(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Raw, "decoder", decoder)
     header = Header(Raw.name, 1, Layout(array.shape, "YX", array.dtype))
     open_file(write(header, [(b"own",)], shared=(b"a", b"b")))[0, 0]
-    assert seen == [PartData((b"own",), (b"a", b"b"))]
+    assert [(data.own, data.shared, data.parent) for data in seen] == [((b"own",), (b"a", b"b"), None)]
 
 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

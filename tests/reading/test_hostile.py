@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent
 
 import numpy as np
 import pytest
 
-from helpers.files import random_part
+from helpers.files import compressed, random_part
 from microfield.errors import FormatError, InputError
 from microfield.format.assembler import write
 from microfield.format.header import Header
-from microfield.image import Layout
+from microfield.image import Image, Layout
+from microfield.io.blocks import contiguous_boxes
 from microfield.methods import get_method
-from microfield.methods.coordinate.bitstream import Published, Shape, pack_published
+from microfield.methods.coordinate.bitstream import Published, Quantised, Shape, pack_published, pack_quantised
+from microfield.methods.coordinate.mapping import Mapping
 from microfield.reading.file import open_file
+from microfield.writing.budget import Budget
 
 LIMIT = 1 << 20
 """`max_read_bytes` of these tests."""
@@ -92,3 +100,142 @@ def test_weights_that_overflow_with_their_frequency_are_refused() -> None:
                         (np.zeros(1, np.float32),) * 2, np.float32(3e38), np.float32(1), np.float32(0))
     with pytest.raises(FormatError, match="not finite"):
         open_file(file_of("inif", layout, pack_published(network, "")))[...]
+
+
+def wide(width: int, inputs: int = 2) -> bytes:
+    """A network of one sine layer whose weights are nearly all 0, in far fewer bytes than weights."""
+    shape, rng = Shape(inputs, width, 1, 1), np.random.default_rng(0)
+    groups = tuple((rng.random(n) < 0.03).astype(np.int64) for n in shape.group_sizes)
+    mapping = Mapping(np.zeros(1), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    return pack_quantised(Quantised(shape, groups, (0,) * len(groups)), "", mapping, layout_of((8, 8), "YX"))
+
+
+def test_a_wide_network_is_refused_before_it_takes_memory() -> None:
+    network = wide(150_000)
+    data = file_of("siren", layout_of((8, 8), "YX"), network)
+    assert len(data) < 20_000
+    with little_memory(16 * LIMIT), pytest.raises(InputError, match="max_read_bytes"):
+        open_file(data, max_read_bytes=LIMIT)[0, 0]
+
+
+def test_the_evaluation_of_a_network_counts() -> None:
+    """Wide enough for its buffers to exceed what is free, narrow enough for its weights not to."""
+    data = file_of("siren", layout_of((8, 8), "YX"), wide(4000))
+    with little_memory(16 * LIMIT), pytest.raises(InputError, match="max_read_bytes"):
+        open_file(data, max_read_bytes=LIMIT)[0, 0]
+    assert open_file(data)[0, 0] <= 1
+
+
+def huge() -> bytes:
+    """A hundred bytes that claim 2^40 planes of 8 x 8."""
+    layout = layout_of((1 << 40, 8, 8), "ZYX")
+    part = random_part(layout_of((4, 8, 8), "ZYX"), np.random.default_rng(0), width=2, depth=1)
+    return write(Header("siren", 1, layout, {"Z": 1.0, "Y": 1.0}), [(part,)])
+
+
+def test_views_of_an_absurd_claim_are_refused_by_size() -> None:
+    pytest.importorskip("dask.array")
+    pytest.importorskip("xarray")
+    f = open_file(huge())
+    everywhere = np.broadcast_to(np.True_, f.shape)
+    with little_memory():
+        with pytest.raises(InputError, match="chunks="):
+            f.to_dask()
+        with pytest.raises(InputError, match="max_read_bytes"):
+            f.to_xarray()
+        for read in (lambda: f[everywhere], lambda: f.asarray(everywhere), lambda: f.cost(everywhere),
+                     lambda: f.preview(1 << 30, average=True)):
+            with pytest.raises(InputError, match="max_read_bytes"):
+                read()
+        assert f[1 << 39, 3, ::2].shape == (4,)
+    assert f.to_dask(chunks=(1 << 36, 8, 8)).shape == f.shape
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.ome.zarr", "a.npy"])
+def test_writing_an_absurd_claim_is_refused(name: str, tmp_path: Path) -> None:
+    """By the space it takes, or, where planes are small, by their number."""
+    if name.endswith("zarr"):
+        pytest.importorskip("zarr")
+    with little_memory(16 * LIMIT), pytest.raises(InputError):
+        open_file(huge()).save(tmp_path / name)
+    layout = layout_of((100_000_000, 1, 1), "ZYX")
+    f = open_file(file_of("siren", layout, random_part(layout, np.random.default_rng(0), width=2, depth=1)))
+    with little_memory(16 * LIMIT):
+        if name.endswith("npy"):
+            boxes = contiguous_boxes(f.shape, 1)
+            assert next(boxes)[0] == slice(0, 1)
+        else:
+            with pytest.raises(InputError, match="100,000,000 planes"):
+                f.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+# -- memory of a read -------------------------------------------------------------------------------------------------
+
+
+def flat_and_noisy(shape: tuple[int, int], tile: dict[str, int] | None = None, method: str = "jpeg2000") -> bytes:
+    noise = np.random.default_rng(0).normal(100, 12, shape)
+    budget = Budget("ratio", 5 if min(shape) < 100 else 30)
+    return compressed(Image(noise.clip(0, 255).astype(np.uint8), "YX"), method, budget, tile=tile)[0]
+
+
+@pytest.mark.parametrize("method", ["hevc", "av1", "jpeg2000", "field"])
+def test_a_read_stays_near_what_it_said_or_is_refused(method: str) -> None:
+    """Measured where the system tells the peak of memory: tracemalloc does not see what codecs take."""
+    extent = 1500 if method == "jpeg2000" else 1000 if method != "field" else 300
+    data = flat_and_noisy((extent, extent), method=method)
+    needed = open_file(data).cost((0, 0)).memory
+    with pytest.raises(InputError, match=rf"method {method} decodes part 0 .*max_read_bytes={needed}"):
+        open_file(data, max_read_bytes=needed - 1)[0, 0]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mfield"
+        path.write_bytes(data)
+        small = Path(folder) / "small.mfield"
+        small.write_bytes(flat_and_noisy((64, 64), method=method))
+        program = """
+            import sys
+            from microfield.bench.machine import peak_memory, reset_peak
+            from microfield.reading.file import open_file
+            open_file(sys.argv[1])[...]
+            if reset_peak():
+                before = peak_memory()
+                open_file(sys.argv[2], max_read_bytes=int(sys.argv[3]))[0, 0]
+                print(peak_memory() - before)
+        """
+        done = subprocess.run([sys.executable, "-c", dedent(program), str(small), str(path), str(needed)], capture_output=True,
+                              text=True, check=True, timeout=100)
+    assert int(done.stdout or 0) < 1.25 * needed + (24 << 20)  # Networks and threads of a size that nothing claims.
+
+
+def test_decoded_parts_are_kept_within_the_limit() -> None:
+    data = flat_and_noisy((240, 400), {"x": 40})
+    one = open_file(data).cost((0, 0)).memory
+    f = open_file(data, max_read_bytes=max(one + 3 * 240 * 40, 240 * 400))
+    for x in range(0, 400, 40):
+        f[0, x]
+    kept = f._parts._decoders._entries
+    assert sum(entry.result().held for entry in kept.values()) <= f._parts._working
+    assert 1 < len(kept) < 10
+    unlimited = open_file(data)
+    for x in range(0, 400, 40):
+        unlimited[0, x]
+    assert len(unlimited._parts._decoders._entries) == 10
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = open_file(file_of("siren", layout_of((8, 8), "YX"), random_part(layout_of((8, 8), "YX"), np.random.default_rng(0))))
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("microfield.methods.coordinate.decoder.evaluate", full)
+    for read in (lambda: f[...], lambda: f.at([[1, 2]])):
+        with pytest.raises(InputError, match="not enough memory"):
+            read()
+
+
+def test_reads_are_copies() -> None:
+    f = open_file(flat_and_noisy((40, 30)))
+    first = f[...]
+    first[:] = 0
+    assert f[...].any()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from microfield.errors import InputError
-from microfield.reading.selection import Selection, as_slice, check_points
+from microfield.format.grid import as_slice
+from microfield.reading.selection import Selection, check_points
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=5, min_side=1, max_side=6)
 

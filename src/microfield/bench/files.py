@@ -8,6 +8,13 @@ from microfield.bench import rows
 from microfield.bench.page import page
 
 
+def write_table(out: Path) -> None:
+    """Write ``rows.csv`` alone."""
+    recorded = rows.load(out / "rows.jsonl")
+    if recorded:
+        rows.write_csv(out / "rows.csv", recorded)
+
+
 def write_all(out: Path, anchor: str | None = None) -> list[str]:
     """Write ``rows.csv``, ``rows.parquet`` and ``index.html`` from all rows recorded in a bench's folder.
 

@@ -21,6 +21,9 @@ from microfield.errors import InputError, MicrofieldError, UsageError
 from microfield.writing.budget import Budget
 from microfield.writing.settings import Settings
 
+WRITTEN = ("rows.csv", "rows.parquet", "index.html")
+"""What is written anew from the record each time."""
+
 
 @dataclass(frozen=True)
 class BenchImage:
@@ -118,9 +121,22 @@ def _check_paths(plan: BenchPlan) -> None:
     for path in (plan.out, *plan.out.parents):
         if path.exists() and not path.is_dir():
             raise UsageError(f"--out {plan.out} cannot be a folder, because {path} is a file.")
+    _check_own(plan)
     for image in plan.images:
         if image.labels is not None and not image.labels.exists():
             raise UsageError(f"there is no file {image.labels}, which --labels names for {image.path}.")
+
+
+def _check_own(plan: BenchPlan) -> None:
+    """Refuse a folder in which a bench would replace files that are not a bench's: without its record, they are somebody else's."""
+    if plan.log.exists():
+        if plan.log.stat().st_size and not rows.load(plan.log):
+            raise UsageError(f"{plan.log} is no record of a bench; choose another folder with --out.")
+        return
+    for name in WRITTEN:
+        if (plan.out / name).exists():
+            raise UsageError(f"--out {plan.out} holds {name} but no record of a bench, so it is not replaced; choose another "
+                             "folder.")
 
 
 def run(plan: BenchPlan, on_row: OnRow | None = None, on_progress: OnProgress | None = None) -> list[Row]:

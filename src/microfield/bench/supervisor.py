@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -83,7 +86,8 @@ class Supervisor:
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe(duplex=False)
         worker = spawn.Process(target=run_worker, args=(task, theirs), daemon=True)
-        worker.start()
+        with _ctrl_c_held():
+            worker.start()
         self.workers.add(worker)
         theirs.close()
         finished, running = self._listen(ours, task)
@@ -114,6 +118,21 @@ class Supervisor:
             rows.append(self.log, row)
             self.finished.append(row)
             self.on_row(row, len(self.finished), self.total)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Ctrl-C waits until the with block ends, and does not reach a process that is started in it: it would print a traceback
+    before it gets to `run_worker`.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _death(status: int | None) -> str:

@@ -1,4 +1,7 @@
-"""The command line: ``microfield compress | decompress | info | verify | methods | compare | bench``."""
+"""The command line: ``microfield compress | decompress | info | verify | methods | compare | bench``.
+
+Commands are imported when one runs, so that Ctrl-C is understood as early as can be.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from microfield.cli import bench, compare, compress, decompress, inspect
-from microfield.errors import MicrofieldError, UsageError
-from microfield.wording import command_line
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: what shells report of a program that SIGINT has ended."""
+from microfield.cli.interrupt import INTERRUPTED, SENTENCE, run_interruptibly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help(sys.stderr)
-        return 2
-    # These libraries log warnings on damaged files, which our error message would repeat.
-    for reader in ("tifffile", "bioio"):
-        logging.getLogger(reader).setLevel(logging.CRITICAL)
     try:
-        with command_line():
-            return int(arguments.run(arguments))
-    except MicrofieldError as error:
-        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        return _run(argv)
     except KeyboardInterrupt:
-        return _fail("interrupted; files that were complete stay, nothing half-written is left.", INTERRUPTED)
+        return _fail(SENTENCE, INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has stopped (`| head`). Python would fail again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,6 +31,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.strerror or error}{what}.")
 
 
+def _run(argv: Sequence[str] | None) -> int:
+    """Run one command; the exit status, where nothing but the user's input is wrong with it."""
+    from microfield.errors import MicrofieldError, UsageError
+    from microfield.wording import command_line
+
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    # These libraries log warnings on damaged files, which our error message would repeat.
+    for reader in ("tifffile", "bioio"):
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
+    try:
+        with command_line():
+            if arguments.command == "bench":  # It waits for processes of its own, and ends them itself.
+                return int(arguments.run(arguments))
+            return run_interruptibly(lambda: int(arguments.run(arguments)), own_process=argv is None)
+    except MicrofieldError as error:
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+
+
 def _fail(message: str, status: int = 1) -> int:
     """Print why the command failed, and return its exit status."""
     print(f"microfield: {message}", file=sys.stderr)
@@ -53,6 +62,7 @@ def _fail(message: str, status: int = 1) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every module of commands adds its own."""
     from microfield import __version__
+    from microfield.cli import bench, compare, compress, decompress, inspect
 
     parser = argparse.ArgumentParser(
         prog="microfield", description="Microscopy images as neural fields: small files, read voxel by voxel."

@@ -20,7 +20,7 @@ def expand(paths: Iterable[str]) -> list[str]:
 
 def stem(path: str) -> str:
     """File name without folder and without its microscopy suffix, which may be a double one (``.ome.tif``)."""
-    return re.sub(r"(\.ome)?\.(tiff?|zarr|lsm|czi|nd2|lif|png|jpe?g|npy|npz)$", "", Path(path).name, flags=re.IGNORECASE)
+    return re.sub(r"(\.ome|\.imagej)?\.(tiff?|zarr|lsm|czi|nd2|lif|png|jpe?g|npy|npz)$", "", Path(path).name, flags=re.IGNORECASE)
 
 
 def key_values(items: Iterable[str], flag: str) -> dict[str, str]:

@@ -7,11 +7,13 @@ sentence; ``interrupted`` by Ctrl-C. A failure does not stop the rest.
 from __future__ import annotations
 
 import argparse
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from microfield.cli.inputs import Input, gather
+from microfield.cli.interrupt import last_words
 from microfield.cli.one import compress_one, decibels
 from microfield.cli.record import fault, settings_text, state_of
 from microfield.cli.strict_json import strict_json
@@ -65,6 +67,8 @@ class Batch:
     summary : where rows are recorded
     originals : device and number of the files that are read
     rows : of the inputs that are finished
+    current : the input that is worked on, with its row as far as it is known
+    ended : taken by who sums up
     """
 
     arguments: argparse.Namespace
@@ -72,16 +76,31 @@ class Batch:
     summary: Summary
     originals: set[tuple[int, int]]
     rows: list[Row] = field(default_factory=list)
+    current: tuple[Input, Row] | None = None
+    ended: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, inputs: list[Input]) -> int:
         """Compress all; the exit status. Ctrl-C leaves the summary of what was done."""
         try:
-            for image in inputs:
-                self._one(image)
+            with last_words(self._end_early):
+                for image in inputs:
+                    self._one(image)
         finally:
+            self._end()
+        return 1 if any(row["status"] == "failed" for row in self.rows) else 0
+
+    def _end_early(self) -> None:
+        """Sum up while the work on one input cannot be stopped."""
+        if self.current is not None:
+            image, row = self.current
+            self._finish(image, row | {"status": "interrupted", "message": "interrupted"})
+        self._end()
+
+    def _end(self) -> None:
+        """Write the summary and print the total, once: the thread of the work and the one that ends it may both come here."""
+        if self.ended.acquire(blocking=False):
             self.summary.write()
             self._total()
-        return 1 if any(row["status"] == "failed" for row in self.rows) else 0
 
     def _one(self, image: Input) -> None:
         """Compress one input, record its row and print what became of it."""
@@ -102,6 +121,7 @@ class Batch:
         try:
             self._check(image, destination, self.arguments.overwrite or begun)
             self.summary.add(row | {"status": "started"})
+            self.current = image, row
             row |= self._compressed(image, destination, self.arguments.overwrite or begun)
         except KeyboardInterrupt:
             self._finish(image, row | {"status": "interrupted", "message": "interrupted"})
@@ -137,6 +157,7 @@ class Batch:
 
     def _finish(self, image: Input, row: Row, record: bool = True) -> None:
         """Record a row and print it. What was there already keeps the row of the call that made it."""
+        self.current = None
         self.rows.append(row)
         if record:
             self.summary.add(row | {"notes": " | ".join(row.get("notes") or ())})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microfield.cli.arguments import expand, stem
-from microfield.errors import MicrofieldError, UsageError
+from microfield.errors import UsageError
 from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the bench and print its summary; the exit status, 1 where a run failed or was refused."""
     from microfield.bench import summary, summary_text
-    from microfield.bench.files import write_all
+    from microfield.bench.files import write_all, write_table
     from microfield.bench.plan import run as run_plan
 
     plan = _plan(arguments)
@@ -66,10 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         rows = run_plan(plan, show.row, show.progress)
     except KeyboardInterrupt:
         how = "the same command without --again" if plan.again else "the same command again"
-        raise MicrofieldError(f"interrupted; finished runs are kept, and {how} goes on with the rest.") from None
+        show.close()
+        print(f"note: finished runs are kept, and {how} goes on with the rest.", file=sys.stderr)
+        write_table(plan.out)  # The page would take seconds, which nobody waits for after Ctrl-C.
+        raise
     finally:
         show.close()
-        notes = write_all(plan.out, arguments.anchor)
+    notes = write_all(plan.out, arguments.anchor)
     anchor = summary.anchor_of(rows, arguments.anchor)
     print(summary_text.text(rows, anchor))
     for sentence in summary_text.complaints([row for row in rows if not show.said_on_terminal(row)]):

@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
     what.add_argument("--channel", help="name or number of the one channel to take")
     what.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity")
     what.add_argument("--not-labels", action="store_true", help="compress even what looks like object labels")
-    what.add_argument("--keep-metadata", action="store_true", help="keep vendor metadata whatever it costs")
+    what.add_argument("--keep-metadata", action="store_true", help="keep metadata, colours and labels whatever they cost")
     p.add_argument("--report", metavar="OUT.html", help="write a page that shows what was lost and what the file is good for")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.set_defaults(run=run)

@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     p = commands.add_parser("decompress", help="write a file, or part of it, as a normal image")
     p.add_argument("input", metavar="IN.mfield")
-    p.add_argument("output", metavar="OUT", help="OUT.ome.tif, OUT.ome.zarr or OUT.npy")
+    p.add_argument("output", metavar="OUT", help="OUT.ome.tif, OUT.ome.zarr, OUT.npy, or OUT.imagej.tif for Fiji")
     p.add_argument("--select", metavar="SELECTION", help="such as t=0,c=1,z=10:20,y=::4,x=::4")
     p.add_argument("--mask", metavar="IMAGE", help="decode only where this image is not zero; the rest is 0")
     p.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")

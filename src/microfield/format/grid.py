@@ -129,6 +129,14 @@ def block_counts(shape: tuple[int, ...], steps: tuple[int, ...]) -> npt.NDArray[
     return functools.reduce(np.multiply, np.ix_(*sides))
 
 
+def as_slice(indices: range) -> slice:
+    """The slice that takes the same elements as a range of valid indices."""
+    if len(indices) == 0:
+        return slice(0, 0)
+    # A descending range that ends at 0 has a negative stop, which a slice would count from the end.
+    return slice(indices.start, indices.stop if indices.stop >= 0 else None, indices.step)
+
+
 def _pieces(indices: range, tile: int, extent: int) -> list[tuple[int, range, slice]]:
     """One axis of `Grid.touching`: (position of the part, local range, slice of the output) for each part touched."""
     found: list[tuple[int, range, slice]] = []

@@ -33,6 +33,9 @@ WRITERS = {
 }  # fmt: skip
 """Suffix to the module of this package whose ``write`` makes such files."""
 
+IMAGEJ = (".imagej.tif", ".imagej.tiff")
+"""Ends of names that ask for ImageJ's TIFF rather than OME-TIFF."""
+
 SIGNATURES = {
     b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x93NUMPY": "npy",
     b"\x89PNG": "picture", b"\xff\xd8\xff": "picture",
@@ -147,7 +150,8 @@ def save_image(
     Parameters
     ----------
     path : path
-        ``.tif``/``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5) or ``.npy``.
+        ``.tif``/``.tiff`` (OME-TIFF; where the name ends in ``.imagej.tif``, a hyperstack of ImageJ and Fiji), ``.zarr`` (OME-Zarr
+        0.5) or ``.npy``.
     layout : Layout
         Of the whole image.
     read : callable (tuple of slice) -> ndarray
@@ -220,6 +224,8 @@ def check_output(
 
 def _writer_of(path: Path) -> str:
     """Name of the module that writes files of this suffix."""
+    if path.name.lower().endswith(IMAGEJ):
+        return "imagej_writer"
     if path.suffix.lower() not in WRITERS:
         raise UsageError(f"cannot write {path.name}: its suffix is not one of {', '.join(WRITERS)}.")
     return WRITERS[path.suffix.lower()]

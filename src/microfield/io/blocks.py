@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,9 @@ import numpy.typing as npt
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
 from microfield.image import Layout
+
+MOST_PLANES = 1 << 22
+"""An image of more planes than this would become so many pages of a TIFF, or files of a Zarr store."""
 
 Slices = tuple[slice, ...]
 """A box: one slice per axis, with a start and a stop."""
@@ -97,7 +99,10 @@ class Output:
         sizes = dict(zip(axes, self.layout.shape, strict=True))
         total = math.prod(sizes[a] for a in order)
         kept = [a for a in axes if a not in order]
-        for done, at in enumerate(itertools.product(*(range(sizes[a]) for a in order)), 1):
+        if total > MOST_PLANES:
+            raise InputError(f"an image of {total:,} planes is not written plane by plane ({MOST_PLANES:,} at most); select less "
+                             "of it, or write a .npy file.")
+        for done, at in enumerate(np.ndindex(*(sizes[a] for a in order)), 1):
             position = dict(zip(order, at, strict=True))
             box = tuple(slice(position.get(a, 0), position[a] + 1 if a in position else sizes[a]) for a in axes)
             plane = self.block(box).reshape([sizes[a] for a in kept])
@@ -109,7 +114,7 @@ def contiguous_boxes(shape: tuple[int, ...], limit: int) -> Iterator[Slices]:
     """Boxes that follow each other in C order and hold at most ``limit`` elements (one row at least)."""
     axis = next(i for i in range(len(shape)) if math.prod(shape[i + 1 :]) <= limit or i == len(shape) - 1)
     step = max(1, limit // max(1, math.prod(shape[axis + 1 :]))) if axis < len(shape) - 1 else shape[axis]
-    for lead in itertools.product(*(range(n) for n in shape[:axis])):
+    for lead in np.ndindex(*shape[:axis]):  # Counts as it goes: a file of few bytes may claim any number of planes.
         for start in range(0, shape[axis], step):
             part = slice(start, min(start + step, shape[axis]))
             yield (*(slice(i, i + 1) for i in lead), part, *(slice(0, n) for n in shape[axis + 1 :]))

@@ -34,13 +34,25 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Cost:
-    """What a read must touch: ``voxels`` to evaluate and ``nbytes`` of the file to fetch."""
+    """What a read must touch.
+
+    Attributes
+    ----------
+    voxels : int
+        To evaluate.
+    nbytes : int
+        Of the file, to fetch.
+    memory : int
+        Bytes that decoding takes beside the values asked for, about. Parts are decoded one after another, so that a sum of costs
+        has the largest.
+    """
 
     voxels: int
     nbytes: int
+    memory: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes)
+        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes, max(self.memory, other.memory))
 
 
 class Decoder(ABC):
@@ -67,6 +79,11 @@ class Decoder(ABC):
     def cost(self, box: Box) -> Cost:
         """What `read` of the same box must touch; a part that builds on another one counts that one, too."""
 
+    @property
+    def held(self) -> int:
+        """Bytes that the decoder keeps from one read to the next, about."""
+        return 0
+
     def averaged(self, steps: tuple[int, ...]) -> Floats | None:
         """About the means of blocks of ``steps`` voxels, where the part holds coarse levels that tell them quickly; else None."""
         del steps
@@ -85,11 +102,15 @@ class PartData:
         Sections that all parts of the file share.
     parent : Decoder, optional
         Of the earlier part that this one builds on.
+    working : int, optional
+        Bytes of memory that the part may take before and beside what is read; None where nobody said. The reader looks at
+        `Decoder.cost`, so that only a method must look here that takes much memory before there is a decoder.
     """
 
     own: Sections
     shared: Sections = ()
     parent: Decoder | None = None
+    working: int | None = None
 
 
 # -- encoding -------------------------------------------------------------------------------------------------------------------

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.format.grid import Box
+from microfield.format.grid import Box, as_slice
 from microfield.image import Layout
 from microfield.methods.base import Cost, Decoder
 
 
 class WholeDecoder(Decoder):
     """Reads one part, of ``nbytes`` in the file, and, where it builds on one, its ``parent``; safe to use from several threads."""
+
+    bytes_per_voxel: ClassVar[int] = 0
+    """Memory that `_decode` takes for every voxel, beside the part itself, about."""
+    bytes_per_byte: ClassVar[int] = 1
+    """The same for every byte of the part in the file."""
 
     def __init__(self, layout: Layout, nbytes: int, parent: Decoder | None = None) -> None:
         super().__init__(layout)
@@ -30,14 +35,20 @@ class WholeDecoder(Decoder):
     def cost(self, box: Box) -> Cost:
         """The whole part and all of its bytes, whatever is asked, and what its parent costs as a whole."""
         del box
-        own = Cost(self.layout.size, self.nbytes)
+        memory = self.layout.size * self.bytes_per_voxel + self.nbytes * self.bytes_per_byte + self.layout.nbytes
         if self.parent is None:
-            return own
-        return own + self.parent.cost(tuple(range(n) for n in self.parent.layout.shape))
+            return Cost(self.layout.size, self.nbytes, memory)
+        before = self.parent.cost(tuple(range(n) for n in self.parent.layout.shape))
+        return Cost(self.layout.size + before.voxels, self.nbytes + before.nbytes, memory + before.memory)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the decoded part, which is kept, and of what it is decoded from."""
+        return self.layout.nbytes + self.nbytes
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """Values of the outer product of ``box``, in the part's dtype."""
-        values: npt.NDArray[Any] = self.values()[np.ix_(*box)]
+        """Values of the outer product of ``box``, in the part's dtype; a view that cannot be written to."""
+        values: npt.NDArray[Any] = self.values()[tuple(as_slice(r) for r in box)]
         return values
 
     def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -49,5 +60,7 @@ class WholeDecoder(Decoder):
         """The whole part."""
         with self._lock:
             if self._values is None:
-                self._values = self._decode()
+                values = self._decode()
+                values.flags.writeable = False  # Reads are views of it.
+                self._values = values
             return self._values

@@ -26,6 +26,9 @@ from microfield.threads import default_threads, single_threaded_blas
 BLOCK = 1024
 """Points in a block."""
 
+WORKSPACES = 1 << 28
+"""Memory that the threads of an evaluation take together (256 MiB): there are fewer of them for wide networks, but one."""
+
 WEIGHT_BITS = 24
 """Weights of a layer are multiples of 2^-24 of the power of two above the largest."""
 
@@ -70,6 +73,12 @@ def on_grid(weights: npt.ArrayLike) -> Float64:
     values = np.asarray(weights, np.float64)
     _, exponent = np.frexp(np.abs(values).max(initial=0))
     return np.asarray(np.ldexp(np.rint(np.ldexp(values, WEIGHT_BITS - exponent)), exponent - WEIGHT_BITS))
+
+
+def workspace_bytes(network: SineNetwork) -> int:
+    """About how much memory one thread takes to evaluate a network: its buffers, and the outputs of a block."""
+    width = max((len(w) for w in network.hidden), default=0)
+    return BLOCK * (36 * width + 40 * len(network.output))
 
 
 class _Workspace:
@@ -131,7 +140,7 @@ def evaluate(
         How many to use; `default_threads` by default.
     """
     starts = range(0, n_points, BLOCK)
-    threads = max(1, min(threads or default_threads(), len(starts)))
+    threads = max(1, min(threads or default_threads(), len(starts), WORKSPACES // workspace_bytes(network)))
     queue: Iterator[int] = iter(starts)
     lock = threading.Lock()
 

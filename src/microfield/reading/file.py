@@ -21,6 +21,7 @@ from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
 from microfield.progress import Progress
+from microfield.reading.limits import Limits
 from microfield.reading.parts import Parts
 from microfield.reading.selection import Selection, check_mask, check_points
 
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
     from microfield.methods.base import Cost
     from microfield.notebook.preview import Preview
 
+AVERAGED = 64
+"""An averaging preview decodes at most so many times what one read may return."""
+
+MOST_CHUNKS = 1 << 20
+"""A dask array has at most so many chunks unless the user chooses them: the graph of one takes about a kilobyte."""
+
 SLAB_VOXELS = 1 << 22
 """Voxels that an averaging preview decodes at once."""
 
 
-def open_file(source: Any, *, max_read_bytes: int = 2**32, cache_parts: int = 16,
+def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: int = 16,
               host: Layout | None = None) -> MicrofieldFile:
     """Open a microfield file for reading; nothing but its header and index is read yet.
 
@@ -41,8 +48,10 @@ def open_file(source: Any, *, max_read_bytes: int = 2**32, cache_parts: int = 16
     ----------
     source : path, bytes, binary file object, URL or Source
         Where the file is; a file object stays the caller's to close.
-    max_read_bytes : int
-        Most bytes one read may allocate; what would take more is refused before anything is decoded.
+    max_read_bytes : int, optional
+        Most bytes that one read may return, and most that it may take beside them: to decode a part, with the decoded parts that
+        are kept. What would take more is refused before anything is decoded, with a sentence that names what it needs. By default
+        4 GiB for the values, and the memory of this machine to decode a part.
     cache_parts : int
         How many decoders of parts are kept between reads.
     host : Layout, optional
@@ -74,7 +83,8 @@ class MicrofieldFile:
         self._options = options
         self.name = os.path.basename(source.name) or source.name
         self.layout: Layout = container.header.layout
-        self._parts = Parts(container, options["cache_parts"], self.name, options["max_read_bytes"])
+        self._limits = Limits.of(options["max_read_bytes"])
+        self._parts = Parts(container, options["cache_parts"], self.name, self._limits.working)
 
     @property
     def path(self) -> str | None:
@@ -281,6 +291,10 @@ class MicrofieldFile:
             return np.asarray(self[tuple(slice(None, None, step) for step in steps)])
         shape = tuple(-(-extent // step) for extent, step in zip(self.shape, steps, strict=True))
         self._check_bytes(math.prod(shape) * (16 + self.dtype.itemsize))  # Sums and counts are 8 bytes each.
+        if self.nbytes > AVERAGED * self._limits.result:
+            raise InputError(f"averaging decodes all of {self.name}, {self.nbytes:,} bytes, more than {AVERAGED} times the "
+                             f"{self._limits.result:,} allowed for a read; take every {n}th voxel instead, or open the file with "
+                             f"max_read_bytes={-(-self.nbytes // AVERAGED)}.")
         sums = np.zeros(shape)
         for part in range(self._parts.grid.n):
             box = self._parts.grid.box(part)
@@ -306,7 +320,8 @@ class MicrofieldFile:
         Parameters
         ----------
         path : path
-            ``.tif`` or ``.tiff`` (always OME-TIFF), ``.zarr`` (OME-Zarr 0.5, needs ``microfield[zarr]``) or ``.npy``.
+            ``.tif`` or ``.tiff`` (OME-TIFF, but for names in ``.imagej.tif``: a hyperstack for ImageJ and Fiji), ``.zarr``
+            (OME-Zarr 0.5, needs ``microfield[zarr]``) or ``.npy``.
         select : str, int, slice or tuple of these, optional
             What to write: text as on the command line, such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square
             brackets of ``file[...]``. An axis with a single number is left out, but for Y, X and S.
@@ -340,6 +355,7 @@ class MicrofieldFile:
         """What reading ``file[key]`` must touch; for a mask an upper bound."""
         selection = Selection.from_index(key, self.shape)
         if selection.mask is not None:
+            self._check_bytes(selection.mask.size)
             return self._parts.cost_where(selection.mask)
         return self._parts.cost(selection.box)
 
@@ -351,6 +367,9 @@ class MicrofieldFile:
             raise MissingExtraError("a dask array", "xarray") from None
         if chunks is None:
             chunks = tuple(extent if axis in "YXS" else 1 for axis, extent in self.sizes.items())
+            count = math.prod(extent for axis, extent in self.sizes.items() if axis not in "YXS")
+            if count > MOST_CHUNKS:
+                raise InputError(f"{self.name} has {count:,} planes, too many for a chunk each; give to_dask larger chunks=.")
         return dask.array.from_array(self, chunks=chunks, name=False, fancy=False,
                                      meta=np.empty((0,) * self.ndim, self.dtype))
 
@@ -366,6 +385,7 @@ class MicrofieldFile:
         except ImportError:
             raise MissingExtraError("an xarray.DataArray", "xarray") from None
         units = self.units
+        self._check_bytes(8 * sum(extent for axis, extent in self.sizes.items() if axis in self.voxel_size))
         coords: dict[str, Any] = {
             axis: (axis, np.arange(self.sizes[axis]) * step,
                    ({"units": units[axis]} if axis in units else {}) | ({"step": step} if self.sizes[axis] == 1 else {}))
@@ -379,6 +399,7 @@ class MicrofieldFile:
 
     def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Voxels where ``mask`` is true, in C order; their flat indices are needed to put the parts in order."""
+        self._check_bytes(mask.size)  # What a mask is made of; one that is broadcast may claim any size.
         self._check_bytes(int(np.count_nonzero(mask)) * (self.dtype.itemsize + 8))
         wanted = np.flatnonzero(mask)
         out = np.empty(len(wanted), self.dtype)
@@ -387,7 +408,7 @@ class MicrofieldFile:
         return out
 
     def _check_bytes(self, needed: int) -> None:
-        limit = self._options["max_read_bytes"]
+        limit = self._limits.result
         if needed > limit:
             raise InputError(f"this read of {self.name} needs {needed:,} bytes, more than max_read_bytes={limit:,}; "
                              f"select less or open the file with max_read_bytes={needed}.")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 POINTS = 1 << 18
 """Most points given to a decoder at once."""
 
+SMALL_PART = 1 << 20
+"""Parts of at most so many bytes in the file are fetched whatever the limit (1 MiB)."""
+
 MASK_VOXELS = 1 << 22
 """Voxels of a mask that are turned into indices at once (8 bytes each)."""
 
@@ -40,15 +43,15 @@ class Parts:
         How many decoders are kept, the most recently used ones; 0 opens a part anew for every read.
     name : str
         What messages call the file.
-    max_read_bytes : int
-        Largest part, in decoded bytes, that a decoder without random access may unpack to read a voxel of it.
+    working : int
+        Bytes that decoding a part may take, decoded parts that are kept included.
     """
 
-    def __init__(self, container: Container, cache_parts: int, name: str, max_read_bytes: int) -> None:
+    def __init__(self, container: Container, cache_parts: int, name: str, working: int) -> None:
         header = container.header
         self._container = container
         self._name = name
-        self._max_read_bytes = max_read_bytes
+        self._working = working
         try:
             self._method = get_method(header.method)
         except UsageError:
@@ -56,16 +59,17 @@ class Parts:
                               "a newer version may, or the package that added it.") from None
         self.layout = header.layout
         self.grid = Grid(header.layout.shape, header.tile or header.layout.shape)
-        self._decoders = Recent(self._open, cache_parts)
+        self._decoders = Recent(self._open, cache_parts, working)
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Values of the outer product of ``box`` in a new array of its extents."""
-        out = np.empty([len(r) for r in box], self.layout.dtype)
-        for part, local, where in self.grid.touching(box):
-            decoder = self._decoders.get(part)
-            with self._blame(part):
-                out[where] = self._checked(decoder.read(local), tuple(len(r) for r in local), part)
-        return out
+        with self._enough_memory():
+            out = np.empty([len(r) for r in box], self.layout.dtype)
+            for part, local, where in self.grid.touching(box):
+                decoder = self._decoders.get(part)
+                with self._blame(part):
+                    out[where] = self._checked(decoder.read(local), tuple(len(r) for r in local), part)
+            return out
 
     def at(self, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Values at ``points`` of shape (n, ndim), all inside the image, in a new array of shape (n,)."""
@@ -81,9 +85,8 @@ class Parts:
 
     def averaged(self, part: int, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
         """About the means of blocks of ``steps`` voxels of a part, where its decoder has a quick way to them; else None."""
-        decoder = self._decoders.get(part)
-        with self._blame(part):
-            return decoder.averaged(steps)
+        with self._enough_memory(), self._blame(part):
+            return self._decoders.get(part).averaged(steps)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[npt.NDArray[np.int64], ...],
                                                                    npt.NDArray[Any]]]:
@@ -130,29 +133,45 @@ class Parts:
         if reference is not None and self._method.longest_chain == 0:
             raise FormatError(f"part {part} of {self._name} builds on another part, which method {header.method!r} never does; "
                               "the file is damaged, or a newer microfield may open it.")
+        start, stop = self._container.part_range(part)
+        if stop - start > SMALL_PART:
+            self._check(stop - start, f"part {part} of {self._name} takes {stop - start:,} bytes of the file")
         parent = None if reference is None else self._decoders.get(reference)
-        data = PartData(self._container.part(part), self._container.shared, parent)
+        data = PartData(self._container.part(part), self._container.shared, parent, self._working)
         if len(data.own) != self._method.sections:
             raise FormatError(f"part {part} of {self._name} has {len(data.own)} sections where method {header.method!r} has "
                               f"{self._method.sections}: the file is damaged, or a newer microfield may open it.")
         with self._blame(part):
             decoder = self._method.decoder(layout, header.bitstream_version, data)
-        needed = decoder.cost((range(1),) * len(layout.shape)).voxels * layout.dtype.itemsize
-        if needed > self._max_read_bytes:
-            raise InputError(f"method {header.method} decodes parts of {self._name} whole, which needs {needed:,} bytes, more "
-                             f"than max_read_bytes={self._max_read_bytes:,}; open the file with max_read_bytes={needed}.")
+        cost = decoder.cost((range(1),) * len(layout.shape))
+        needed = max(cost.memory, cost.voxels * layout.dtype.itemsize)
+        self._check(needed, f"method {header.method} decodes part {part} of {self._name} whole, for which it needs {needed:,} "
+                            "bytes of memory")
+        self._decoders.make_room(needed)
         return decoder
 
+    def _check(self, needed: int, what: str) -> None:
+        if needed > self._working:
+            raise InputError(f"{what}, more than the {self._working:,} allowed; open the file with max_read_bytes={needed}.")
+
     def _values(self, part: int, points: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        decoder = self._decoders.get(part)
-        with self._blame(part):
-            return self._checked(decoder.at(points), (len(points),), part)
+        with self._enough_memory(), self._blame(part):
+            return self._checked(self._decoders.get(part).at(points), (len(points),), part)
 
     def _checked(self, values: npt.NDArray[Any], shape: tuple[int, ...], part: int) -> npt.NDArray[Any]:
         if values.shape != shape or values.dtype != self.layout.dtype:
             raise FormatError(f"part {part} of {self._name} decodes to {values.dtype} values of shape {values.shape} "
                               f"where {self.layout.dtype} values of shape {shape} belong.")
         return values
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Turn a MemoryError, of an honest file on a small machine or of a file that claims too much, into a sentence."""
+        try:
+            yield
+        except MemoryError:
+            raise InputError(f"there is not enough memory for this read of {self._name}; select less, or open it on a larger "
+                             "machine.") from None
 
     @contextmanager
     def _blame(self, part: int) -> Iterator[None]:
@@ -167,11 +186,22 @@ class Parts:
 
 
 class Recent:
-    """The most recently used decoders; each is opened by one thread while others that want it wait for it."""
+    """The most recently used decoders; each is opened by one thread while others that want it wait for it.
 
-    def __init__(self, create: Callable[[int], Decoder], capacity: int) -> None:
+    Parameters
+    ----------
+    create : callable (part) -> Decoder
+        Opens a part.
+    capacity : int
+        Most decoders that are kept.
+    most_bytes : int
+        Most bytes that they hold together, what is being opened aside.
+    """
+
+    def __init__(self, create: Callable[[int], Decoder], capacity: int, most_bytes: int) -> None:
         self._create = create
         self._capacity = capacity
+        self._most_bytes = most_bytes
         self._entries: OrderedDict[int, Future[Decoder]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -194,6 +224,18 @@ class Recent:
                         del self._entries[part]
                 entry.set_exception(error)
         return entry.result()
+
+    def make_room(self, needed: int) -> None:
+        """Forget the least recently used decoders until ``needed`` more bytes fit."""
+        with self._lock:
+            held = {part: entry.result().held for part, entry in self._entries.items()
+                    if entry.done() and entry.exception() is None}
+            total = sum(held.values())
+            for part, size in held.items():
+                if total + needed <= self._most_bytes:
+                    return
+                total -= size
+                del self._entries[part]
 
     def clear(self) -> None:
         """Forget everything; decoders in use live on until their reads end."""

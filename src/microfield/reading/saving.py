@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from microfield.display import Display
 from microfield.errors import UsageError
-from microfield.format.grid import Box
+from microfield.format.grid import Box, as_slice
 from microfield.image import Layout
 from microfield.progress import Progress, shown
-from microfield.reading.selection import Selection, as_slice
+from microfield.reading.selection import Selection
 from microfield.wording import argument
 
 if TYPE_CHECKING:
@@ -135,17 +135,17 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
 
 @overload
 def decompress(source: Any, destination: None = None, *, select: Any = ..., mask: npt.ArrayLike | None = ..., overwrite: bool = ...,
-               progress: bool | Progress | None = ..., max_read_bytes: int = ...) -> npt.NDArray[Any]: ...
+               progress: bool | Progress | None = ..., max_read_bytes: int | None = ...) -> npt.NDArray[Any]: ...
 
 
 @overload
 def decompress(source: Any, destination: str | os.PathLike[str], *, select: Any = ..., mask: npt.ArrayLike | None = ...,
-               overwrite: bool = ..., progress: bool | Progress | None = ..., max_read_bytes: int = ...) -> None: ...
+               overwrite: bool = ..., progress: bool | Progress | None = ..., max_read_bytes: int | None = ...) -> None: ...
 
 
 def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *, select: Any = None,
                mask: npt.ArrayLike | None = None, overwrite: bool = False, progress: bool | Progress | None = None,
-               max_read_bytes: int = 2**32) -> npt.NDArray[Any] | None:
+               max_read_bytes: int | None = None) -> npt.NDArray[Any] | None:
     """The values of a microfield file as an array, or written as a normal image.
 
     Parameters
@@ -163,7 +163,7 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
         Replace a destination that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
         True shows a line on standard error while a file is written.
-    max_read_bytes : int
+    max_read_bytes : int, optional
         Most bytes that may be decoded at once.
 
     Returns

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError, UsageError
-from microfield.format.grid import Box
+from microfield.format.grid import Box, as_slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +125,6 @@ class Selection:
                 raise UsageError(f"selection {text!r} names axis {axes[axis]} twice; the image's axes are {axes}.")
             key[axis] = _parse_item(item.strip(), value, axes, shape[axis])
         return cls.from_index(tuple(key.get(axis, slice(None)) for axis in range(len(shape))), shape)
-
-
-def as_slice(indices: range) -> slice:
-    """The slice that takes the same elements as a range of valid indices."""
-    if len(indices) == 0:
-        return slice(0, 0)
-    # A descending range that ends at 0 has a negative stop, which a slice would count from the end.
-    return slice(indices.start, indices.stop if indices.stop >= 0 else None, indices.step)
 
 
 def check_mask(mask: Any, shape: Sequence[int]) -> npt.NDArray[np.bool_]:

@@ -70,7 +70,7 @@ class Settings:
     not_labels : bool
         Compress even what looks like object labels.
     keep_metadata : bool
-        Keep vendor metadata whatever it costs.
+        Keep vendor metadata, colours, ranges and labels whatever they cost.
     saliency : array or Image, optional
         What matters most. Booleans: True voxels weigh ``saliency_weight`` times as much as the others. Numbers: the relative
         weight of every voxel's squared error, not negative. Of the image's shape; an Image may lack axes that the image has

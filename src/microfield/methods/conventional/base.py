@@ -230,6 +230,8 @@ def _on_line(points: list[tuple[float, float]], x: float) -> float:
 class ConventionalDecoder(WholeDecoder):
     """Reads one part, which is decoded whole: these codecs cannot decode a region alone."""
 
+    bytes_per_voxel: ClassVar[int] = 12
+
     def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes) -> None:
         super().__init__(layout, len(section))
         self.method = method

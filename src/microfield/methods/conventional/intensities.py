@@ -13,6 +13,9 @@ from microfield.image import Layout
 
 Floats = npt.NDArray[np.float32]
 
+SLAB = 1 << 18
+"""Voxels whose grey levels are computed at once, in double precision."""
+
 GAINS_PER_OCTAVE = 8
 """A gain is stored as the number of such steps by which it lies below 1, in one byte."""
 
@@ -74,9 +77,11 @@ class Intensities:
             if low == high:
                 row[:] = low
                 continue
-            grey = next(rows).astype(np.float64) * ((high - low) / gain) + low
-            np.clip(grey, low, high, out=grey)
-            row[:] = np.rint(grey) if dtype.kind in "iu" else grey
+            values, factor = next(rows), (high - low) / gain
+            for start in range(0, len(row), SLAB):
+                grey = values[start : start + SLAB].astype(np.float64) * factor + low
+                np.clip(grey, low, high, out=grey)
+                row[start : start + SLAB] = np.rint(grey) if dtype.kind in "iu" else grey
         return out
 
     # -- bytes: flags, which channels are constant, extremes, gains; a flag of 0 leaves its list out ------------------

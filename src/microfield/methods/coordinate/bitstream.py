@@ -25,7 +25,7 @@ from microfield.coding.varint import decode_one, encode_one
 from microfield.coding.weights import decode as decode_weights
 from microfield.coding.weights import encode as encode_weights
 from microfield.coding.weights import step_size
-from microfield.errors import FormatError
+from microfield.errors import FormatError, InputError
 from microfield.image import AXES, Layout
 from microfield.methods.coordinate.mapping import Mapping
 from microfield.nn.coordinates import CoordinateMap
@@ -42,6 +42,13 @@ PUBLISHED_NUMBERS = 3
 
 MAX_WEIGHTS_PER_BYTE, FREE_WEIGHTS = 64, 4096
 """A part of n bytes cannot claim more than 64 n + 4096 weights: this bounds memory before anything is allocated."""
+
+
+BYTES_PER_WEIGHT = 100
+"""Memory that decoding a weight takes, about."""
+
+FREE_BYTES = 1 << 25
+"""Memory that a network may take for itself and for its evaluation whatever the limit of a read (32 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +167,22 @@ class UnpackedPart:
     high: npt.NDArray[np.float64]
 
 
-def unpack(data: bytes, layout: Layout) -> UnpackedPart:
+def unpack(data: bytes, layout: Layout, working: int | None = None) -> UnpackedPart:
     """Open the bytes of a part of this layout.
+
+    Parameters
+    ----------
+    data : bytes
+    layout : Layout
+    working : int, optional
+        Bytes of memory that this may take; `FREE_BYTES` are never too many.
 
     Raises
     ------
     FormatError
         They do not describe a network for it.
+    InputError
+        The network needs more memory.
     """
     if len(data) < 2:
         raise FormatError("the part is too short to hold a network.")
@@ -181,6 +197,10 @@ def unpack(data: bytes, layout: Layout) -> UnpackedPart:
     shape = Shape(len(coordinates.inputs), width, depth, coordinates.n_outputs)
     if (depth and not width) or shape.n_weights > FREE_WEIGHTS + MAX_WEIGHTS_PER_BYTE * len(data):
         raise FormatError(f"{len(data)} bytes cannot hold a network of {depth} layers of {width}.")
+    needed = shape.n_weights * BYTES_PER_WEIGHT
+    if working is not None and needed > max(working, FREE_BYTES):
+        raise InputError(f"a network of {shape.n_weights:,} weights needs {needed:,} bytes of memory, more than the {working:,} "
+                         f"allowed; open the file with max_read_bytes={needed}.")
     if published:
         return _unpack_published(data[at:], shape, coordinates)
     mapping, at = Mapping.unpack(data, at, layout.channels, layout.dtype)

@@ -13,8 +13,8 @@ from microfield.format.framing import Sections
 from microfield.format.grid import Box
 from microfield.image import Layout
 from microfield.methods.base import Cost, Decoder
-from microfield.methods.coordinate.bitstream import UnpackedPart, unpack
-from microfield.nn.evaluate import evaluate
+from microfield.methods.coordinate.bitstream import FREE_BYTES, UnpackedPart, unpack
+from microfield.nn.evaluate import evaluate, workspace_bytes
 
 Float32 = npt.NDArray[np.float32]
 
@@ -22,17 +22,23 @@ Float32 = npt.NDArray[np.float32]
 class CoordinateDecoder(Decoder):
     """Decoder of one part; it does not change once it is made, so any number of threads may read."""
 
-    def __init__(self, layout: Layout, sections: Sections) -> None:
+    def __init__(self, layout: Layout, sections: Sections, working: int | None = None) -> None:
         if len(sections) != 1:
             raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
         super().__init__(layout)
         self.nbytes = len(sections[0])
-        self.part: UnpackedPart = unpack(sections[0], layout)
+        self.part: UnpackedPart = unpack(sections[0], layout, working)
         self._output_channel = self.part.coordinates.channel_of_outputs
 
     def cost(self, box: Box) -> Cost:
-        """One evaluation per coordinate, which gives all outputs there, and all bytes of the part."""
-        return Cost(math.prod(len(box[i]) for i in self.part.coordinates.inputs), self.nbytes)
+        """One evaluation per coordinate, which gives all outputs there, and all bytes of the part; the memory of wide networks."""
+        memory = workspace_bytes(self.part.network)
+        return Cost(math.prod(len(box[i]) for i in self.part.coordinates.inputs), self.nbytes, memory if memory > FREE_BYTES else 0)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the weights."""
+        return sum(weights.nbytes for weights in (*self.part.network.hidden, self.part.network.output))
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Values of the outer product of ``box``, in the part's dtype."""

@@ -109,4 +109,4 @@ class CoordinateMethod(Method):
         """Open a part."""
         if bitstream_version != cls.bitstream_version:
             raise FormatError(f"bitstream version {bitstream_version} of {cls.name} is not known: update microfield to open it.")
-        return CoordinateDecoder(layout, data.own)
+        return CoordinateDecoder(layout, data.own, data.working)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
+from microfield.format.grid import Box
 from microfield.image import Layout
+from microfield.methods.base import Cost
 from microfield.methods.field import coefficients
 from microfield.methods.field.groups import Groups, scattered
 from microfield.methods.field.head import ALPHA, PINNED, Head, step_of
@@ -52,6 +55,9 @@ def restored(values: Floats, head: Head, groups: Groups, layout: Layout) -> npt.
 class FieldDecoder(WholeDecoder):
     """Reads one part."""
 
+    bytes_per_voxel: ClassVar[int] = 28
+    bytes_per_byte: ClassVar[int] = 200  # Decisions are decoded into lists before the walk takes them.
+
     def __init__(self, layout: Layout, section: bytes) -> None:
         super().__init__(layout, len(section))
         self.head, self.data = Head.unpack(section, layout)
@@ -60,6 +66,17 @@ class FieldDecoder(WholeDecoder):
             self.groups = self.head.groups(layout)
         elif self.data:
             raise FormatError("a constant part is followed by more.")
+
+    def cost(self, box: Box) -> Cost:
+        """The whole part, but for a constant one."""
+        if self.groups is None:
+            return Cost(math.prod(map(len, box)), self.nbytes)
+        return super().cost(box)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the decoded part; a constant one holds a value per channel."""
+        return super().held if self.groups is not None else 16 * self.layout.channels
 
     def _decode(self) -> npt.NDArray[Any]:
         if self.groups is None:
