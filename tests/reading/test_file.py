@@ -28,7 +28,7 @@ from microfield.methods.base import Cost, PartData
 from microfield.reading import parts
 from microfield.reading.file import MicrofieldFile, open_file
 
-OPTIONS: dict[str, Any] = {"max_read_bytes": 2**32, "cache_parts": 16, "host": None}
+OPTIONS: dict[str, Any] = {"max_read_bytes": 2**32, "cache_parts": 16, "host": None, "trusted": False}
 
 
 class Counting(Container):

@@ -105,12 +105,16 @@ class PartData:
     working : int, optional
         Bytes of memory that the part may take before and beside what is read; None where nobody said. The reader looks at
         `Decoder.cost`, so that only a method must look here that takes much memory before there is a decoder.
+    trusted : bool
+        The part was made by this program, or by somebody whom the user trusts: a decoder that does not withstand harm may decode
+        it in this process.
     """
 
     own: Sections
     shared: Sections = ()
     parent: Decoder | None = None
     working: int | None = None
+    trusted: bool = True
 
 
 # -- encoding -------------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ SLAB_VOXELS = 1 << 22
 
 
 def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: int = 16,
-              host: Layout | None = None) -> MicrofieldFile:
+              host: Layout | None = None, trusted: bool = False) -> MicrofieldFile:
     """Open a microfield file for reading; nothing but its header and index is read yet.
 
     Parameters
@@ -56,6 +56,9 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
         How many decoders of parts are kept between reads.
     host : Layout, optional
         Shape, axes and dtype of a file in the embedded profile, which leaves them out.
+    trusted : bool
+        You know who made the file. Decoders that do not withstand streams made to harm them (those of sperr, sz3, zfp, htj2k and
+        jpegxr) then run in this process, which is faster; by default they run in one of their own, with limits.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
     MissingExtraError
         The source or the method needs an optional part that is not installed.
     """
-    options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host}
+    options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host, "trusted": trusted}
     opened = open_source(source)
     return MicrofieldFile(Container.open(opened, host), opened, options)
 
@@ -84,7 +87,8 @@ class MicrofieldFile:
         self.name = os.path.basename(source.name) or source.name
         self.layout: Layout = container.header.layout
         self._limits = Limits.of(options["max_read_bytes"])
-        self._parts = Parts(container, options["cache_parts"], self.name, self._limits.working)
+        self._parts = Parts(container, options["cache_parts"], self.name, self._limits.working,
+                            options["trusted"])
 
     @property
     def path(self) -> str | None:

@@ -45,13 +45,15 @@ class Parts:
         What messages call the file.
     working : int
         Bytes that decoding a part may take, decoded parts that are kept included.
+    trusted : bool
+        See `PartData.trusted`.
     """
 
-    def __init__(self, container: Container, cache_parts: int, name: str, working: int) -> None:
+    def __init__(self, container: Container, cache_parts: int, name: str, working: int, trusted: bool = False) -> None:
         header = container.header
         self._container = container
         self._name = name
-        self._working = working
+        self._working, self._trusted = working, trusted
         try:
             self._method = get_method(header.method)
         except UsageError:
@@ -137,7 +139,7 @@ class Parts:
         if stop - start > SMALL_PART:
             self._check(stop - start, f"part {part} of {self._name} takes {stop - start:,} bytes of the file")
         parent = None if reference is None else self._decoders.get(reference)
-        data = PartData(self._container.part(part), self._container.shared, parent, self._working)
+        data = PartData(self._container.part(part), self._container.shared, parent, self._working, self._trusted)
         if len(data.own) != self._method.sections:
             raise FormatError(f"part {part} of {self._name} has {len(data.own)} sections where method {header.method!r} has "
                               f"{self._method.sections}: the file is damaged, or a newer microfield may open it.")

@@ -113,6 +113,8 @@ class ConventionalMethod(Method):
     """The smallest change of the knob worth an attempt."""
     packings: ClassVar[int] = 1
     """How many packings the codec can decode: 1 means `PLANES` only."""
+    fragile: ClassVar[bool] = False
+    """Whether streams are known that end the process that decodes them: those of others are decoded in a process of their own."""
 
     @property
     def quality(self) -> KnobTraits:
@@ -173,7 +175,7 @@ class ConventionalMethod(Method):
         """Open a part; nothing is decoded yet."""
         if bitstream_version != cls.bitstream_version or len(data.own) != 1:
             raise FormatError(f"these are not the sections of a part of {cls.name}.")
-        return ConventionalDecoder(cls, layout, data.own[0])
+        return ConventionalDecoder(cls, layout, data.own[0], data.trusted)
 
     # -- encode ---------------------------------------------------------------------------------------------------
 
@@ -232,9 +234,9 @@ class ConventionalDecoder(WholeDecoder):
 
     bytes_per_voxel: ClassVar[int] = 12
 
-    def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes) -> None:
+    def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes, trusted: bool = True) -> None:
         super().__init__(layout, len(section))
-        self.method = method
+        self.method, self.alone = method, method.fragile and not trusted
         self.intensities, rest = Intensities.unpack(section, layout)
         self.arrangement, self.data = Arrangement(), b""
         if self.intensities.coded.any():
@@ -262,7 +264,7 @@ class ConventionalDecoder(WholeDecoder):
         name = self.method.name
         with _codecs_needed(name, "Decoding"):
             try:
-                sheets = self.method.expand(self.data, shape, self.arrangement)
+                sheets = self._alone(shape) if self.alone else self.method.expand(self.data, shape, self.arrangement)
             except (MicrofieldError, ImportError, MemoryError):
                 raise
             except Exception as damage:
@@ -271,6 +273,14 @@ class ConventionalDecoder(WholeDecoder):
             raise FormatError(f"the {name} stream of a part has shape {sheets.shape} instead of {shape}.")
         np.nan_to_num(sheets, copy=False, nan=0.0)
         return np.clip(sheets, -VALUE_LIMIT, VALUE_LIMIT, out=sheets)
+
+
+    def _alone(self, shape: tuple[int, int, int, int]) -> Floats:
+        """The sheets, decoded in another process."""
+        from microfield.methods.conventional.isolated import Request, expand
+
+        part = (self.layout.shape, self.layout.axes, self.layout.dtype.name)
+        return expand(Request(self.method.name, self.arrangement.code(), shape, part, self.data))
 
 
 @contextmanager

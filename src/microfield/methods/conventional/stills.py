@@ -119,6 +119,7 @@ class HtJpeg2000(StillCodec):
     """OpenJPH, a bare codestream; the knob is the base-2 logarithm of the quantiser's step."""
 
     name: ClassVar[str] = "htj2k"
+    fragile: ClassVar[bool] = True
     summary: ClassVar[str] = "High-throughput JPEG 2000 (OpenJPH, planes as one mosaic)"
     functions: ClassVar[str] = "htj2k"
     coarse: ClassVar[float] = 1.0
@@ -157,6 +158,7 @@ class JpegXr(StillCodec):
     """jxrlib; the knob is the base-2 logarithm of its quality, 0 to 1."""
 
     name: ClassVar[str] = "jpegxr"
+    fragile: ClassVar[bool] = True
     summary: ClassVar[str] = "JPEG XR (jxrlib, planes as one mosaic)"
     functions: ClassVar[str] = "jpegxr"
     coarse: ClassVar[float] = -12.0

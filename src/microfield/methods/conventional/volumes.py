@@ -72,6 +72,7 @@ class Sperr(VolumeCodec):
     """
 
     name: ClassVar[str] = "sperr"
+    fragile: ClassVar[bool] = True
     summary: ClassVar[str] = "SPERR (3-D wavelet, embedded bit planes)"
     coarse: ClassVar[float] = -20.0
     fine: ClassVar[float] = 100.0
@@ -99,6 +100,7 @@ class Sz3(VolumeCodec):
     """SZ3; the knob is the base-2 logarithm of the largest error of values on the scale 0..1."""
 
     name: ClassVar[str] = "sz3"
+    fragile: ClassVar[bool] = True
     summary: ClassVar[str] = "SZ3 (bounded error, interpolation and Huffman)"
     coarse: ClassVar[float] = 0.0
     fine: ClassVar[float] = -16.0
@@ -125,6 +127,7 @@ class Zfp(VolumeCodec):
     """
 
     name: ClassVar[str] = "zfp"
+    fragile: ClassVar[bool] = True
     summary: ClassVar[str] = "ZFP (block transform, fixed accuracy)"
     coarse: ClassVar[float] = 4.0
     fine: ClassVar[float] = -20.0
