@@ -111,6 +111,12 @@ def said_sizes(voxel_size: Mapping[str, float], units: Mapping[str, str]) -> str
     return ", ".join(f"{axis} {step:g} {units.get(axis, '')}".strip() for axis, step in voxel_size.items())
 
 
+def read_as(axes: str, shape: Sequence[int], guessed: bool) -> str:
+    """How an image was read, as the results of commands say it."""
+    words = f"read as {in_words(axes, shape)}"
+    return f"{words} (axes guessed; {argument('axes')} to change)" if guessed else words
+
+
 def _ask(name: str, shape: Sequence[int], likely: Sequence[str]) -> InputError:
     """What to say where axes are not stated and none is likely enough to be assumed."""
     return InputError(f"{name} has shape {' x '.join(map(str, shape))} and does not say what its axes are; "

@@ -53,10 +53,12 @@ def decibels(psnr: float) -> str:
 
 def predict(arguments: argparse.Namespace, source: Input) -> NoReturn:
     """Print the qualities to expect at several sizes, and end as a call without a budget does: UsageError."""
+    from microfield.axes import read_as
     from microfield.writing.compress import Settings, load, predictions
 
     image = load(input_of(source.source), **reading(arguments, source))
-    print(f"{image.name}: {image.axes} {image.shape} {image.dtype}, {image.nbytes} raw bytes", file=sys.stderr)
+    how = read_as(image.axes, image.shape, image.axes_guessed)
+    print(f"{image.name}: {image.dtype}, {image.nbytes} raw bytes, {how}", file=sys.stderr)
     print("ratio      bytes  predicted PSNR", file=sys.stderr)
     for ratio, size, psnr in predictions(image, Settings.of(**settings_of(arguments, image))):
         print(f"{ratio:5.0f} {size:10d}  about {psnr:.0f} dB", file=sys.stderr)

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from microfield.axes import in_words
+from microfield.axes import read_as
 from microfield.errors import MicrofieldError
 from microfield.notebook.preview import Preview
-from microfield.wording import argument
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,10 +85,7 @@ class Report:
     @property
     def read_as(self) -> str:
         """How the image was read, in words, and whether that was assumed; empty where the report does not know it."""
-        if not self.axes:
-            return ""
-        words = f"read as {in_words(self.axes, self.shape)}"
-        return f"{words} (axes guessed; {argument('axes')} to change)" if self.axes_guessed else words
+        return read_as(self.axes, self.shape, self.axes_guessed) if self.axes else ""
 
     def describe(self, name: str = "") -> str:
         """The report in a few lines: size, quality, and what the user should know; ``name`` is what to call the file."""
