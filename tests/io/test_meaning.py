@@ -190,6 +190,19 @@ def test_a_single_channel_of_imagej(tmp_path: Path) -> None:
     assert not open_image(tmp_path / "c.tif").display
 
 
+def test_a_palette_is_a_lookup_table(tmp_path: Path) -> None:
+    plane = (meaningful.values()[0, 0, 0] >> 4).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", plane, colormap=np.ascontiguousarray(FIRE.astype(np.uint16) << 8), metadata=None)
+    image = open_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.read(), plane)
+    assert np.array_equal(image.display.channels[0].entries, FIRE)
+
+
+def test_what_zeiss_says_besides_is_metadata(sources: dict[str, Path]) -> None:
+    stated = json.loads(open_image(sources["lsm"]).metadata or "")
+    assert (stated["DimensionChannels"], stated["TimeIntervall"]) == (3, 2.5)
+
+
 @pytest.mark.parametrize("broken", [
     {"Ranges": (5.0, 1.0, float("nan"), 2.0, 0.0)}, {"LUTs": [FIRE]}, {"c1": "x"}, {"mode": "psychedelic"},
 ])
@@ -202,6 +215,13 @@ def test_what_imagej_says_wrongly_does_not_stop_reading(tmp_path: Path, broken: 
         assert [c.table is not None for c in display.channels] == [True, False, False]
     if "c1" in broken:
         assert display.calibration is None
+
+
+def test_damaged_metadata_do_not_keep_an_image_from_being_read(tmp_path: Path) -> None:
+    path = meaningful.ome_tiff(tmp_path, PhysicalSizeX="abc", PhysicalSizeXUnit="reference frame")
+    image = open_image(path)
+    np.testing.assert_array_equal(image.read(), meaningful.values())
+    assert image.not_kept == ("sizes, names and colours, which cannot be understood,",)
 
 
 @pytest.mark.parametrize(("times", "increment"), [([0, 30.0, 60.5], 30.25), ([0, 30.0, 90.0], None), ([0, 0, 0], None)])

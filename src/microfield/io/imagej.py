@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
 from microfield.axes import MOST_CHANNELS
@@ -20,7 +21,7 @@ POLYNOMIALS = {0: 2, 1: 3, 2: 4, 3: 5}
 UNCALIBRATED = 20
 """ImageJ's number for no calibration function."""
 
-NOT_KEPT = {"ROI": "regions of interest", "Overlays": "overlays", "Plot": "a plot"}
+NOT_KEPT = {"ROI": "regions of interest", "Overlays": "overlays", "Plot": "a plot", "Properties": "properties of the image"}
 """Entries of ImageJ's metadata that an Image has no place for."""
 
 
@@ -87,8 +88,8 @@ def _channels(imagej: Mapping[str, Any], series: tifffile.TiffPageSeries, count:
         return ()
     tables = imagej.get("LUTs")
     tables = tables if isinstance(tables, list) else [] if tables is None else [tables]
-    if not tables and count == 1 and (colours := series.keyframe.colormap) is not None:
-        tables = [np.asarray(colours) >> 8]
+    if not tables and count == 1 and (table := colour_map(series)) is not None:
+        tables = [table]
     ranges = imagej.get("Ranges")
     shown = list(ranges) if isinstance(ranges, Sequence) and not isinstance(ranges, str) else []
     if not shown and count == 1 and "min" in imagej and "max" in imagej:
@@ -102,6 +103,14 @@ def _channels(imagej: Mapping[str, Any], series: tifffile.TiffPageSeries, count:
     if count == 1 and found[0].table is None and found[0].colour == (255, 255, 255):
         return (ChannelDisplay(range=found[0].range),)  # Grey is how a single channel is shown anyway.
     return tuple(found)
+
+
+def colour_map(series: tifffile.TiffPageSeries) -> npt.NDArray[np.uint8] | None:
+    """The colours in which a TIFF shows values of 8 bits, of shape (3, 256); None where it has none."""
+    colours = series.keyframe.colormap
+    if colours is None or np.shape(colours) != (3, 256):
+        return None
+    return (np.asarray(colours) >> 8).astype(np.uint8)
 
 
 def _range(limits: Sequence[Any]) -> tuple[float, float] | None:

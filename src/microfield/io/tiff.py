@@ -23,6 +23,7 @@ import tifffile
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.found import Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import Key, MappedArray, expand_key
+from microfield.io.meaning import Meaning
 from microfield.io.tiff_metadata import read_meaning
 
 CACHE_BYTES = 1 << 28
@@ -61,7 +62,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         names = _names(series_list)
         index = choose_scene(scene, names, path.name)
         series = series_list[index]
-        meaning = read_meaning(tif, series, index, len(series_list))
+        meaning = _meaning(tif, series, index, len(series_list))
         source_bytes = path.stat().st_size
         if series.is_multifile:
             parts = {p.parent.filehandle.path for p in series.pages if p is not None}
@@ -96,6 +97,14 @@ def _series(tif: tifffile.TiffFile, name: str) -> list[tifffile.TiffPageSeries]:
 
 def _names(series: list[tifffile.TiffPageSeries]) -> list[str]:
     return [s.name or f"series {i}" for i, s in enumerate(series)]
+
+
+def _meaning(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index: int, count: int) -> Meaning:
+    """What the file says beside the values; where that is damaged, the values are read all the same, and it is said."""
+    try:
+        return read_meaning(tif, series, index, count)
+    except DAMAGE:
+        return Meaning(not_kept=("sizes, names and colours, which cannot be understood,",))
 
 
 def _refuse_cut_off(tif: tifffile.TiffFile, name: str) -> None:
