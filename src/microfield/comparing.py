@@ -20,6 +20,7 @@ from microfield.labelled import Labelled
 from microfield.metrics.comparison import Comparison
 from microfield.notebook.preview import Preview, like, look, preview
 from microfield.reading.file import MicrofieldFile, open_file
+from microfield.reading.original import foreign
 from microfield.wording import argument
 
 WITHOUT_AXES = (".npy", ".npz")
@@ -109,7 +110,10 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
     try:
         _check_match(first, second)
         file = second.data if isinstance(second.data, MicrofieldFile) else None
-        yield Opened(filled(first, how.nan_fill), second.data, file)
+        known = filled(first, how.nan_fill)
+        if file is not None:
+            known = replace(known, notes=foreign(known, file) + known.notes)
+        yield Opened(known, second.data, file)
     finally:
         for source, image in ((original, first), (reconstruction, second)):
             if isinstance(image.data, MicrofieldFile) and image.data is not source:

@@ -195,3 +195,35 @@ def test_compress_writes_the_report_as_well(tmp_path: Path, capsys: pytest.Captu
         assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "cells.mfield").stat().st_mtime_ns == written  # refused before the work
     assert main(["compress", str(source), "--out-dir", str(tmp_path), "--ratio", "9", "--report", "all.html"]) == 2
+
+
+def test_an_original_that_is_not_the_files_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the terminal, in JSON, on the page and in Python; not where the same scene, channel and filling are asked for."""
+    from helpers.images import image
+
+    values = image("channels").read().astype(np.float32)
+    values[0, 3, 4] = np.nan
+    source, packed, page = tmp_path / "cells.npy", tmp_path / "cells.mfield", tmp_path / "page.html"
+    np.save(source, values)
+    how = ["--axes", "CYX", "--channel", "0", "--nan-fill", "7"]
+    assert main(["compress", str(source), str(packed), "--max-bytes", "300", "--method", "zfp", *how]) == 0
+    call = ["compare", str(source), str(packed), "--no-ssim"]
+    capsys.readouterr()
+    assert main([*call, *how]) == 0
+    assert "was not made from" not in capsys.readouterr().out
+    values[0, 9, 9] += 1
+    np.save(source, values)
+    assert main([*call, *how]) == 0
+    said = f"cells.mfield was not made from cells.npy, channel 0 as it is now: the checksum of its original is {checksum(packed)}"
+    assert f"note: {said}" in capsys.readouterr().out
+    assert main([*call, *how, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"][0].startswith(said)
+    assert main([*call[:3], *how, "--report", str(page)]) == 0
+    assert said in page.read_text(encoding="utf-8")
+    found = mf.compare(source, packed, axes="CYX", channel=0, nan_fill=7, ssim=False)
+    assert found.notes[0].startswith(said)
+
+
+def checksum(path: Path) -> str:
+    with mf.open(path) as f:
+        return f.header.checksum.hex()

@@ -134,6 +134,7 @@ def compare(
         raw_bytes=original.nbytes,
         file_bytes=file_bytes,
         source_bytes=original.source_bytes,
+        notes=original.notes,
         **means,
     )
 

@@ -82,7 +82,9 @@ class Comparison(Mapping[str, Any]):
     ``psnr``, ``psnr_robust``, ``nrmse`` and ``noise_factor`` are as in `ChannelComparison`, from the mean over channels
     of the normalised square errors; ``max_error`` is the maximum over channels and the others are the mean over those
     channels that have a value. ``channels`` has one `ChannelComparison` each. ``file_bytes`` and ``source_bytes`` are
-    None where unknown, and so are the ratios. ``previews`` are small pictures of both images for notebooks, where there are any.
+    None where unknown, and so are the ratios. ``notes`` say what the user should know of the original: that it is not the
+    image that the file was made from, what of its own file is not in it. ``previews`` are small pictures of both images for
+    notebooks, where there are any.
     """
 
     psnr: float
@@ -101,6 +103,7 @@ class Comparison(Mapping[str, Any]):
     histogram_distance: float | None = None
     blocking: float | None = None
     frc_cutoff: float | None = None
+    notes: tuple[str, ...] = ()
     previews: tuple[Preview, ...] = field(default=(), compare=False)
 
     @property
@@ -160,7 +163,7 @@ class Comparison(Mapping[str, Any]):
         text = [
             "  ".join(row[i].rjust(widths[i]) if i else row[i].ljust(widths[i]) for i in shown).rstrip() for row in rows
         ]
-        return "\n".join(text + self._sizes())
+        return "\n".join([*text, *self._sizes(), *(f"note: {note}" for note in self.notes)])
 
     def legend(self) -> str:
         """What the short headings of the table mean, one line each, as far as they are shown."""
@@ -184,6 +187,8 @@ def _cells(name: str, metrics: ChannelComparison | Comparison) -> list[str]:
 
 def _plain(value: Any) -> Any:
     """A value for JSON, which knows no infinity: the PSNR of an exact copy becomes None. No metric is ever NaN."""
+    if isinstance(value, tuple):
+        return list(value)
     if not isinstance(value, float):
         return value
     if math.isnan(value):

@@ -10,12 +10,12 @@ from microfield.display import Display
 from microfield.errors import InputError
 from microfield.format.assembler import Assembler, file_size
 from microfield.format.framing import Sections
-from microfield.format.header import LONGEST_CHAIN, Header, checksum, pack
+from microfield.format.header import LONGEST_CHAIN, Header, pack
 from microfield.format.making import Making
 from microfield.image import Image
+from microfield.reading.original import original_checksum
 from microfield.wording import argument, listed
 from microfield.writing.job import Job
-from microfield.writing.partition import slabs
 
 DISPLAY_SHARE, METADATA_SHARE = 0.05, 0.02
 """Colours and display ranges are kept unasked where they take at most the first share of the file; everything else beside the
@@ -173,6 +173,6 @@ def _header(job: Job, embedded: bool) -> Header:
         method=method.name, bitstream_version=method.bitstream_version, layout=image.layout,
         voxel_size={a: float(v) for a, v in image.voxel_size.items() if a in axes},
         units={a: u for a, u in image.units.items() if a in image.voxel_size and a in axes},
-        channel_names=image.channel_names, checksum=b"" if embedded else checksum(part.read() for part in slabs(image)),
+        channel_names=image.channel_names, checksum=b"" if embedded else original_checksum(image),
         tile=None if job.grid.n == 1 else job.grid.tile, experimental=method.experimental, sections=method.sections,
     )

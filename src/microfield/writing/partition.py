@@ -86,9 +86,3 @@ def tile_of(image: Image, tile: Mapping[str, int] | None) -> tuple[int, ...]:
     if unknown or any(n < 1 for n in wanted.values()):
         raise UsageError(f"{argument('tile', dict(tile or {}))} must name axes of {image.axes} with extents of at least 1.")
     return tuple(min(n, wanted.get(axis, n)) for axis, n in image.sizes.items())
-
-
-def slabs(image: Image, voxels: int = 1 << 24) -> Partition:
-    """The image cut along its first axis only, in array order, into slabs of about ``voxels``: what a checksum reads."""
-    rows = max(1, voxels * image.shape[0] // image.layout.size)
-    return Partition(image, Grid(image.shape, (rows, *image.shape[1:])))

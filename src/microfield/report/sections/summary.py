@@ -33,7 +33,8 @@ def summary_header(evidence: Evidence, title: str) -> str:
         "Ratio": ratio,
         "PSNR": f"{number(comparison.psnr)} dB" if math.isfinite(comparison.psnr) else "exact copy",
     })
-    return f'<header class="top"><p class="kicker">Compression report</p><h1>{escape(title)}</h1>{shown}</header>'
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in original.notes)
+    return f'<header class="top"><p class="kicker">Compression report</p><h1>{escape(title)}</h1>{shown}{notes}</header>'
 
 
 def _range(evidence: Evidence) -> str:
