@@ -263,6 +263,30 @@ def test_what_zarr_says_wrongly_does_not_stop_reading(tmp_path: Path, change: di
     assert [c.range for c in found.display.channels[1:]] == list(RANGES[1:])
 
 
+@pytest.mark.parametrize("omero", [
+    ["a"], {"channels": ["a", 1, None]}, {"channels": 5}, {"channels": [{"window": [1, 2]}] * 3}, "x",
+])
+def test_a_damaged_block_for_omero_says_nothing(tmp_path: Path, omero: Any) -> None:
+    path = meaningful.ome_zarr(tmp_path)
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes |= {"omero": omero, "microfield": {"display": ["x"], "source_metadata": 3}}
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    found = read_zarr(path)
+    assert (found.channel_names, bool(found.display), found.metadata) == ((), False, None)
+
+
+def test_halves_of_characters_are_replaced(tmp_path: Path) -> None:
+    path = meaningful.ome_zarr(tmp_path)
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["omero"]["channels"][0]["label"] = "DAPI \ud800"
+    attributes["microfield"] = {"display": {"plane_labels": {"axes": "C", "labels": ["\udfff", "b", "c"]}}}
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    mf.compress(path, tmp_path / "a.mfield", ratio=4, method="downsample", keep_metadata=True)
+    with mf.open(tmp_path / "a.mfield") as f:
+        assert f.channel_names[0] == "DAPI ?"
+        assert f.display.plane_labels[0] == "?"
+
+
 def test_control_characters_do_not_break_xml(tmp_path: Path) -> None:
     image = open_image(meaningful.imagej(tmp_path, Labels=[f"a\x01{i}" for i in range(12)], Info="b\x0bc"))
     image = replace(image, channel_names=("d\x02", "e", "f"))

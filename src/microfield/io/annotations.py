@@ -70,12 +70,17 @@ def with_annotation(display: Display, kept: Mapping[str, Any], sizes: Mapping[st
         calibration = kept.get("value_calibration")
         mode = kept.get("display_mode")
         return Display(
-            tuple(channels), rearranged([str(t) for t in labels["labels"]], str(labels["axes"]), sizes) or display.plane_labels,
-            Calibration(tuple(map(float, calibration["coefficients"])), str(calibration["unit"])) if calibration else None,
+            tuple(channels), rearranged([_text(t) for t in labels["labels"]], str(labels["axes"]), sizes) or display.plane_labels,
+            Calibration(tuple(map(float, calibration["coefficients"])), _text(calibration["unit"])) if calibration else None,
             mode if mode in MODES else display.mode,
         )
     except (InputError, TypeError, ValueError, KeyError, IndexError, AttributeError, binascii.Error):
         return display  # Somebody else wrote it, or changed it.
+
+
+def _text(value: Any) -> str:
+    """A text that UTF-8 can hold: JSON may have halves of characters."""
+    return str(value).encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def _as_many(values: Any, count: int) -> list[Any]:

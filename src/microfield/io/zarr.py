@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from microfield.display import ChannelDisplay, Colour, Display
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import with_annotation
 from microfield.io.found import UNNAMED, Found, choose_scene, left_out, scene_name
+from microfield.io.omero import read_omero
 from microfield.units import to_standard, unit_name
 from microfield.wording import argument, spoken
 
@@ -22,9 +22,6 @@ AXIS_OF_TYPE = {"time": "T", "channel": "C"}
 
 OWN_ATTRIBUTES = "microfield"
 """Attribute of a group under which the Zarr writer keeps what OME-Zarr has no place for."""
-
-MODEL_MODES = {"color": None, "greyscale": "grayscale"}
-"""OMERO's models of rendering to modes of `Display`; color is what everybody assumes."""
 
 
 def read(path: Path, scene: int | str | None = None) -> Found:
@@ -157,37 +154,16 @@ def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
     scale = _scale(dataset, len(shape))
     scale = [a * b for a, b in zip(scale, _scale(multiscale, len(shape)), strict=True)]
     voxel_size, units = _steps(axes, scale, described)
-    channels = (attributes.get("omero") or {}).get("channels") or ()
-    labels = tuple(str(c.get("label") or f"channel {i}") for i, c in enumerate(channels))
-    kept = dict(group.attrs.asdict()).get(OWN_ATTRIBUTES) or {}
-    shown = with_annotation(_display(attributes), kept.get("display") or {}, dict(zip(axes, shape, strict=True)))
+    names, shown = read_omero(attributes)
+    kept = dict(group.attrs.asdict()).get(OWN_ATTRIBUTES)
+    own = kept if isinstance(kept, dict) else {}
+    metadata, display = own.get("source_metadata"), own.get("display")
+    if isinstance(display, dict):
+        shown = with_annotation(shown, display, dict(zip(axes, shape, strict=True)))
     return Found(
-        array, axes, name, voxel_size, units, labels if any(c.get("label") for c in channels) else (),
-        _bytes(path / str(dataset["path"])), kept.get("source_metadata"), True if "image-label" in attributes else None,
-        display=shown,
+        array, axes, name, voxel_size, units, names, _bytes(path / str(dataset["path"])),
+        metadata if isinstance(metadata, str) else None, True if "image-label" in attributes else None, display=shown,
     )  # fmt: skip
-
-
-def _display(attributes: Mapping[str, Any]) -> Display:
-    """Colours, ranges and visibility of the channels, as OMERO's block says it; what cannot be understood is left out."""
-    omero = attributes.get("omero") or {}
-    channels = []
-    for channel in omero.get("channels") or ():
-        window = channel.get("window") or {}
-        limits = [float(window[k]) for k in ("start", "end") if isinstance(window.get(k), (int, float))]
-        ordered = len(limits) == 2 and all(map(math.isfinite, limits)) and limits[0] <= limits[1]
-        shown = (limits[0], limits[1]) if ordered else None
-        channels.append(ChannelDisplay(_colour(channel.get("color")), shown, hidden=channel.get("active") is False))
-    return Display(tuple(channels), mode=MODEL_MODES.get(str((omero.get("rdefs") or {}).get("model"))))
-
-
-def _colour(text: Any) -> Colour | None:
-    """A colour of six hexadecimal digits."""
-    try:
-        value = int(str(text).lstrip("#"), 16)
-    except ValueError:
-        return None
-    return (value >> 16 & 255, value >> 8 & 255, value & 255) if 0 <= value < 1 << 24 else None
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
