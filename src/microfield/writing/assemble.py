@@ -16,13 +16,14 @@ from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.wording import argument
+from microfield.writing.balance import encode_to_least
 from microfield.writing.budget import LOSSLESS, Budget
 from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope, measured
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
-from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting
+from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting, with_balance
 from microfield.writing.report import Report
-from microfield.writing.request import ErrorTotals, Request, Shortage
+from microfield.writing.request import ErrorTotals, Float64, Request, Shortage
 from microfield.writing.sentences import inexact, say_noise, say_psnr, time_note, too_small
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
@@ -58,7 +59,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
             done.assembler.header = replace(around.header, making=None)
             if done.assembler.size > limit:
                 raise inexact(job, limit, done.assembler.size)
-        relative = done.errors.square_error / job.statistics.range**2
+        relative = _relative(job, done)
         done.assembler.header = measured(done.assembler.header, decibel(float(relative.mean())))
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
@@ -82,7 +83,7 @@ def _encoded(request: Request, around: Envelope, target: Target) -> tuple[Pass, 
     try:
         if isinstance(request.method.quality, Exact):
             return exactly(request, around), around
-        encode = _searched if layout.size <= WHOLE_VOXELS and n <= WHOLE_PARTS else encode_planned_image
+        encode = _searched if layout.size <= WHOLE_VOXELS and n <= WHOLE_PARTS else _planned
         return encode(request, around, target), around
     except Shortage:
         if around.header.making is None:
@@ -105,6 +106,7 @@ def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
     if limit is None:
         around = described(around, job, job.image.nbytes // UNKNOWN_RATIO)
     try:
+        request = with_balance(request, target)
         setting = first_setting(request, around, target)
     except Shortage as short:
         raise too_small(job, around, limit, short.smallest) from None
@@ -139,6 +141,11 @@ def _target(job: Job, budget: Budget, limit: int | None) -> Target:
     return Target(quarter, 10 ** (-budget.value / 10), say_psnr)
 
 
+def _planned(request: Request, around: Envelope, target: Target) -> Pass:
+    """All parts of a large image."""
+    return encode_planned_image(with_balance(request, target), around, target)
+
+
 def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     """All parts of a small image."""
     if isinstance(request.method.quality, ByteLimit):
@@ -147,7 +154,8 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     if target.error is None:
         encoded = encode_to_size(request, max(0, room))
     else:
-        encoded = encode_to_quality(request, target.error, room, target.say)
+        search = encode_to_least if request.worst else encode_to_quality
+        encoded = search(request, target.error, room, target.say)
     errors = ErrorTotals(request.context.unit.size)
     assembler = around.assembler()
     for part, one in zip(request.parts, encoded, strict=True):
@@ -156,12 +164,18 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     return Pass(assembler, errors, assembler.size)
 
 
+def _relative(job: Job, done: Pass) -> Float64:
+    """Mean squared error of every channel on its own range."""
+    errors = done.errors.square_error
+    # Ranges of what is kept exactly may be too large or too small for squares.
+    return np.asarray(errors / job.statistics.range**2 if errors.any() else errors)
+
+
 def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
     """What it cost."""
     errors, noise, raw = done.errors.square_error, job.statistics.noise, job.image.nbytes
     exact = not errors.any()
-    # Ranges of what is kept exactly may be too large or too small for squares.
-    relative = errors if exact else errors / job.statistics.range**2
+    relative = _relative(job, done)
     noise_factor = None
     if (noise > 0).all():
         noise_factor = 0.0 if exact else float(np.sqrt(np.mean(errors / noise**2)))

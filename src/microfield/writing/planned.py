@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
 from microfield.methods.base import KnobTraits
+from microfield.writing.balance import balanced, weighed
 from microfield.writing.budget import TOLERANCE_DB
 from microfield.writing.envelope import Envelope
 from microfield.writing.knob import END, Knob, largest
@@ -66,8 +67,7 @@ def first_setting(request: Request, envelope: Envelope, target: Target) -> float
     BudgetError
         The target cannot be met (Shortage where not even the smallest parts fit).
     """
-    # The time limit is for the passes over all parts above all.
-    sample = replace(sampled(request), log=SearchLog()).with_deadline(request.context.deadline.share(SAMPLED_TIME))
+    sample = _for_search(request)
     if not isinstance(request.method.quality, KnobTraits):
         return _shares(request, _room(request, envelope, target, sample))
     if target.error is None:
@@ -93,10 +93,29 @@ def encode_planned_image(request: Request, envelope: Envelope, target: Target) -
         request, envelope, target, target.error, setting)
 
 
+def with_balance(request: Request, target: Target) -> Request:
+    """The request with the weights of channels that suit sampled parts best, where the worst channel's quality is asked for."""
+    if target.error is None or not request.worst:
+        return request
+    sample = _for_search(request)
+    share = int(target.limit * sample.voxels / request.voxels)
+    return weighed(request, balanced(_prepared(sample), target.error, share, target.say)[0])
+
+
 def exactly(request: Request, envelope: Envelope) -> Pass:
     """All parts, one after the other, by a method that makes exact copies: they take what they take."""
     request.log.attempts += 1
     return encode_all(request, envelope, 0.0)
+
+
+def _for_search(request: Request) -> Request:
+    """Sampled parts, and a part of the time: the limit is for the passes over all parts above all."""
+    return replace(sampled(request), log=SearchLog()).with_deadline(request.context.deadline.share(SAMPLED_TIME))
+
+
+def _prepared(request: Request) -> Request:
+    """The request with what a search for a quality needs."""
+    return request if isinstance(request.method.quality, KnobTraits) else request.with_curves()
 
 
 def sampled(request: Request) -> Request:

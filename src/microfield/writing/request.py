@@ -184,10 +184,19 @@ def encode_part(method: Method, part: Part, block: npt.NDArray[Any], quality: fl
 
 def normalised_error(request: Request, encoded: Sequence[Encoded]) -> float:
     """The squared error in units over all parts, of the worst channel or mean over channels: PSNR = -10 log10 of it."""
+    return request.error_of(_totals(request, encoded))
+
+
+def channel_errors(request: Request, encoded: Sequence[Encoded]) -> Float64:
+    """The squared error of every channel in units, over all parts: float64 of shape (channels,)."""
+    return _totals(request, encoded).square_error / request.context.unit**2
+
+
+def _totals(request: Request, encoded: Sequence[Encoded]) -> ErrorTotals:
     errors = ErrorTotals(request.context.unit.size)
     for one, part in zip(encoded, request.parts, strict=True):
         errors.add(part, one)
-    return request.error_of(errors)
+    return errors
 
 
 class ErrorTotals:

@@ -7,6 +7,7 @@ neighbours, and z, y, x (z may be time).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -61,22 +62,22 @@ class Phases:
 
     def order(self) -> Iterator[int]:
         """Indices into `PHASE_ORDER` of the phases that hold anything."""
-        return (k for k in range(len(PHASE_ORDER)) if self.size(k))
+        return iter(_present(self.shape))
 
     def extents(self, phase: int) -> Shape:
         """Shape (batch, z, y, x) of a phase."""
-        return (self.shape[0], *(len(range(p, n, 2)) for p, n in zip(PHASE_ORDER[phase], self.shape[1:], strict=True)))
+        return _extents(self.shape, phase)
 
     def size(self, phase: int) -> int:
         """Number of coefficients in a phase."""
-        return int(np.prod(self.extents(phase)))
+        return math.prod(_extents(self.shape, phase))
 
     def put(self, phase: int, magnitudes: Bytes) -> None:
         """Store the magnitudes of a phase (uint8 of its extents, at most `CONTEXT_CAP`) and mirror its borders."""
         plane = self._planes[phase]
         plane[(slice(None), *(slice(1, n + 1) for n in magnitudes.shape[1:]))] = magnitudes
         for axis in range(3):
-            _mirror(np.moveaxis(plane, axis + 1, 0), self.shape[axis + 1], PHASE_ORDER[phase][axis])
+            _mirror(plane.swapaxes(0, axis + 1), self.shape[axis + 1], PHASE_ORDER[phase][axis])
 
     def fill(self, magnitudes: Bytes) -> None:
         """Store the magnitudes of the whole band."""
@@ -101,7 +102,7 @@ class Phases:
             How many neighbours were added, at most 8.
         """
         extents = self.extents(phase)
-        present = tuple(self.order())
+        present = _present(self.shape)
         for members in _members(phase):
             usable = [(source, shift) for source, shift in members if source in present]
             total: Bytes | None = None
@@ -113,6 +114,18 @@ class Phases:
                 ]
                 total = view.copy() if total is None else np.add(total, view, out=total)
             yield (np.zeros((0,), np.uint8) if total is None else total), len(usable)
+
+
+@lru_cache(1 << 12)
+def _extents(shape: Shape, phase: int) -> Shape:
+    """Shape (batch, z, y, x) of a phase of a band."""
+    return (shape[0], *(len(range(p, n, 2)) for p, n in zip(PHASE_ORDER[phase], shape[1:], strict=True)))
+
+
+@lru_cache(1 << 10)
+def _present(shape: Shape) -> tuple[int, ...]:
+    """The phases of a band that hold anything."""
+    return tuple(k for k in range(len(PHASE_ORDER)) if all(_extents(shape, k)))
 
 
 def phase_slices(phase: int) -> tuple[slice, ...]:
