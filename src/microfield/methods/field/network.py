@@ -129,7 +129,7 @@ class ContextNet:
         sums += BUCKETS // 2
         # Much faster than np.clip where there are few.
         np.maximum(sums, 0, out=sums)
-        return np.minimum(sums, BUCKETS - 1, out=sums).astype(np.uint8)
+        return np.asarray(np.minimum(sums, BUCKETS - 1, out=sums), np.uint8)
 
 
 def _rectify(sums: Floats) -> Floats:
