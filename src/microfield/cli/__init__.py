@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from microfield.cli.interrupt import INTERRUPTED, SENTENCE, run_interruptibly
+from microfield.cli.interrupt import INTERRUPTED, SENTENCE, leave, run_interruptibly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
+        if argv is None:  # The process is ours alone, and Python would wait for threads of libraries.
+            leave(INTERRUPTED)
         return _fail(SENTENCE, INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has stopped (`| head`). Python would fail again when it flushes standard output at exit.

@@ -84,7 +84,7 @@ def run_interruptibly(work: Callable[[], int], own_process: bool = True) -> int:
     except (KeyboardInterrupt, SystemExit) as end:
         _stop(thread, done)
         if own_process or not done.is_set():
-            _leave(TERMINATED if isinstance(end, SystemExit) else INTERRUPTED)
+            leave(TERMINATED if isinstance(end, SystemExit) else INTERRUPTED)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -106,7 +106,7 @@ def _stop(thread: threading.Thread, done: threading.Event) -> None:
     signal.signal(signal.SIGINT, before)
 
 
-def _leave(status: int) -> None:
+def leave(status: int) -> None:
     """End the process, with last words and without half-written files, whatever its threads are doing at the moment."""
     from microfield.io.atomic import remove_unfinished
 
