@@ -64,6 +64,11 @@ def test_what_no_display_is(wrong: Any) -> None:
         wrong()
 
 
+def test_what_grey_levels_mean() -> None:
+    hounsfield = Calibration((-1024.0, 1.0, 0.5), "Hounsfield")
+    np.testing.assert_array_equal(hounsfield(np.array([[0, 2]], np.uint16)), [[-1024.0, -1020.0]])
+
+
 def test_labels_in_another_order() -> None:
     assert rearranged(("a", "b", "c", "d", "e", "f"), "TZ", {"Z": 3, "T": 2, "Y": 1, "X": 1}) == ("a", "d", "b", "e", "c", "f")
     assert rearranged(("a", "b"), "T", {"T": 2, "C": 3, "Y": 1, "X": 1, "S": 3}) == ("a", "a", "a", "b", "b", "b")

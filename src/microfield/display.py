@@ -109,6 +109,10 @@ class Calibration:
         if not 2 <= len(self.coefficients) <= 9 or not all(map(math.isfinite, self.coefficients)):
             raise InputError(f"a calibration has 2 to 9 finite coefficients, not {self.coefficients}.")
 
+    def __call__(self, grey: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """What grey levels mean, in the unit, as float64 of the same shape."""
+        return np.asarray(np.polynomial.polynomial.polyval(np.asarray(grey, np.float64), self.coefficients), np.float64)
+
 
 @dataclass(frozen=True)
 class Display:

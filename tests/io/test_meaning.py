@@ -198,6 +198,30 @@ def test_a_palette_is_a_lookup_table(tmp_path: Path) -> None:
     assert np.array_equal(image.display.channels[0].entries, FIRE)
 
 
+def test_what_somebody_wrote_into_a_plain_tiff_is_metadata(tmp_path: Path) -> None:
+    for description, kept in (("Objective: 63x", "Objective: 63x"), ('{"shape": [8, 9]}', None), ("", None)):
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), metadata=None, description=description)
+        assert open_image(tmp_path / "a.tif").metadata == kept
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), metadata={"axes": "YX", "stain": "H&E"})
+    assert json.loads(open_image(tmp_path / "a.tif").metadata or "") == {"stain": "H&E"}
+    electrons = [(34682, 2, 0, "[Beam]\r\nHV=5000\r\n[Scan]\r\nPixelWidth=1e-9\r\n", True)]
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 9), np.uint8), metadata=None, extratags=electrons)
+    assert json.loads(open_image(tmp_path / "b.tif").metadata or "")["Beam"] == {"HV": 5000}
+
+
+def test_what_bio_formats_leaves_beside_a_zarr_image_is_metadata(tmp_path: Path) -> None:
+    path = meaningful.ome_zarr(tmp_path)
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["mine"] = {"a": 1}
+    attributes["multiscales"][0]["coordinateTransformations"] = [{"type": "translation", "translation": [0, 0, 0, 5.0, 5.0]}]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    (tmp_path / "OME").mkdir()
+    (tmp_path / "OME" / "METADATA.ome.xml").write_text("<OME>µ</OME>", encoding="utf-8")
+    found = read_zarr(path)
+    assert found.metadata == "<OME>µ</OME>"
+    assert found.not_kept == ("the position (translation)", "attributes (mine)")
+
+
 def test_what_zeiss_says_besides_is_metadata(sources: dict[str, Path]) -> None:
     stated = json.loads(open_image(sources["lsm"]).metadata or "")
     assert (stated["DimensionChannels"], stated["TimeIntervall"]) == (3, 2.5)

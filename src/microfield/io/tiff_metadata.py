@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tifffile
 
 from microfield.display import ChannelDisplay, Display
 from microfield.io.imagej import colour_map, per_unit, read_imagej
 from microfield.io.meaning import Meaning
 from microfield.io.ome import read_ome
+from microfield.io.tiff_text import as_text, instrument_text
 from microfield.units import to_standard
 
 PLAUSIBLE_PIXEL = (1e-3, 20.0)
@@ -29,12 +28,12 @@ def read_meaning(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index:
         return _from_lsm(tif.lsm_metadata)
     if tif.stk_metadata is not None:
         return _from_stk(tif.stk_metadata)
-    return _from_tags(series)
+    return _from_tags(series, instrument_text(tif))
 
 
 def _from_lsm(lsm: Mapping[str, Any]) -> Meaning:
     """Zeiss LSM: voxel sizes in metres, the interval in seconds."""
-    meaning = Meaning(metadata=_as_text(lsm))
+    meaning = Meaning(metadata=as_text(lsm))
     for axis in "XYZ":
         meaning.set_step(axis, lsm.get(f"VoxelSize{axis}"), "m")
     meaning.set_step("T", lsm.get("TimeIntervall", lsm.get("TimeInterval")), "s")
@@ -47,7 +46,7 @@ def _from_lsm(lsm: Mapping[str, Any]) -> Meaning:
 
 def _from_stk(stk: Mapping[str, Any]) -> Meaning:
     """MetaMorph STK: calibration with a unit, and a list of distances between planes."""
-    meaning = Meaning(metadata=_as_text(stk))
+    meaning = Meaning(metadata=as_text(stk))
     unit = str(stk.get("CalibrationUnits", ""))
     for axis in "XY":
         meaning.set_step(axis, stk.get(f"{axis}Calibration"), unit)
@@ -57,17 +56,9 @@ def _from_stk(stk: Mapping[str, Any]) -> Meaning:
     return meaning
 
 
-def _as_text(stated: Mapping[str, Any]) -> str | None:
-    """A vendor's metadata as JSON, arrays as lists; None where it cannot be."""
-    try:
-        return json.dumps(stated, default=lambda v: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else str(v))
-    except (TypeError, ValueError, RecursionError):
-        return None
-
-
-def _from_tags(series: tifffile.TiffPageSeries) -> Meaning:
+def _from_tags(series: tifffile.TiffPageSeries, text: str | None) -> Meaning:
     """Colours of a palette, and resolution tags, where they give a pixel that a microscope could have (`PLAUSIBLE_PIXEL`)."""
-    meaning = Meaning()
+    meaning = Meaning(metadata=text)
     unit = {2: "inch", 3: "centimeter"}.get(int(series.keyframe.resolutionunit), "")
     for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
         step = to_standard(per_unit(series, tag), unit, axis)

@@ -20,6 +20,15 @@ from microfield.wording import argument, spoken
 AXIS_OF_TYPE = {"time": "T", "channel": "C"}
 """Type of an axis to its letter, where the type says which axis it is."""
 
+KNOWN_ATTRIBUTES = {"multiscales", "omero", "ome", "image-label", "labels", "microfield", "bioformats2raw.layout", "_creator"}
+"""Attributes of a group that an Image keeps, or that say how the store is laid out."""
+
+CONVERTED_XML = Path("OME") / "METADATA.ome.xml"
+"""Where Bio-Formats leaves the OME-XML of what it converted, beside the images."""
+
+MOST_XML = 64 << 20
+"""Bytes of OME-XML that are read."""
+
 OWN_ATTRIBUTES = "microfield"
 """Attribute of a group under which the Zarr writer keeps what OME-Zarr has no place for."""
 
@@ -162,8 +171,22 @@ def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
         shown = with_annotation(shown, display, dict(zip(axes, shape, strict=True)))
     return Found(
         array, axes, name, voxel_size, units, names, _bytes(path / str(dataset["path"])),
-        metadata if isinstance(metadata, str) else None, True if "image-label" in attributes else None, display=shown,
+        metadata if isinstance(metadata, str) else _converted(path), True if "image-label" in attributes else None, display=shown,
+        not_kept=_not_kept(group, (dataset, multiscale)),
     )  # fmt: skip
+
+
+def _converted(path: Path) -> str | None:
+    """The OME-XML that Bio-Formats leaves beside the images that it converted to Zarr; None where there is none."""
+    file = path.parent / CONVERTED_XML
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() and file.stat().st_size <= MOST_XML else None
+
+
+def _not_kept(group: Any, holders: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the attributes of an image say that an Image has no place for, in words."""
+    other = sorted(set(group.attrs.asdict()) - KNOWN_ATTRIBUTES)
+    moved = any(any(t.get("translation") or ()) for h in holders for t in h.get("coordinateTransformations") or ())
+    return (*(["the position (translation)"] if moved else []), *([f"attributes ({', '.join(other)})"] if other else []))
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
