@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from helpers.displays import sized_displays
 from microfield.display import Calibration, ChannelDisplay, Display, rearranged
 from microfield.errors import InputError
 from microfield.image import Image
+from microfield.io.annotations import annotation_of, with_annotation
 
 RAMP = np.arange(256)
 FIRE = np.stack([np.clip(2 * RAMP, 0, 255), np.clip(2 * RAMP - 255, 0, 255), RAMP]).astype(np.uint8)
@@ -45,6 +51,36 @@ def test_a_selection() -> None:
     assert (one.channels, one.mode) == (CHANNELS[:1], None)
     # A plane alone: what has no axis C is one channel.
     assert one.cut({"T": 2, "Z": 2, "Y": 4, "X": 5}, {"Z": [1]}).plane_labels == ("t0 c0 z1", "t1 c0 z1")
+
+
+@settings(deadline=None, max_examples=80)
+@given(sized_displays(), st.data())
+def test_any_selection_is_that_of_arrays(case: tuple[dict[str, int], Display], data: st.DataObject) -> None:
+    sizes, display = case
+    taken = {a: data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=3)) for a, n in sizes.items()}
+    cut = display.cut(sizes, taken)
+    lead = [a for a in sizes if a not in "YXS"]
+    if display.plane_labels:
+        labels = np.array(display.plane_labels, object).reshape([sizes[a] for a in lead])
+        expected = tuple(labels[np.ix_(*(taken[a] for a in lead))].ravel()) if lead else display.plane_labels
+        assert cut.plane_labels == (expected if any(expected) else ())
+    if display.channels:
+        chosen = tuple(display.channels[i] for i in taken["C"]) if "C" in sizes else display.channels
+        assert cut == replace(cut, channels=chosen)
+
+
+@settings(deadline=None, max_examples=80)
+@given(sized_displays(), st.randoms(use_true_random=False))
+def test_what_an_annotation_keeps_comes_back_in_any_order_of_axes(case: tuple[dict[str, int], Display], random: Any) -> None:
+    sizes, display = case
+    kept = json.loads(json.dumps(annotation_of(display, "".join(sizes), ranges=True)))
+    colours = Display(tuple(ChannelDisplay(c.colour) for c in display.channels))
+    assert with_annotation(colours, kept, sizes) == display
+    axes = random.sample(list(sizes), len(sizes))
+    other = {a: sizes[a] for a in axes}
+    there = with_annotation(colours, kept, other)
+    lead = "".join(a for a in other if a not in "YXS")
+    assert rearranged(there.plane_labels, lead, sizes) == display.plane_labels or not display.plane_labels
 
 
 def test_what_does_not_fit_is_left_out_or_refused() -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import cbor2
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
+from helpers.displays import sized_displays
 from microfield.coding import varint
 from microfield.display import Calibration, ChannelDisplay, Display
 from microfield.errors import FormatError, InputError
@@ -50,6 +52,15 @@ def test_round_trip(case: str) -> None:
     assert Container.open(BytesSource(data)).header == replace(PLAIN, display=CASES[case])
     embedded = write(replace(PLAIN, display=CASES[case]), [(b"x",)], embedded=True)
     assert embedded == write(PLAIN, [(b"x",)], embedded=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sized_displays())
+def test_any_display_comes_back(case: tuple[dict[str, int], Display]) -> None:
+    sizes, display = case
+    header = Header("field", 1, Layout(tuple(sizes.values()), "".join(sizes), np.dtype("uint16")), display=display)
+    data = write(header, [(b"x",)])
+    assert Container.open(BytesSource(data)).header == header
 
 
 def test_what_it_costs() -> None:
