@@ -7,8 +7,10 @@ LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.microfield-ready
 
 CODE := src tests benchmarks examples docs
+SECONDS ?= 60
+SEED ?= 0
 
-.PHONY: demo test lint types format coverage docs lowest results clean
+.PHONY: demo test lint types format coverage docs lowest results fuzz clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -61,6 +63,11 @@ $(LOWEST_READY): pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
 	    --editable '.[compress,codecs,report,bench,zarr,xarray,demo]' --group test
 	@touch $(LOWEST_READY)
+
+# Mutated files with right checksums, read by a child with limits, for SECONDS from SEED on. What escapes is kept in
+# fuzz-failures/ and read again by `make fuzz REPLAY=FILE`.
+fuzz: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(REPLAY),--replay "$(REPLAY)",--seconds $(SECONDS) --seed $(SEED))
 
 # The standing measurements of docs/results.md; takes its images from DATA.
 results: $(READY)

@@ -102,6 +102,20 @@ def test_weights_that_overflow_with_their_frequency_are_refused() -> None:
         open_file(file_of("inif", layout, pack_published(network, "")))[...]
 
 
+@pytest.mark.parametrize(("dtype", "low", "high"), [
+    ("uint8", 0, 256), ("uint8", -1, 9), ("int16", -40000, 0), ("uint32", 0, 2.0**33), ("float32", 0, np.inf),
+    ("float64", np.nan, 1), ("float64", -1.7e308, 1.7e308),
+])
+def test_a_range_beyond_the_type_is_refused(dtype: str, low: float, high: float) -> None:
+    """Casting values outside a type gives other values on every machine. Found by the fuzz harness."""
+    layout = layout_of((8, 8), "YX", dtype)
+    shape = Shape(0, 0, 0, 1)
+    mapping = Mapping(np.array([low]), np.array([high]), np.array([255]), np.array([0]))
+    constant = Quantised(shape, (np.ones(1, np.int64),), (100,))
+    with pytest.raises(FormatError, match=f"for {dtype} values"):
+        open_file(file_of("siren", layout, pack_quantised(constant, "", mapping, layout)))[...]
+
+
 def wide(width: int, inputs: int = 2) -> bytes:
     """A network of one sine layer whose weights are nearly all 0, in far fewer bytes than weights."""
     shape, rng = Shape(inputs, width, 1, 1), np.random.default_rng(0)

@@ -7,6 +7,7 @@ one. The published configuration uses one minimum and maximum for all channels, 
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -43,12 +44,14 @@ class Mapping:
     def scale(self) -> npt.NDArray[np.float32]:
         """Grey values per unit of output: float32 (channels,), 0 where the channel is constant."""
         fraction = np.asarray([_FRACTIONS[u % 8] for u in self.unit], np.float64)
-        return np.ldexp((self.maximum - self.minimum) * fraction, -(self.unit // 8)).astype(np.float32)
+        with np.errstate(over="ignore"):  # Infinite beyond float32: see `CoordinateDecoder`.
+            return np.ldexp((self.maximum - self.minimum) * fraction, -(self.unit // 8)).astype(np.float32)
 
     @property
     def offset(self) -> npt.NDArray[np.float32]:
         """Grey value of output 0: float32 (channels,)."""
-        return (self.minimum + (self.maximum - self.minimum) * self.zero / 255).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return (self.minimum + (self.maximum - self.minimum) * self.zero / 255).astype(np.float32)
 
     def pack(self, dtype: np.dtype[Any]) -> bytes:
         """Bytes of the mapping, channel by channel: the extremes, then zero and unit.
@@ -68,6 +71,7 @@ class Mapping:
     def unpack(cls, data: bytes, at: int, channels: int, dtype: np.dtype[Any]) -> tuple[Mapping, int]:
         """Read the mapping of ``channels`` channels from byte ``at``; it and the position behind it. FormatError for damage."""
         rows = []
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
         for _ in range(channels):
             if at >= len(data):
                 raise FormatError("the intensity mapping is cut short.")
@@ -84,8 +88,8 @@ class Mapping:
                 low, high = float(start), float(start + span)
             if at + 2 > len(data):
                 raise FormatError("the intensity mapping is cut short.")
-            if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-                raise FormatError(f"the intensity mapping claims a range of {low} to {high}.")
+            if not float(limits.min) <= low <= high <= float(limits.max) or high - low == math.inf:
+                raise FormatError(f"the intensity mapping claims a range of {low} to {high} for {dtype.name} values.")
             rows.append((low, high, data[at], data[at + 1]))
             at += 2
         low_, high_, zero, unit = (np.asarray(column) for column in zip(*rows, strict=True))
