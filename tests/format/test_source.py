@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -106,3 +107,11 @@ def test_a_url_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="Reading a URL"):
         open_source("s3://bucket/a.mfield")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_pipes_and_devices_are_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mfield")
+    for path in (tmp_path / "a.mfield", Path("/dev/null")):
+        with pytest.raises(InputError, match="is a pipe or device"):
+            open_source(path)

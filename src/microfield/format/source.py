@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -111,7 +112,10 @@ class FileSource(Source):
         try:
             if os.path.isdir(self._path):
                 raise InputError(f"{path} is a folder, not a microfield file.")
-            self._size = os.stat(self._path).st_size
+            state = os.stat(self._path)
+            if not stat.S_ISREG(state.st_mode):  # Reading a pipe would wait for ever.
+                raise InputError(f"{path} is a pipe or device, and files are read in any order; save it as a file first.")
+            self._size = state.st_size
         except FileNotFoundError:
             raise InputError(f"{path} does not exist.") from None
         except OSError as error:
