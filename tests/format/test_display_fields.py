@@ -97,6 +97,18 @@ def test_what_is_no_display(change: dict[int, Any]) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_tables_are_counted_before_they_are_unpacked() -> None:
+    many = Layout((1025, 1, 1), "CYX", np.dtype("uint8"))
+    shown = Display((ChannelDisplay.of_table(FIRE),) * 1025)
+    with pytest.raises(InputError, match="1025 channels have lookup tables"):
+        write(replace(PLAIN, layout=many, display=shown), [(b"x",)])
+    entry = [None, None, None, zlib.compress(bytes(768), 9)]
+    packed = cbor2.dumps({1: "field", 3: [1025, 1, 1], 4: "CYX", 5: "u1", 16: [entry] * 1025}, canonical=True)
+    front = b"\x8dMF\0" + varint.encode_one(len(packed)) + packed
+    with pytest.raises(FormatError, match="more than 1024 lookup tables"):
+        opened(front + zlib.crc32(front).to_bytes(4, "little") + bytes(4))
+
+
 def test_what_no_header_holds() -> None:
     for wrong in (Display((ChannelDisplay((1, 2, 3)),)), Display(plane_labels=("a",))):
         with pytest.raises(InputError, match="do not fit an array of axes TCYX"):

@@ -23,10 +23,16 @@ LABELS_LIMIT = 16 << 20
 TABLE_LIMIT = 2048
 """A deflated lookup table takes at most this many bytes."""
 
+MOST_TABLES = 1024
+"""No more channels have a lookup table: one of 20 bytes takes 768 once unpacked."""
+
 
 def pack_display(display: Display) -> dict[str, Any]:
     """Values of the header's fields by name; None where nothing is known."""
     calibration = display.calibration
+    tables = sum(c.table is not None for c in display.channels)
+    if tables > MOST_TABLES:
+        raise InputError(f"{tables} channels have lookup tables, more than the {MOST_TABLES} a file can hold.")
     return {
         "channel_display": [_pack_channel(c) for c in display.channels] or None,
         "plane_labels": _pack_labels(display.plane_labels) if display.plane_labels else None,
@@ -43,7 +49,10 @@ def unpack_display(values: Mapping[str, Any]) -> Display:
     FormatError, InputError
         They break a rule of the format.
     """
-    channels = tuple(_unpack_channel(entry) for entry in values["channel_display"] or ())
+    entries = values["channel_display"] or ()
+    if sum(len(entry) > 3 and entry[3] is not None for entry in entries) > MOST_TABLES:
+        raise FormatError(f"The file has more than {MOST_TABLES} lookup tables: it is damaged.")
+    channels = tuple(map(_unpack_channel, entries))
     labels = () if values["plane_labels"] is None else _unpack_labels(values["plane_labels"])
     calibration = values["value_calibration"]
     mode = values["display_mode"]
