@@ -10,7 +10,7 @@ CODE := src tests benchmarks examples docs
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint types format coverage docs lowest results fuzz clean
+.PHONY: demo test lint types format coverage docs lowest results fuzz fresh clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -26,6 +26,10 @@ demo: $(READY)
 # Everything that is checked, but for the documentation (make docs) and the lowest versions (make lowest).
 test: lint types
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+
+# What a new user does first, in an empty environment: install, compress, report, open in Python, back to TIFF.
+fresh:
+	$(PYTHON) tests/fresh_user.py
 
 lint: $(READY)
 	$(BIN)/ruff check $(CODE)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from microfield.cli.progress import ProgressLine
 
 import microfield as mf
 
@@ -26,10 +25,8 @@ def main() -> int:
     original = mf.open_image(source)
     print(f"{source.name}: confocal stack of a pollen grain, {original.axes} {original.shape}, {original.dtype}")
 
-    line = ProgressLine("compress")
     # The networks "a" were trained without this image; the default ones have seen it, and would flatter.
-    report = mf.compress(source, packed, ratio=128, options={"nets": "a"}, overwrite=True, progress=line)
-    line.close()
+    report = mf.compress(source, packed, ratio=128, options={"nets": "a"}, overwrite=True, progress=True)
     print(f"compressed   {report.raw_bytes} -> {report.file_bytes} bytes, {report.ratio:.1f}x, {report.seconds:.1f} s, "
           f"method {report.method}")
 
@@ -43,8 +40,7 @@ def main() -> int:
 
     quality = mf.compare(original, f)
     print(f"quality      PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.3f}")
-    mf.save_image(unpacked, original.layout, lambda box: decoded[box], voxel_size=f.voxel_size, units=f.units,
-                  channel_names=f.channel_names, overwrite=True)
+    f.save(unpacked, overwrite=True)
     draw(original.read(), decoded, OUT / "side-by-side.png", report.ratio, quality["psnr"])
     print(f"written      {packed}, {unpacked}, {OUT / 'side-by-side.png'}")
     return 0
