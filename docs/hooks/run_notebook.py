@@ -47,11 +47,11 @@ def run(path: Path) -> Iterator[Cell]:
                 yield cell
                 continue
             with contextlib.chdir(copy), contextlib.redirect_stdout(io.StringIO()) as printed:
-                _execute(cell.source, f"{path.name}, cell {number}", names)
+                execute(cell.source, f"{path.name}, cell {number}", names)
             yield Cell("code", cell.source, printed.getvalue(), _figures())
 
 
-def _execute(source: str, name: str, names: dict[str, Any]) -> None:
+def execute(source: str, name: str, names: dict[str, Any]) -> None:
     """Run a cell; a last line that is an expression is printed, as a notebook shows it."""
     tree = ast.parse(source, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
