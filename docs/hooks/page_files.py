@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pollen.ome.tif"
 
 
 def make(folder: Path, small: bool = False) -> None:
-    """Write the files into an empty folder; ``small`` ones have an eighth of the planes, rows and columns or so.
+    """Write the files into an empty folder; ``small`` ones have a quarter of the rows and columns.
 
     ``cells.ome.tif`` is the example, ``film.ome.tif`` a film of its planes, ``two-channels.ome.tif`` two channels of a few planes,
     ``nuclei-mask.tif`` where the example is bright, ``photon-map.npy`` floats with missing values, ``monday`` a folder of images,
@@ -22,7 +22,7 @@ def make(folder: Path, small: bool = False) -> None:
     example = mf.open_image(EXAMPLE)
     stack = example.read()
     if small:
-        stack = stack[10:18, 64:160, 64:160]
+        stack = stack[:, 96:160, 96:160]
     piece = stack[:4, -128:, -128:]
     sizes = {"T": 30.0, **dict(example.voxel_size)}
     units = {"T": "second", **dict(example.units)}
@@ -32,7 +32,8 @@ def make(folder: Path, small: bool = False) -> None:
     np.save(folder / "photon-map.npy", missing)
     two = np.stack([piece, piece[::-1, ::-1]])
     for name, values, axes, channels in (
-        ("cells.ome.tif", stack, "ZYX", ()), ("film.ome.tif", piece, "TYX", ()), ("two-channels.ome.tif", two, "CZYX", ("DAPI", "GFP")),
+        ("cells.ome.tif", stack, "ZYX", ()), ("film.ome.tif", piece, "TYX", ()),
+        ("two-channels.ome.tif", two, "CZYX", ("DAPI", "GFP")),
         ("nuclei-mask.tif", bright, "ZYX", ()), ("monday/dish-1.ome.tif", piece, "ZYX", ()),
         ("monday/dish-2.ome.tif", piece[:, ::-1], "ZYX", ()),
         *((f"planes/cell_z{z:03}.tif", plane, "YX", ()) for z, plane in enumerate(piece)),

@@ -1,7 +1,8 @@
-"""Pages of the site that are kept elsewhere in the repository: a hook of mkdocs.
+"""Pages of the site that are kept elsewhere in the repository or made from the code: a hook of mkdocs.
 
 README, CONTRIBUTING and CHANGELOG are where everybody looks for them, the notebook is with the other examples. Here they
-become pages, with their links rewritten; the notebook is run, so that what it shows is what the package does.
+become pages, with their links rewritten; the notebook is run, so that what it shows is what the package does. The page of the
+command line is made from its parser. The page of Python must name every public function, setting, property and method.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import command_line
 import run_notebook
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 DOCS = PurePosixPath("docs")
@@ -38,7 +41,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=with_links(text, source, config.repo_url or "")))
     for name, content in notebook_files(ROOT / NOTEBOOK):
         files.append(File.generated(config, name, content=content))
+    files.append(File.generated(config, "command-line.md", content=command_line.page()))
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page of Python that leaves something out."""
+    if page.file.src_uri == "api.md":
+        missing = [name for name in public_names() if not re.search(rf"\b{name}\b", output)]
+        if missing:
+            raise ValueError(f"docs/api.md does not show {', '.join(missing)}")
+    return output
+
+
+def public_names() -> list[str]:
+    """Public functions and classes, settings, and what the classes offer."""
+    from dataclasses import fields
+
+    import microfield as mf
+
+    names = [name for name in mf.__all__ if not name.startswith("_")] + [field.name for field in fields(mf.Settings)]
+    for offered in (mf.MicrofieldFile, mf.Image, mf.Report, mf.Comparison):
+        names += [name for name in vars(offered) if not name.startswith("_")]
+    return list(dict.fromkeys(names))
 
 
 def with_links(text: str, source: str, repository: str) -> str:

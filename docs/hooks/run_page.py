@@ -1,13 +1,14 @@
 """Runs the blocks of a page: commands as the command line does, Python in one namespace, all in one folder.
 
-``python docs/hooks/run_page.py --write docs/tutorial.md`` runs a page in a folder with the files of `page_files.py` and puts what its
-blocks print into the ``text`` blocks that follow them. The tests run every page with small images and compare the words.
+``python docs/hooks/run_page.py --write docs/tutorial.md`` runs a page in a folder with the files of `page_files.py` and puts what
+its blocks print into the ``text`` blocks that follow them. The tests run every page with small images and compare the words.
 
-* A fenced block of ``sh`` is run line by line: ``microfield`` commands, ``cd`` and ``mkdir``; a backslash goes on with the next line.
+* A fenced block of ``sh`` is run line by line: ``microfield`` commands, ``cd`` and ``mkdir``; after a backslash at its end a line
+  goes on with the next one.
 * A fenced block of ``python`` is run like a cell of a notebook: what it prints, and the value of a last line that is an expression.
 * A fenced block of ``text`` right after is what that prints. A line ``...`` in it stands for any lines.
-* ``<!-- not run: WHY -->`` in the line before a block leaves it out; ``<!-- varies -->`` before a ``text`` block says that its words
-  depend on the image.
+* ``<!-- not run: WHY -->`` in the line before a block leaves it out; ``<!-- varies -->`` before a ``text`` block says that its
+  words depend on the image.
 """
 
 from __future__ import annotations
@@ -110,9 +111,11 @@ def command(words: list[str], quick: bool = False) -> None:
     elif words[0] == "mkdir":
         Path(words[1]).mkdir()
     elif words[0] == "microfield":
-        expanded = [w for word in words[1:] for w in (sorted(glob.glob(word)) if glob.has_magic(word) and "=" not in word else [word])]
+        patterns = [glob.has_magic(word) and "=" not in word for word in words]
+        expanded = [w for word, many in zip(words, patterns, strict=True) for w in (sorted(glob.glob(word)) if many else [word])]
+        less = ["--effort", "0"] if quick and words[1] in ("compress", "bench") and "--effort" not in words else []
         with contextlib.suppress(SystemExit):  # `--help` and wrong flags
-            main([*expanded, *(("--effort", "0") if quick and words[1] in ("compress", "bench") and "--effort" not in words else ())])
+            main([*expanded[1:], *less])
     else:
         raise ValueError(f"{words[0]} is no command that pages are run with; mark the block <!-- not run: WHY -->.")
 

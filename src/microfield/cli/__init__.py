@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     from microfield.cli import bench, compare, compress, decompress, inspect
 
     parser = argparse.ArgumentParser(
-        prog="microfield", description="Microscopy images as neural fields: small files, read voxel by voxel."
+        prog="microfield", description="Microscopy images in small files that are read like an array. Lossy: keep originals."
     )
     parser.add_argument("--version", action="version", version=f"microfield {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
