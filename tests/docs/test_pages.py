@@ -22,8 +22,8 @@ LANGUAGES = {"sh", "python", "text", "toml"}
 
 
 def words(text: str) -> list[str]:
-    """The lines without numbers and spacing."""
-    lines = (re.sub(r"\d[\d.,]*", "0", line).replace("-0", "0") for line in text.splitlines())
+    """The lines without numbers, checksums and spacing."""
+    lines = (re.sub(r"\b[0-9a-f]{16}\b|\d[\d.,]*", "0", line).replace("-0", "0") for line in text.splitlines())
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 

@@ -20,7 +20,8 @@ BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "least_psnr", "noise_
 
 def budget_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The budgets that were given, by the names that `microfield.compress` has for them."""
-    given = {name: value for name in BUDGETS if (value := getattr(arguments, name)) not in (None, False)}
+    # Not `in (None, False)`, to which 0 belongs, too: a budget of 0 is one that cannot be met.
+    given = {name: value for name in BUDGETS if (value := getattr(arguments, name)) is not None and value is not False}
     # The method that makes exact copies needs no budget.
     return given or ({"lossless": True} if arguments.method == "lossless" else {})
 
