@@ -25,7 +25,7 @@ from microfield.format.assembler import file_size, write
 from microfield.format.container import Container
 from microfield.format.framing import Sections, part_size
 from microfield.format.header import Checksum, Header, checksum, describe
-from microfield.format.source import BytesSource, open_source
+from microfield.format.source import BytesSource, Source, open_source
 from microfield.image import Layout
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "container.json"
@@ -257,6 +257,35 @@ def test_a_header_of_nothing_but_entries_is_refused_before_it_takes_memory(filli
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * len(data)
+
+
+class Endless(Source):
+    """A source that says it is a petabyte, and gives zeros for what it does not have."""
+
+    name = "endless"
+
+    def __init__(self, start: bytes) -> None:
+        self.start, self.most = start, 0
+
+    @property
+    def size(self) -> int:
+        return 1 << 50
+
+    def read(self, start: int, stop: int) -> bytes:
+        self.most = max(self.most, stop - start)
+        assert self.most < 1 << 29
+        return self.start[start:stop].ljust(stop - start, b"\0")
+
+
+@pytest.mark.parametrize("claim", ["index", "shared", "header"])
+def test_a_source_of_any_size_is_not_fetched(claim: str) -> None:
+    header = cbor2.dumps(GOOD | ({13: 2**50} if claim == "shared" else {10: [2, 5]} if claim == "index" else {}), canonical=True)
+    sizes = [len(header) if claim != "header" else 2**40, *([2**40] if claim == "index" else [])]
+    front = b"\x8dMF" + bytes([2 if claim == "index" else 0]) + b"".join(map(varint.encode_one, sizes)) + header
+    source = Endless(front + zlib.crc32(front).to_bytes(4, "little"))
+    with pytest.raises(FormatError):
+        Container.open(source)
+    assert source.most <= 1 << 20
 
 
 def test_a_writer_refuses_as_many_entries() -> None:

@@ -23,9 +23,11 @@ from microfield.format.framing import (
     EMBEDDED,
     FORMAT_VERSION,
     HEADER_LIMIT,
+    INDEX_LIMIT,
     INDEXED,
     MAGIC,
     SEALED,
+    SHARED_LIMIT,
     Sections,
     unframe,
     unframe_shared,
@@ -166,12 +168,15 @@ def _read_front(source: Source, host: Layout | None) -> _Front:
     n_header, at = varint.decode_one(first[:_PREFIX], len(MAGIC) + 1)
     n_index, at = varint.decode_one(first[:_PREFIX], at) if indexed else (0, at)
     end = at + n_header + n_index + (CRC_BYTES if has_crc else 0)
-    if n_header > HEADER_LIMIT or (end > len(first) and source.knows_size and end > source.size):
+    if n_header > HEADER_LIMIT or n_index > INDEX_LIMIT or (end > len(first) and source.knows_size and end > source.size):
         raise FormatError(f"{source.name} ends inside its header: it is truncated or damaged.")
     front = first[:end] + (source.read(len(first), end) if end > len(first) else b"")
     if has_crc:
         unsealed(front, "its header")
     header, shared = unpack(front[at : at + n_header], host if embedded else None)
+    if shared > SHARED_LIMIT:
+        raise FormatError(f"{source.name} claims {shared:,} bytes that its parts share, more than the {SHARED_LIMIT:,} allowed: it "
+                          "is damaged.")
     if host is not None and header.layout != host:
         raise FormatError(f"{source.name} holds an array of shape {header.layout.shape}, not {host.shape}, "
                           "or of other axes or type.")

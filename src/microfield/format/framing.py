@@ -19,6 +19,9 @@ CRC_BYTES = 4
 HEADER_LIMIT = 16 << 20
 """A header takes at most this many bytes."""
 
+INDEX_LIMIT = SHARED_LIMIT = 1 << 28
+"""An index, and what parts share, take at most so many bytes each (256 MiB): a server may claim any size of a file."""
+
 EMBEDDED, INDEXED, SEALED = 1, 2, 4
 """Flags: layout and names are left to the host; there is an index of parts; an embedded stream has a checksum for its front
 and for every part (those without this flag, which are no longer written, have one at their very end)."""
