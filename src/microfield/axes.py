@@ -17,6 +17,9 @@ brightest one, which ruins the dim ones; depth taken for channels costs a few by
 MOST_CHANNELS = 8
 """More than so many channels are not assumed where a source does not say that they are channels."""
 
+NARROW = 8
+"""How many times shorter than the two before it a last axis is that is no width."""
+
 PICTURE = 32
 """Sides in voxels from which on something is surely a plane; what is smaller is taken as the order of the axes says."""
 
@@ -29,8 +32,8 @@ def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike, name: str = "the ar
     """Axes assumed for an array that does not name them.
 
     Two dimensions are YX. Three are ZYX, but CYX where the first has 2 to 4 planes of at least 32 by 32 voxels, and YXS for uint8
-    values whose last axis has 3 or 4 samples. Four are CZYX with at most 8 channels, or ZYXS for uint8 with 3 or 4 samples. Five
-    are TCZYX with at most 8 channels.
+    values whose last axis has 3 or 4 samples. Four are CZYX with at most 8 channels, TCYX or ZCYX where the other of two axes has
+    an extent of 1, or ZYXS for uint8 with 3 or 4 samples. Five are TCZYX with at most 8 channels. A last axis of 1 is S.
 
     Parameters
     ----------
@@ -53,16 +56,22 @@ def guess_axes(shape: tuple[int, ...], dtype: npt.DTypeLike, name: str = "the ar
     colour = shape[-1] in (3, 4) and np.dtype(dtype) == np.uint8
     if colour and len(shape) == 3 and min(shape[:2]) > 4:
         return "YXS"
-    if shape[-1] <= MOST_CHANNELS and min(shape[-3:-1]) >= PICTURE:
-        if colour and len(shape) == 4:
-            return "ZYXS"
+    if _is_narrow(shape):
+        if shape[-1] == 1 or (colour and len(shape) == 4):
+            return guess_leading(shape[:-3], shape[-3:-1], name, taken="C") + "YXS"
         lead = ("", "Z", "TZ")[len(shape) - 3]
         last = "SCZ" if shape[-1] in (3, 4) else "CZ"
         raise _ask(name, shape, [f"{lead}YX{a}" for a in last if a not in lead])
     return guess_leading(shape[:-2], shape[-2:], name) + "YX"
 
 
-def guess_leading(lead: tuple[int, ...], plane: tuple[int, ...], name: str) -> str:
+def _is_narrow(shape: tuple[int, ...]) -> bool:
+    """Whether the last of three axes or more is too short beside the two before it to be a width."""
+    sides = min(shape[-3:-1])
+    return sides >= PICTURE and (shape[-1] <= MOST_CHANNELS or (shape[-1] < PICTURE and NARROW * shape[-1] <= sides))
+
+
+def guess_leading(lead: tuple[int, ...], plane: tuple[int, ...], name: str, taken: str = "") -> str:
     """Axes assumed for those before Y and X (see `guess_axes`).
 
     Parameters
@@ -73,6 +82,8 @@ def guess_leading(lead: tuple[int, ...], plane: tuple[int, ...], name: str) -> s
         Extents of Y and X.
     name : str
         What messages call the array.
+    taken : str
+        ``"C"`` where a single axis must not be channels.
 
     Raises
     ------
@@ -82,8 +93,12 @@ def guess_leading(lead: tuple[int, ...], plane: tuple[int, ...], name: str) -> s
     large = min(plane) >= PICTURE
     shape = (*lead, *plane)
     if len(lead) < 2:
-        return ("C" if large and 2 <= lead[0] <= FEW else "Z") if lead else ""
+        return ("C" if large and 2 <= lead[0] <= FEW and not taken else "Z") if lead else ""
     if len(lead) == 2:
+        if lead[0] == 1 and large and 2 <= lead[1] <= FEW:
+            return "TC"
+        if lead[1] == 1 and lead[0] > MOST_CHANNELS:
+            return "ZC"
         if lead[0] > MOST_CHANNELS:
             raise _ask(name, shape, ["TZYX", "ZTYX"] if lead[1] > MOST_CHANNELS else ["TZYX", "TCYX", "ZCYX"])
         if large and 2 <= lead[1] <= FEW and lead[0] > 1:

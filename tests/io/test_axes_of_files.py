@@ -28,6 +28,14 @@ def npy(folder: Path, shape: tuple[int, ...], dtype: str = "uint16") -> Path:
     ((7, 64, 60, 3), "uint8", "ZYXS"),
     ((3, 7, 64, 60), "uint16", "CZYX"),
     ((5, 3, 7, 64, 60), "uint16", "TCZYX"),
+    ((64, 60, 1), "uint16", "YXS"),
+    ((3, 64, 60, 1), "float32", "ZYXS"),
+    ((3, 64, 60, 3), "uint8", "ZYXS"),
+    ((1, 3, 64, 60), "uint16", "TCYX"),
+    ((1, 9, 64, 60), "uint16", "CZYX"),
+    ((3, 1, 64, 60), "uint16", "CZYX"),
+    ((133, 1, 64, 60), "uint16", "ZCYX"),
+    ((300, 70, 12), "uint16", "ZYX"),
 ])
 def test_what_is_assumed(tmp_path: Path, shape: tuple[int, ...], dtype: str, axes: str) -> None:
     image = open_image(npy(tmp_path, shape, dtype))
@@ -39,6 +47,7 @@ def test_what_is_assumed(tmp_path: Path, shape: tuple[int, ...], dtype: str, axe
 @pytest.mark.parametrize(("shape", "dtype", "likely"), [
     ((64, 60, 3), "uint16", "YXS, YXC or YXZ"),
     ((64, 60, 2), "float32", "YXC or YXZ"),
+    ((300, 256, 31), "uint16", "YXC or YXZ"),
     ((133, 20, 64, 60), "uint16", "TZYX or ZTYX"),
     ((133, 2, 64, 60), "uint16", "TZYX, TCYX or ZCYX"),
     ((2, 3, 64, 60), "uint16", "CZYX, ZCYX or TCYX"),
