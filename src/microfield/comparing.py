@@ -43,12 +43,13 @@ class Reading(NamedTuple):
     scene: str | int | None = None
     channel: str | int | None = None
     nan_fill: float | None = None
+    stack: bool = False
 
 
 def compare(
     original: Any, reconstruction: Any, *, axes: str | None = None, scene: str | int | None = None,
-    channel: str | int | None = None, nan_fill: float | None = None, ssim: bool = True, full: bool = False,
-    file_bytes: int | None = None,
+    channel: str | int | None = None, nan_fill: float | None = None, stack: bool = False, ssim: bool = True,
+    full: bool = False, file_bytes: int | None = None,
 ) -> Comparison:
     """Measure a reconstruction against its original.
 
@@ -65,6 +66,8 @@ def compare(
         How to read the original, as in `microfield.compress`.
     nan_fill : float, optional
         Value that replaces NaN and infinity in the original, as in `microfield.compress`.
+    stack : bool
+        The original is a folder of planes, as in `microfield.compress`.
     ssim : bool
         False skips structural similarity in all its forms, which takes most of the time.
     full : bool
@@ -83,7 +86,7 @@ def compare(
     InputError
         The shapes or axes differ, an image cannot be read, or one holds NaN or infinity.
     """
-    with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill)) as pair:
+    with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill, stack)) as pair:
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
         found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
         return replace(found, previews=_previews(pair))
@@ -146,10 +149,10 @@ def _open(source: Any, reading: Reading | None = None, shape: tuple[int, ...] | 
     if isinstance(source, (str, os.PathLike)):
         if shape is not None and Path(source).exists():
             _check_shapes(shape, read_numpy(Path(source), None).shape)
-        return open_image(source, axes=how.axes, scene=how.scene, channel=how.channel,
+        return open_image(source, axes=how.axes, scene=how.scene, channel=how.channel, stack=how.stack,
                           beside=None if beside is None else beside.sizes)
-    if how.scene is not None or how.channel is not None:
-        raise UsageError("scene and channel choose within a file; index the array instead.")
+    if how.scene is not None or how.channel is not None or how.stack:
+        raise UsageError("scene, channel and stack say how files are read; index the array instead.")
     if shape is not None:
         _check_shapes(shape, tuple(int(n) for n in np.shape(source)))
     return as_image(source, how.axes)

@@ -290,6 +290,13 @@ def test_folders_of_planes_become_one_file_each(tmp_path: Path, capsys: pytest.C
     assert compress(tmp_path / "data" / "b", tmp_path / "b.mfield", "--stack") == 0
     assert "note: stacked from 3 files: 3 along Z." in capsys.readouterr().out
     assert mf.open(tmp_path / "b.mfield").shape == (3, 20, 20)
+    flat(tmp_path / "data" / "c" / "well A1.tif")
+    flat(tmp_path / "data" / "c" / "well B7.tif")
     assert compress(tmp_path / "data", "--stack", "--recursive", "--out-dir", tmp_path / "o") == 0
+    assert mf.open(tmp_path / "o" / "c" / "well A1.mfield").shape == (20, 20)
+    assert main(["compare", str(tmp_path / "data" / "b"), str(tmp_path / "b.mfield"), "--stack", "--no-ssim", "--not-labels"]) == 0
+    assert "not made from" not in capsys.readouterr().out
+    assert compress(tmp_path / "data", "--recursive", "--out-dir", tmp_path / "single") == 0
+    assert "note: 3 files in " in capsys.readouterr().err
     assert {n: mf.open(tmp_path / "o" / n).shape for n in ("data.mfield", "b.mfield")} == dict.fromkeys(
         ("data.mfield", "b.mfield"), (3, 20, 20))

@@ -166,3 +166,10 @@ def test_a_stack_is_a_folder_of_images(tmp_path: Path) -> None:
         open_image(tmp_path / "z1.tif", stack=True)
     with pytest.raises(InputError, match="stack=True"):
         mf.open_image(tmp_path)
+
+
+def test_a_file_that_is_alone_keeps_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "img_z{z}.tif", FIVE[:1, :1])
+    tifffile.imwrite(tmp_path / "overview_2d.tif", FIVE[0, 0, 0])
+    assert list_scenes(tmp_path, stack=True) == ["img", "overview_2d"]
+    assert open_image(tmp_path, stack=True, scene="overview_2d").axes == "YX"

@@ -115,7 +115,7 @@ class Batch:
             if why:
                 row |= {"status": "failed", "message": f"{why}; --overwrite replaces it."}
             else:
-                row |= {"status": "skipped", "message": f"{destination} was made from it with these settings."}
+                row |= {"status": "skipped", "message": f"{destination} is there, made from it with these settings."}
             self._finish(image, row, record=earlier is None)
             return
         try:

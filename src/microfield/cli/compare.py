@@ -29,6 +29,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("--axes", help="axes of the original, as in compress; the reconstruction must have the same")
     p.add_argument("--scene")
     p.add_argument("--channel")
+    p.add_argument("--stack", action="store_true", help="ORIGINAL is a folder of planes, as in compress")
     p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity in the original, as in compress")
     p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
     p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         sources = [arguments.original, arguments.reconstruction, *filter(None, [arguments.labels])]
         check_destination(arguments.report, arguments.overwrite, sources)
-    reading = Reading(arguments.axes and arguments.axes.upper(), arguments.scene, arguments.channel, arguments.nan_fill)
+    reading = Reading(arguments.axes and arguments.axes.upper(), arguments.scene, arguments.channel, arguments.nan_fill,
+                      arguments.stack)
     line = ProgressLine(Path(arguments.original).name)
     try:
         with opened(arguments.original, arguments.reconstruction, reading) as pair:

@@ -81,9 +81,13 @@ def _of_path(path: str, recursive: bool, stack: bool, out_dir: Path) -> list[Inp
     for folder, images, left in _walk(root, out_dir):
         others += left
         below = folder.relative_to(root).as_posix().removeprefix(".").strip("/")
-        if stack and any(image.is_file() for image in images):
+        planes = _planes(images, numbers=stack)
+        if planes and stack:
             found.append(Input(str(folder), below or root.resolve().name, stack=True))
             images = [image for image in images if image.is_dir()]
+        elif planes:
+            print(f"note: {planes} files in {folder} have names of planes of one image; --stack would put them together.",
+                  file=sys.stderr)
         found += [Input(str(image), f"{below}/{stem(str(image))}".strip("/")) for image in images]
     if not found:
         raise UsageError(f"{path} holds no image of a kind that --recursive looks for, by suffix; give files of other kinds one by "
@@ -108,6 +112,15 @@ def _walk(root: Path, out_dir: Path) -> Iterator[tuple[Path, list[Path], int]]:
                             and not _same(folder / name, out_dir))
         left = sum(1 for entry in entries if entry.is_file() and entry not in images and entry.suffix.lower() != ".mfield")
         yield folder, images, left
+
+
+def _planes(images: list[Path], numbers: bool) -> int:
+    """How many files of a folder are planes of stacks, by their names; with ``numbers`` also those with nothing but a number."""
+    from microfield.io.planes import BARE, by_stack
+
+    stacks = by_stack([stem(image.name) for image in images if image.is_file()])
+    return sum(len(planes) for planes in stacks.values()
+               if len(planes) > 1 and (numbers or all(BARE not in plane.positions for plane in planes.values())))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -19,7 +19,7 @@ UNRECORDED = ("command", "run", "paths", "out_dir", "overwrite", "recursive", "r
 def settings_text(arguments: argparse.Namespace, image: Input) -> str:
     """Everything that was asked for, as JSON: two calls with the same text make the same file of the same source."""
     asked = {name: value for name, value in vars(arguments).items()
-             if name not in UNRECORDED and value not in (None, False, [])}
+             if name not in UNRECORDED and value is not None and value is not False and value != []}
     if image.scene is not None:
         asked["scene"] = image.scene_name or image.scene
     if image.stack:

@@ -78,12 +78,14 @@ def take_apart(stem: str) -> PlaneName:
 
 
 def by_stack(stems: Sequence[str]) -> dict[str, dict[str, PlaneName]]:
-    """Name of a stack to its files, each taken apart; a file whose name says nothing is a stack of its own."""
+    """Name of a stack to its files, each taken apart; a file that is alone, or whose name says nothing, keeps its whole name."""
     stacks: dict[str, dict[str, PlaneName]] = {}
     for stem in sorted(stems):
         plane = take_apart(stem)
         stacks.setdefault(plane.stack if plane.positions else stem, {})[stem] = plane
-    return stacks
+    alone = {name: min(planes) for name, planes in stacks.items() if len(planes) == 1}
+    return {alone.get(name, name): {stem: PlaneName(stem, {}) for stem in planes} if name in alone else planes
+            for name, planes in stacks.items()}
 
 
 def arrange(planes: dict[str, PlaneName], name: str) -> tuple[dict[str, list[int | str]], dict[tuple[int, ...], str]]:
