@@ -162,6 +162,6 @@ def _channels(output: Output, samples: int, ranges: dict[int, tuple[float, float
             label = f"{label} {tint}".strip()
             colour = SAMPLE_COLOURS[min(sample, 3)]
         start, end = shown.range or (low, high)
-        window = {"min": low, "max": high, "start": start, "end": end}
+        window = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
         channels.append({"label": label, "color": colour, "active": not shown.hidden, "window": window})
     return channels
