@@ -130,6 +130,7 @@ def test_a_file_that_is_long_to_decode_shows_its_coarse_levels_or_no_picture(mon
     data, _ = compressed(mf.Image(big, "ZYX"), "field", Budget("ratio", 30))
     with mf.open(data) as f:
         exact = f.glance()
+        assert "dB as measured when written" in Page(f._repr_html_()).words
     monkeypatch.setattr(glance, "QUICK_VOXELS", big.size // 2)
     with mf.open(data) as f:
         coarse = f.glance()
@@ -138,6 +139,10 @@ def test_a_file_that_is_long_to_decode_shows_its_coarse_levels_or_no_picture(mon
     small = big.reshape(2, 25, 4, 85, 4).mean((0, 2, 4))
     rms = np.sqrt(np.mean((coarse.values[0] - small) ** 2))
     assert rms < 0.02 * (float(big.max()) - float(big.min()))
+    monkeypatch.setattr(glance, "QUICK_PARTS", 0)
+    with mf.open(data) as f:
+        assert f.glance() is None
+    monkeypatch.setattr(glance, "QUICK_PARTS", 9)
     monkeypatch.setattr(glance, "QUICK_VOXELS", 1)
     with mf.open(data) as f:
         page = Page(f._repr_html_())

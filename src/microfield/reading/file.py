@@ -197,12 +197,13 @@ class MicrofieldFile:
         shown, missing = None, "too large for a quick look"
         try:
             shown = self.glance()
-        except MicrofieldError as error:
+        except (MicrofieldError, OSError) as error:
             missing = str(error)
         facts = {
             "image": f"{in_words(self.axes, self.shape)}, {self.dtype.name}", "voxel size": said_sizes(self.voxel_size, self.units),
             "channels": ", ".join(self.channel_names), "method": self.method,
             "size": f"{self.file_bytes:,} bytes, {self.ratio:.1f} times smaller than the array",
+            "quality": "" if self.making is None else self.making.quality,
             "picture": "" if shown else missing,
         }
         return card(self.name, facts, [Shown(shown, "")] if shown else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 QUICK_VOXELS = 1 << 21
 """Most voxels that a look decodes: about a second of work."""
 
+QUICK_PARTS = 256
+"""Most parts that a look opens."""
+
 
 def glance(f: MicrofieldFile, parts: Parts) -> Preview | None:
     """A small picture of the middle plane of a file; None where that takes more than a second or so to decode.
@@ -28,6 +32,9 @@ def glance(f: MicrofieldFile, parts: Parts) -> Preview | None:
         Its parts; what is decoded here is kept there for later reads.
     """
     where = look(f.sizes)
+    touched = math.prod(-(-k.stop // n) - k.start // n for k, n in zip(where.key, parts.grid.tile, strict=True))
+    if touched > QUICK_PARTS:
+        return None
     cost = f.cost(where.key).voxels
     if cost <= QUICK_VOXELS:
         return preview(f[where.key], f.axes, f.display, where.where)
