@@ -73,3 +73,14 @@ def test_what_a_format_cannot_hold_is_said_once(tmp_path: Path, capsys: pytest.C
     assert "note" not in capsys.readouterr().out
     assert main(["decompress", path, str(tmp_path / "b.ome.tif"), "--select", "c=1"]) == 0
     assert "not in b.ome.tif: metadata of the source, which describe all of the image." in capsys.readouterr().out
+
+
+def test_labels_that_are_whole_headers_are_cut_for_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "a.mfield")
+    source = imagej(tmp_path, Labels=["IM1\n0008,0005  Specific Character Set: " + "x" * 500] * 12)
+    assert main(["compress", str(source), path, *FAST, "--keep-metadata"]) == 0
+    capsys.readouterr()
+    assert main(["info", path]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("plane labels"))
+    assert len(line) < 260
+    assert "12: IM1 0008,0005" in line

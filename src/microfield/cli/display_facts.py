@@ -9,6 +9,9 @@ from microfield.display import Calibration, ChannelDisplay, Display
 SHOWN_LABELS = 3
 """Plane labels that are printed; JSON has all of them."""
 
+LABEL_LENGTH = 60
+"""Characters of a label that are printed: those of medical stacks hold whole headers."""
+
 
 def display_facts(display: Display) -> dict[str, Any]:
     """What is known of the display, JSON-ready; colours as ``#RRGGBB``, tables as whether there is one."""
@@ -34,7 +37,7 @@ def display_facts(display: Display) -> dict[str, Any]:
 def display_lines(display: Display) -> dict[str, str]:
     """The same for people, one line a fact."""
     lines = {key: str(value) for key, value in display_facts(display).items()}
-    channels, labels = display.channels, display.plane_labels
+    channels, labels = display.channels, [f"{t[:LABEL_LENGTH]}..." if len(t) > LABEL_LENGTH else t for t in display.plane_labels]
     said = {
         "colours": ", ".join(f"{_hexadecimal(c) or 'none'}{' (lookup table)' if c.table is not None else ''}" for c in channels),
         "display_ranges": ", ".join("none" if c.range is None else f"{c.range[0]:g} to {c.range[1]:g}" for c in channels),
