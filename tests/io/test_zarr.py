@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import Layout
 from microfield.io import list_scenes, open_image, save_image, zarr_writer
+from microfield.io.lazy import StoredArray
 from microfield.io.zarr_writer import halved
 
 zarr = pytest.importorskip("zarr")
@@ -163,7 +164,8 @@ def test_lazy_and_picklable(tmp_path: Path) -> None:
     values = ramp((4, 3, 8, 9))
     save(tmp_path / "a.zarr", values, "TCYX", channel_names=("a", "b", "c"))
     whole = open_image(tmp_path / "a.zarr")
-    assert isinstance(whole.data, zarr.Array)
+    assert isinstance(whole.data, StoredArray)
+    assert isinstance(whole.data.source, zarr.Array)
     level = tmp_path / "a.zarr" / "0"
     assert whole.source_bytes == sum(f.stat().st_size for f in level.rglob("*") if f.is_file())
     one = pickle.loads(pickle.dumps(open_image(tmp_path / "a.zarr", channel="b")))
@@ -250,3 +252,13 @@ def test_without_zarr_the_extra_is_named(tmp_path: Path) -> None:
 def test_level_shapes_round_up() -> None:
     assert zarr_writer._level_shapes((3, 512, 4)) == [(3, 512, 4)]
     assert zarr_writer._level_shapes((3, 1027, 4)) == [(3, 1027, 4), (3, 514, 2), (3, 257, 1)]
+
+
+def test_a_store_that_is_gone_does_not_read_as_zeros(tmp_path: Path) -> None:
+    save(tmp_path / "a.zarr", ramp((4, 8, 9)), "ZYX")
+    opened = open_image(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is gone or cannot be reached any more"):
+        opened.read()
+    (tmp_path / "elsewhere").rename(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(opened.read(), ramp((4, 8, 9)))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.image import ArrayLike
+from microfield.io.destination import is_node, reason
 
 Key = tuple[int | slice, ...]
 """An index: one integer or slice per axis."""
@@ -75,7 +76,10 @@ class MappedArray:
         """Values in native byte order, copied from the file."""
         full = expand_key(key, len(self.shape))
         self.check()
-        mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F" if self.order == "F" else "C")
+        try:
+            mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F" if self.order == "F" else "C")
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read ({error.strerror or error}).") from error
         return np.array(mapped[full], dtype=self.dtype.newbyteorder("="))
 
     def check(self) -> None:
@@ -90,6 +94,50 @@ class MappedArray:
         found = self.path.stat().st_size if self.path.exists() else 0
         if found < needed:
             raise InputError(f"{self.path.name} is cut off: it has {found} of {needed} bytes; copy it again.")
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """A Zarr array that notices when its folder is gone.
+
+    Zarr takes chunks that are not there for empty ones, so an array whose disk was pulled out reads as zeros.
+
+    Parameters
+    ----------
+    source : zarr.Array
+    path : Path
+        Its folder, absolute.
+    """
+
+    source: Any
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every axis."""
+        return tuple(int(n) for n in self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        stored: np.dtype[Any] = np.dtype(self.source.dtype)
+        return stored
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Values of the part asked for.
+
+        Raises
+        ------
+        InputError
+            The folder is gone, or a chunk cannot be read.
+        """
+        try:
+            values = np.asarray(self.source[key])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{self.path} cannot be read ({reason(error)}); it may be damaged.") from error
+        if not is_node(self.path):
+            raise InputError(f"{self.path} is gone or cannot be reached any more; try again when it is back.")
+        return values
 
 
 @dataclass(frozen=True)

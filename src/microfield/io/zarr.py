@@ -13,6 +13,7 @@ from typing import Any
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import with_annotation
 from microfield.io.found import UNNAMED, Found, choose_scene, left_out, scene_name
+from microfield.io.lazy import StoredArray
 from microfield.io.omero import read_omero
 from microfield.units import to_standard, unit_name
 from microfield.wording import argument, spoken
@@ -82,8 +83,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, json.JSONDecodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise InputError(f"{path.name} cannot be read as Zarr ({reason}); it may be damaged or incomplete.") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"{path.name} cannot be read as Zarr ({why}); it may be damaged or incomplete.") from error
 
 
 def _is_group(node: Any) -> bool:
@@ -99,7 +100,7 @@ def _bare(array: Any, path: Path) -> Found:
     axes = "".join(str(name)[:1].upper() for name in names if name)
     if len(axes) != len(shape) or len(set(axes)) != len(axes):
         axes = UNNAMED[0] * len(shape)
-    return Found(array, axes, path.name, source_bytes=_bytes(path))
+    return Found(StoredArray(array, path.absolute()), axes, path.name, source_bytes=_bytes(path))
 
 
 def _image(group: Any, path: Path, scene: int | str | None) -> Found:
@@ -169,8 +170,9 @@ def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
     metadata, display = own.get("source_metadata"), own.get("display")
     if isinstance(display, dict):
         shown = with_annotation(shown, display, dict(zip(axes, shape, strict=True)))
+    place = path / str(dataset["path"])
     return Found(
-        array, axes, name, voxel_size, units, names, _bytes(path / str(dataset["path"])),
+        StoredArray(array, place.absolute()), axes, name, voxel_size, units, names, _bytes(place),
         metadata if isinstance(metadata, str) else _converted(path), True if "image-label" in attributes else None, display=shown,
         not_kept=_not_kept(group, (dataset, multiscale)),
     )  # fmt: skip
