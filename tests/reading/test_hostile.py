@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from helpers.files import compressed, random_part
+from helpers.images import image
 from microfield.errors import FormatError, InputError
 from microfield.format.assembler import write
+from microfield.format.container import Container
 from microfield.format.header import Header
+from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.io.blocks import contiguous_boxes
 from microfield.methods import get_method
@@ -182,6 +185,29 @@ def test_writing_an_absurd_claim_is_refused(name: str, tmp_path: Path) -> None:
             with pytest.raises(InputError, match="100,000,000 planes"):
                 f.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("at", [8, 12, 16, 24, 28, 40])
+def test_a_codestream_of_another_size_is_refused_before_it_takes_memory(at: int) -> None:
+    """OpenJPEG takes memory for the picture that the stream names. Found by the fuzz harness."""
+    data = compressed(image("uint8"), "jpeg2000", Budget("max_bytes", 900))[0]
+    opened = Container.open(BytesSource(data))
+    section = bytearray(opened.part(0)[0])
+    section[section.index(b"\xff\x4f\xff\x51") + at + 1] ^= 0x20
+    with pytest.raises(FormatError, match="one tile"):
+        open_file(write(opened.header, [(bytes(section),)]))[...]
+
+
+def test_values_that_are_no_numbers_are_no_warnings() -> None:
+    """Signalling NaN, in an exact copy or where a codec stores its range. Found by the fuzz harness."""
+    array = np.full((16, 16), 3, np.float32)
+    array[3, 4:6] = np.frombuffer(b"\x01\x00\xa0\x7f\x00\x00\x80\x7f", "<f4")
+    f = open_file(compressed(Image(array, "YX"), "lossless", Budget("lossless", 1))[0])
+    assert np.isnan(f.preview(4, average=True)).sum() == 1
+    layout = layout_of((8, 8), "YX", "float32")
+    for low in (array[3, 4:5], np.array([-np.inf], np.float32)):
+        with pytest.raises(FormatError):
+            open_file(file_of("downsample", layout, b"\0" + low.tobytes() + np.float32(9).tobytes() + bytes(30)))[...]
 
 
 # -- memory of a read -------------------------------------------------------------------------------------------------

@@ -119,7 +119,9 @@ def block_sums(values: npt.NDArray[Any], box: tuple[slice, ...], steps: tuple[in
         where.append(slice(first, last))
         if step > 1:
             edges = np.maximum(np.arange(first, last) * step - side.start, 0)
-            values = np.add.reduceat(values, edges, axis=axis, dtype=np.float64)
+            # An exact copy may hold NaN, infinities and extremes, whose sums are what they are.
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = np.add.reduceat(values, edges, axis=axis, dtype=np.float64)
     return tuple(where), values
 
 

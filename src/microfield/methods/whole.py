@@ -35,11 +35,16 @@ class WholeDecoder(Decoder):
     def cost(self, box: Box) -> Cost:
         """The whole part and all of its bytes, whatever is asked, and what its parent costs as a whole."""
         del box
-        memory = self.layout.size * self.bytes_per_voxel + self.nbytes * self.bytes_per_byte + self.layout.nbytes
+        memory = self.decoding_bytes + self.layout.nbytes
         if self.parent is None:
             return Cost(self.layout.size, self.nbytes, memory)
         before = self.parent.cost(tuple(range(n) for n in self.parent.layout.shape))
         return Cost(self.layout.size + before.voxels, self.nbytes + before.nbytes, memory + before.memory)
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Memory that `_decode` takes beside the part itself, about."""
+        return self.layout.size * self.bytes_per_voxel + self.nbytes * self.bytes_per_byte
 
     @property
     def held(self) -> int:

@@ -232,7 +232,7 @@ def _on_line(points: list[tuple[float, float]], x: float) -> float:
 class ConventionalDecoder(WholeDecoder):
     """Reads one part, which is decoded whole: these codecs cannot decode a region alone."""
 
-    bytes_per_voxel: ClassVar[int] = 12
+    bytes_per_voxel: ClassVar[int] = 16
 
     def __init__(self, method: type[ConventionalMethod], layout: Layout, section: bytes, trusted: bool = True) -> None:
         super().__init__(layout, len(section))

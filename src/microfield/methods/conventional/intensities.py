@@ -113,13 +113,16 @@ class Intensities:
         constant = np.zeros(n, bool)
         if flags & 1:
             constant = np.unpackbits(np.frombuffer(fields.next(-(-n // 8)), np.uint8), count=n).astype(bool)
-        low = np.frombuffer(fields.next(n * kind.itemsize), kind).astype(np.float64)
-        high, gain = low.copy(), np.ones(n)
-        coded = int((~constant).sum())
-        high[~constant] = np.frombuffer(fields.next(coded * kind.itemsize), kind).astype(np.float64)
+        coded, gain = int((~constant).sum()), np.ones(n)
+        # Converting what is no number, and the difference of extremes, warn; both are refused below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            low = np.frombuffer(fields.next(n * kind.itemsize), kind).astype(np.float64)
+            high = low.copy()
+            high[~constant] = np.frombuffer(fields.next(coded * kind.itemsize), kind).astype(np.float64)
+            span = high - low
         if flags & 2:
             codes = np.frombuffer(fields.next(coded), np.uint8).astype(np.float64)
             gain[~constant] = 2.0 ** (-codes / GAINS_PER_OCTAVE)
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (high[~constant] > low[~constant]).all()):
+        if not (np.isfinite(low).all() and np.isfinite(span).all() and (span[~constant] > 0).all()):
             raise FormatError("the intensity mapping of a part is not a range.")
         return cls(low, high, gain), fields.rest()

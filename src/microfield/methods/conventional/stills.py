@@ -9,6 +9,7 @@ told; its name in `microfield.methods` makes it a method.
 from __future__ import annotations
 
 import math
+import struct
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -23,6 +24,13 @@ from microfield.methods.conventional.sheets import Floats, from_opponent, to_opp
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Codes of shape (Y, X), or (Y, X, 3) for red, green and blue."""
+
+SOC_SIZ = 0xFF4FFF51
+"""The first four bytes of a JPEG 2000 codestream: the markers SOC and SIZ."""
+
+SIZ = struct.Struct(">IHH8IH")
+"""These markers; length and capabilities; extents of the picture, its offset, extents of a tile, its offset, each along x and y;
+number of components."""
 
 GREEN = 1
 """The sample that is read back where a grey picture was stored as three equal samples."""
@@ -66,6 +74,7 @@ class StillCodec(ConventionalMethod):
             raise FormatError(f"a part of {cls.name} cannot be a colour picture.")
         count = frames if colour else channels * frames
         extents = mosaic_shape(count, y, x)
+        cls.check_extents(data, extents)
         # Into an array of the right shape: a stream of a larger picture is refused before it takes memory.
         picture = np.empty(extents if cls.grey and not colour else (*extents, 3), cls._code_type())
         decoded = np.asarray(cls._function("decode")(data, out=picture))
@@ -74,6 +83,11 @@ class StillCodec(ConventionalMethod):
             return to_opponent(planes.astype(np.float32) * np.float32(1 / cls.peak))
         planes = from_mosaic(decoded if cls.grey else decoded[..., GREEN], count, y, x)
         return np.asarray(planes.reshape(shape).astype(np.float32) * np.float32(1 / cls.peak))
+
+    @classmethod
+    def check_extents(cls, data: bytes, extents: tuple[int, int]) -> None:
+        """Refuse a stream of a picture of another size (rows, columns), where its decoder would take memory for it first."""
+        del data, extents
 
     def packings_for(self, opponent: bool) -> tuple[int, ...]:
         """Colour images are tried as colour pictures, where the codec takes these, and as three grey ones."""
@@ -106,6 +120,22 @@ class Jpeg2000(StillCodec):
     functions: ClassVar[str] = "jpeg2k"
     coarse: ClassVar[float] = 8.0
     fine: ClassVar[float] = 90.0
+
+    @classmethod
+    def check_extents(cls, data: bytes, extents: tuple[int, int]) -> None:
+        """By the marker SIZ at the start of the codestream: OpenJPEG takes memory for the picture, and for a tile, that it names.
+
+        Raises
+        ------
+        FormatError
+            It names another size, an offset, more than one component, or several tiles, as no encoder of microfield did.
+        """
+        rows, columns = extents
+        if len(data) < SIZ.size:
+            raise FormatError("a codestream of jpeg2000 ends before its size.")
+        start, _, _, *sizes, components = SIZ.unpack_from(data)
+        if start != SOC_SIZ or sizes != [columns, rows, 0, 0, columns, rows, 0, 0] or components != 1:
+            raise FormatError(f"a codestream of jpeg2000 is not one tile of {rows} x {columns} pixels.")
 
     @staticmethod
     def encoder_arguments(picture: Picture, knob: float, effort: int) -> Mapping[str, Any]:

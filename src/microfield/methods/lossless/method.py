@@ -124,6 +124,11 @@ class LosslessDecoder(WholeDecoder):
             raise FormatError("a part of lossless is empty.")
         self.way, self.data = Way.of(section[0], layout), section[1:]
 
+    @property
+    def decoding_bytes(self) -> int:
+        """The unpacked bytes, numbers and planes, each a copy, and what the predictors take."""
+        return 4 * self.layout.nbytes + 6 * self.layout.size + self.nbytes
+
     def _decode(self) -> npt.NDArray[Any]:
         """All values of the part."""
         way, layout = self.way, self.layout
