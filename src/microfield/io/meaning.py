@@ -8,6 +8,9 @@ from typing import Any
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.units import to_standard
 
+PLAUSIBLE_PIXEL = (1e-3, 20.0)
+"""Micrometers: resolutions outside say what a printer should do (72 per inch is 353 micrometers), not what was seen."""
+
 
 @dataclass
 class Meaning:

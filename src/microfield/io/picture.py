@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.found import Found
+from microfield.io.picture_facts import not_kept, pixel_size
 
 SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"BM": "bmp", b"RIFF": "webp"}
 """First bytes to the name of the format."""
@@ -39,7 +40,9 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(f"{path.name} cannot be decoded ({reason}); it may be damaged or cut off.") from error
     values = _without_alpha(values)
-    return Found(values, "YXS" if values.ndim == 3 else "YX", path.name, source_bytes=len(content))
+    steps = pixel_size(content, kind)
+    return Found(values, "YXS" if values.ndim == 3 else "YX", path.name, steps, dict.fromkeys(steps, "micrometer"),
+                 source_bytes=len(content), not_kept=not_kept(content, kind))
 
 
 def scenes(path: Path) -> list[str]:

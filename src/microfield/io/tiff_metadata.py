@@ -9,13 +9,10 @@ import tifffile
 
 from microfield.display import ChannelDisplay, Display
 from microfield.io.imagej import colour_map, per_unit, read_imagej
-from microfield.io.meaning import Meaning
+from microfield.io.meaning import PLAUSIBLE_PIXEL, Meaning
 from microfield.io.ome import read_ome
 from microfield.io.tiff_text import as_text, instrument_text
 from microfield.units import to_standard
-
-PLAUSIBLE_PIXEL = (1e-3, 20.0)
-"""Micrometers: resolution tags outside say what a printer should do (72 per inch is 353 micrometers), not what was seen."""
 
 
 def read_meaning(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index: int, count: int) -> Meaning:
