@@ -137,6 +137,8 @@ def picture(approximation: Floats, gain: float) -> list[Bytes]:
 
 def fit(plane: Bytes, extents: Shape) -> Bytes:
     """A plane cropped, or grown by repeating its last coefficients, to the extents of a phase; zeros for an empty plane."""
+    if plane.shape == extents:
+        return plane
     if not plane.size:
         return np.zeros(extents, np.uint8)
     for axis, n in enumerate(extents):
@@ -168,14 +170,10 @@ class BandPlanes:
 
     def of(self, phase: int, extents: Shape) -> list[Bytes | None]:
         """The planes of one phase, each of the phase's extents."""
-        out: list[Bytes | None] = []
-        for plane, halved in zip(self.planes, self.halved, strict=True):
-            if plane is None:
-                out.append(None)
-                continue
-            cut = tuple(slice(None) if axis in halved else s for axis, s in enumerate(phase_slices(phase)))
-            out.append(fit(plane[cut], extents))
-        return out
+        slices = phase_slices(phase)
+        cuts = {halved: tuple(slice(None) if axis in halved else s for axis, s in enumerate(slices)) for halved in set(self.halved)}
+        return [None if plane is None else fit(plane[cuts[halved]], extents)
+                for plane, halved in zip(self.planes, self.halved, strict=True)]
 
 
 def rows_of(extents: Shape) -> list[slice]:

@@ -128,6 +128,7 @@ def _present(shape: Shape) -> tuple[int, ...]:
     return tuple(k for k in range(len(PHASE_ORDER)) if all(_extents(shape, k)))
 
 
+@lru_cache
 def phase_slices(phase: int) -> tuple[slice, ...]:
     """Where the coefficients of a phase lie in their band (batch, z, y, x)."""
     return (slice(None), *(slice(p, None, 2) for p in PHASE_ORDER[phase]))

@@ -92,14 +92,17 @@ def quantise(scaled: Floats, buckets: Buckets, rdo: float, weights: Floats | Non
     """
     nearest = np.floor(scaled + np.float32(0.5)).astype(np.int32)
     found: Ints = np.zeros(nearest.shape, np.int32)
+    if not len(scaled):
+        return found
     weight = np.float32(1) if weights is None else weights
     least = weight * scaled**2 + np.float32(rdo) * COSTS[buckets.significance, 0]
+    # Looked up once, for all candidates.
+    significant, one = _SIGN_BITS + COSTS[buckets.significance, 1], COSTS[buckets.above_one, 0]
+    more, longer = COSTS[buckets.above_one, 1] + COSTS[buckets.tail, 1], COSTS[buckets.tail, 0]
     for candidate in (*(() if weights is None else _lower(nearest, buckets, rdo / weights)), nearest - 1, nearest):
-        typical = TYPICAL_VALUES[np.clip(candidate, 0, CENTROIDS)]
+        typical = TYPICAL_VALUES[np.minimum(np.maximum(candidate, 0), CENTROIDS)]
         values = np.where(candidate <= CENTROIDS, typical, candidate.astype(np.float32))
-        bits = _SIGN_BITS + COSTS[buckets.significance, 1] + np.where(
-            candidate > 1, COSTS[buckets.above_one, 1] + COSTS[buckets.tail, 1] + (candidate - 2) * COSTS[buckets.tail, 0],
-            COSTS[buckets.above_one, 0])
+        bits = significant + np.where(candidate > 1, more + (candidate - 2) * longer, one)
         cost = weight * (scaled - values) ** 2 + np.float32(rdo) * bits
         better = (cost < least) & (candidate > 0)
         found[better], least[better] = candidate[better], cost[better]

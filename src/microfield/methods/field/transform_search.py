@@ -47,6 +47,12 @@ DARK_PLANES = 16
 """Planes that the dark levels are measured on, about."""
 TRIAL_RDO = 0.1
 """Squared steps of error that a bit is worth in trials, as by default."""
+SMALL = 1 << 18
+"""In parts of at most so many coefficients only promising schedules are tried: there a trial takes as long as coding."""
+PROMISING = 1.04
+"""A schedule is promising where it leaves at most this many times as many significant coefficients as the best one."""
+MOST_PROMISING = 3
+"""So many schedules are promising, at most."""
 DEAD_ZONE = 0.62
 """Magnitudes below this share of a step become 0, about."""
 
@@ -167,33 +173,60 @@ def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[st
     """
     if max(groups.extents[:2]) == 1:
         return groups
-    best = groups
-    if groups.volume[1] > 1 and len(names) > 1:
-        costs = []
-        for name in names:
-            if trial.deadline.passed:
-                break
-            costs.append(_cost(values, replace(groups, transform=name), trial))
-        if costs:
-            best = replace(groups, transform=names[int(np.argmin(costs))])
-        if groups.times and not trial.deadline.passed:
-            apart = replace(best, times=0)
-            best = min((best, apart), key=lambda g: _cost(values, g, trial))
+    cost = _Costs(values, trial)
+    best = cost.best(groups, names)
+    if groups.volume[1] > 1 and groups.times and len(names) > 1:
+        best = cost.least([best, replace(best, times=0)])
     if trial.deadline.passed:
         return best
     shifts = estimate(_one_by_plane(values, groups))
     if shifts is not None:
         rolled = replace(best, shifts=shifts)
-        straight, moved = (_cost(values, g, trial) for g in (best, rolled))
-        if moved < ROLLED_COST * straight:
-            return _with_best_schedule(values, rolled, trial, names)
+        if cost.of(rolled) < ROLLED_COST * cost.of(best):
+            return cost.best(rolled, names)
     return best
 
 
-def _with_best_schedule(values: Floats, groups: Groups, trial: Trial, names: Sequence[str]) -> Groups:
-    """The same groups, whose planes are rolled, with the schedule of the least cost."""
-    candidates = [replace(groups, transform=name) for name in (names if groups.volume[1] > 1 else names[:1])]
-    return min(candidates, key=lambda g: _cost(values, g, trial))
+class _Costs:
+    """Costs of arrangements, each found once."""
+
+    def __init__(self, values: Floats, trial: Trial) -> None:
+        self.values, self.trial = values, trial
+        self._known: dict[tuple[str, int, bool], float] = {}
+
+    def of(self, groups: Groups) -> float:
+        """`_cost` of an arrangement; all that are asked for have the same shifts, or none."""
+        key = groups.transform, groups.times, groups.shifts is None
+        if key not in self._known:
+            self._known[key] = _cost(self.values, groups, self.trial)
+        return self._known[key]
+
+    def least(self, candidates: Sequence[Groups]) -> Groups:
+        """The one of least cost among those that there is time for; the first of all where there is none."""
+        tried: list[Groups] = []
+        for groups in candidates:
+            if self.trial.deadline.passed:
+                break
+            self.of(groups)
+            tried.append(groups)
+        return min(tried, key=self.of, default=candidates[0])
+
+    def best(self, groups: Groups, names: Sequence[str]) -> Groups:
+        """The same groups with the schedule of the least cost."""
+        if groups.volume[1] == 1 or len(names) == 1:
+            return groups
+        candidates = [replace(groups, transform=name) for name in names]
+        if groups.size <= SMALL:
+            candidates = _promising(self.values, candidates, self.trial.step)
+        return self.least(candidates)
+
+
+def _promising(values: Floats, candidates: Sequence[Groups], step: float) -> list[Groups]:
+    """Those that leave few coefficients beyond a quantiser step, which the costs follow closely."""
+    counts = [sum(int(np.count_nonzero(np.abs(group) > DEAD_ZONE * step)) for group in groups.forward(values))
+              for groups in candidates]
+    most = min(PROMISING * min(counts), sorted(counts)[min(MOST_PROMISING, len(counts)) - 1])
+    return [groups for groups, count in zip(candidates, counts, strict=True) if count <= most]
 
 
 def _one_by_plane(values: Floats, groups: Groups) -> Floats:
