@@ -35,7 +35,7 @@ def compress_many(arguments: argparse.Namespace, budget: dict[str, Any]) -> int:
     """
     inputs = gather(arguments)
     _make(arguments.out_dir)
-    return Batch(arguments, budget, Summary(arguments.out_dir), _originals(inputs)).run(inputs)
+    return Batch(arguments, budget, Summary(arguments.out_dir), _originals(arguments, inputs)).run(inputs)
 
 
 def _make(folder: Path) -> None:
@@ -45,12 +45,12 @@ def _make(folder: Path) -> None:
         raise InputError(f"the folder {folder} cannot be made ({error.strerror or error}).") from error
 
 
-def _originals(inputs: list[Input]) -> set[tuple[int, int]]:
+def _originals(arguments: argparse.Namespace, inputs: list[Input]) -> set[tuple[int, int]]:
     """Device and number of every file that is read: no output may be one of them, whatever link leads there."""
     found = set()
-    for image in inputs:
+    for source in [*(image.source for image in inputs), *filter(None, [arguments.saliency])]:
         try:
-            state = Path(image.source).stat()
+            state = Path(source).stat()
         except OSError:
             continue  # Its row will say so.
         found.add((state.st_dev, state.st_ino))

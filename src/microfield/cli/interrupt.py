@@ -116,6 +116,7 @@ def leave(status: int) -> None:
             say()
     remove_unfinished()
     with contextlib.suppress(OSError):
-        print(f"microfield: {SENTENCE}", file=sys.stderr, flush=True)
+        line = "\n" if sys.stderr.isatty() else ""  # The progress may stand on the terminal's last line.
+        print(f"{line}microfield: {SENTENCE}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     os._exit(status)

@@ -18,8 +18,8 @@ from microfield.wording import argument
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Files by which a folder is known to be a Zarr store."""
 
-ZARR_EXTRAS = (".zmetadata", "OME")
-"""What a Zarr store may hold besides: consolidated metadata, and the OME-XML that Bio-Formats leaves."""
+ZARR_EXTRAS = (".zmetadata", "OME", ".DS_Store", "Thumbs.db", "desktop.ini")
+"""What a Zarr store may hold besides: consolidated metadata, the OME-XML that Bio-Formats leaves, and what file managers leave."""
 
 
 def check_file(path: str | os.PathLike[str], *, overwrite: bool = False, sources: Iterable[str | os.PathLike[str]] = ()) -> Path:
