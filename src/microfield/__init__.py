@@ -1,4 +1,4 @@
-"""microfield: microscopy images 30 to 2000 times smaller, read like an array.
+"""microfield: microscopy images 30 to 500 times smaller, read like an array.
 
 The compression is lossy: grey values change. How much is measured for every file, and you say how much is allowed.
 Keep the originals of what you may have to measure again.
