@@ -22,9 +22,9 @@ from helpers.raw_method import Raw
 from microfield import methods
 from microfield.cli import main
 from microfield.cli.arguments import stem
-from microfield.cli.masks import Covered, read_mask, read_saliency
 from microfield.errors import InputError
 from microfield.io import save_image
+from microfield.io.masks import Covered, read_mask, read_saliency
 from microfield.writing.report import Report
 
 QUICK = ["--effort", "0"]

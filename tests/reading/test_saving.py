@@ -72,6 +72,10 @@ def test_a_mask(series: Path, tmp_path: Path) -> None:
         expected = np.where(mask, f.asarray(), 0)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
     np.testing.assert_array_equal(mf.decompress(series, mask=mask), expected)
+    np.save(tmp_path / "mask.npy", mask.astype(np.uint8))
+    np.testing.assert_array_equal(mf.decompress(series, mask=tmp_path / "mask.npy"), expected)
+    mf.decompress(series, tmp_path / "b.npy", mask=str(tmp_path / "mask.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), expected)
 
 
 def test_decompress_takes_what_open_takes(series: Path) -> None:

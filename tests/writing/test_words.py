@@ -49,6 +49,18 @@ def test_compress_reads_them(tmp_path: Path) -> None:
         mf.compress(source, tmp_path / "b.mfield", ratio=8, tiles="y=24")  # type: ignore[call-arg]
 
 
+def test_a_saliency_may_be_a_file(tmp_path: Path) -> None:
+    source = image("uint8")
+    marked = np.zeros(source.shape, np.uint8)
+    marked[10:20, 10:20] = 7
+    np.save(tmp_path / "mask.npy", marked)
+    told = mf.compress(source, tmp_path / "a.mfield", ratio=8, effort=0, saliency=tmp_path / "mask.npy")
+    same = mf.compress(source, tmp_path / "b.mfield", ratio=8, effort=0, saliency=marked > 0)
+    assert (told.psnr_inside, told.psnr) == (same.psnr_inside, same.psnr)
+    with pytest.raises(mf.InputError, match=r"there is no file nothing\.tif"):
+        mf.compress(source, tmp_path / "c.mfield", ratio=8, saliency="nothing.tif")
+
+
 def test_every_setting_is_in_the_signature_and_the_help() -> None:
     """Completion reads the signature, type checkers the typed dictionary, people the help."""
     names = [f.name for f in fields(Settings)]

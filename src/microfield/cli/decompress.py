@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from microfield.cli.masks import Covered, read_mask
 from microfield.errors import UsageError
 from microfield.progress import ProgressLine
 from microfield.wording import listed
@@ -36,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     line = ProgressLine(Path(arguments.output).name)
     with open_file(arguments.input) as f:
         try:
-            mask = read_mask(arguments.mask, Covered("the file", f.axes, f.shape)) if arguments.mask else None
-            saved = save(f, arguments.output, arguments.select, mask, arguments.overwrite, line)
+            saved = save(f, arguments.output, arguments.select, arguments.mask, arguments.overwrite, line)
         finally:
             line.close()
     layout = saved.layout

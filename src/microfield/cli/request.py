@@ -73,7 +73,7 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
     if arguments.method:
         settings["method"] = arguments.method
     if arguments.saliency:
-        from microfield.cli.masks import Covered, read_saliency
+        from microfield.io.masks import Covered, read_saliency
 
         covered = Covered(image.name, image.axes, image.shape)
         settings["saliency"] = read_saliency(arguments.saliency, covered, axes_of(arguments))

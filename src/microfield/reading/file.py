@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from microfield.format.header import Header
     from microfield.methods.base import Cost
     from microfield.notebook.preview import Preview
+    from microfield.reading.saving import Mask
 
 AVERAGED = 64
 """An averaging preview decodes at most so many times what one read may return."""
@@ -315,7 +316,7 @@ class MicrofieldFile:
         sums /= block_counts(self.shape, steps)
         return (np.rint(sums) if self.dtype.kind in "iu" else sums).astype(self.dtype)
 
-    def save(self, path: str | os.PathLike[str], *, select: Any = None, mask: npt.ArrayLike | None = None,
+    def save(self, path: str | os.PathLike[str], *, select: Any = None, mask: Mask | None = None,
              overwrite: bool = False, progress: bool | Progress | None = None) -> None:
         """Write the image, or part of it, in a format that other programs open, with its voxel sizes and names.
 
@@ -330,7 +331,7 @@ class MicrofieldFile:
         select : str, int, slice or tuple of these, optional
             What to write: text as on the command line, such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square
             brackets of ``file[...]``. An axis with a single number is left out, but for Y, X and S.
-        mask : boolean array of the file's shape, optional
+        mask : boolean array of the file's shape, or path of an image, optional
             Only what is true is decoded; the rest is 0. Not together with ``select``.
         overwrite : bool
             Replace a file, or a Zarr store, that exists. This file itself is never replaced.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from microfield.wording import argument
 
 if TYPE_CHECKING:
     from microfield.reading.file import MicrofieldFile
+
+Mask: TypeAlias = npt.ArrayLike | str | os.PathLike[str]
+"""A boolean array, or the path of an image whose voxels are marked where they are not 0."""
 
 
 def selected(f: MicrofieldFile, select: Any) -> Selection:
@@ -40,6 +43,15 @@ def selected(f: MicrofieldFile, select: Any) -> Selection:
     if any(len(r) == 0 for r in selection.box):
         raise UsageError(f"the selection {select!r} holds no voxel of an image of shape {f.shape} ({f.axes}).")
     return selection
+
+
+def _marked(f: MicrofieldFile, mask: Mask) -> npt.ArrayLike:
+    """What a mask marks, which may be in an image file; such a file may lack axes of the image."""
+    if not isinstance(mask, (str, os.PathLike)):
+        return mask
+    from microfield.io.masks import Covered, read_mask
+
+    return read_mask(mask, Covered(f.name, f.axes, f.shape))
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ class Saved:
     lost: tuple[str, ...]
 
 
-def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, mask: npt.ArrayLike | None = None,
+def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, mask: Mask | None = None,
          overwrite: bool = False, progress: bool | Progress | None = None) -> Saved:
     """Write a file, or part of it, as a normal image (see `MicrofieldFile.save`)."""
     from microfield.io import check_output, save_image
@@ -119,8 +131,9 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     if select is not None and mask is not None:
         raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
     excerpt = Excerpt.of(f, selected(f, select))
-    check_output(path, excerpt.layout, overwrite=overwrite, sources=filter(None, [f.path]))
-    values = excerpt if mask is None else f.asarray(mask=mask)
+    sources = [source for source in (f.path, mask) if source and isinstance(source, (str, os.PathLike))]
+    check_output(path, excerpt.layout, overwrite=overwrite, sources=sources)
+    values = excerpt if mask is None else f.asarray(mask=_marked(f, mask))
     with shown(progress, Path(path).name) as tell:
         lost = save_image(
             path, excerpt.layout, lambda box: values[box], voxel_size=excerpt.voxel_size,
@@ -134,17 +147,17 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
 
 
 @overload
-def decompress(source: Any, destination: None = None, *, select: Any = ..., mask: npt.ArrayLike | None = ..., overwrite: bool = ...,
+def decompress(source: Any, destination: None = None, *, select: Any = ..., mask: Mask | None = ..., overwrite: bool = ...,
                progress: bool | Progress | None = ..., max_read_bytes: int | None = ...) -> npt.NDArray[Any]: ...
 
 
 @overload
-def decompress(source: Any, destination: str | os.PathLike[str], *, select: Any = ..., mask: npt.ArrayLike | None = ...,
+def decompress(source: Any, destination: str | os.PathLike[str], *, select: Any = ..., mask: Mask | None = ...,
                overwrite: bool = ..., progress: bool | Progress | None = ..., max_read_bytes: int | None = ...) -> None: ...
 
 
 def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *, select: Any = None,
-               mask: npt.ArrayLike | None = None, overwrite: bool = False, progress: bool | Progress | None = None,
+               mask: Mask | None = None, overwrite: bool = False, progress: bool | Progress | None = None,
                max_read_bytes: int | None = None) -> npt.NDArray[Any] | None:
     """The values of a microfield file as an array, or written as a normal image.
 
@@ -157,8 +170,8 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
         returned as an array.
     select : str, int, slice or tuple of these, optional
         What to decode: text such as ``"t=0,z=10:20,y=::4,x=::4"``, or what stands between the square brackets of ``file[...]``.
-    mask : boolean array of the file's shape, optional
-        Only what is true is decoded; the rest is 0. Not together with ``select``.
+    mask : boolean array of the file's shape, or path of an image, optional
+        Only what is true (in an image: not 0) is decoded; the rest is 0. Not together with ``select``.
     overwrite : bool
         Replace a destination that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
@@ -190,7 +203,7 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
         if select is not None and mask is not None:
             raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
         if mask is not None:
-            return f.asarray(mask=mask)
+            return f.asarray(mask=_marked(f, mask))
         chosen = selected(f, select)
         return np.asarray(f[tuple(i.start if axis in chosen.squeezed else as_slice(i) for axis, i in enumerate(chosen.box))])
     finally:

@@ -15,6 +15,7 @@ from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.io.atomic import atomic_path
 from microfield.io.destination import check_ending, check_file, check_space
+from microfield.io.masks import Covered, read_saliency
 from microfield.methods import AUTO
 from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
@@ -75,11 +76,15 @@ def compress(
     sizes = {"ratio": ratio, "bits_per_voxel": bits_per_voxel, "max_bytes": max_bytes}
     qualities = {"psnr": psnr, "least_psnr": least_psnr, "noise_factor": noise_factor}
     budget, settings = _asked(lossless, {**sizes, **qualities}, settings)
-    chosen = Settings.of(**settings)
+    asked = settings.get("saliency")
+    mask = asked if isinstance(asked, (str, os.PathLike)) else None
+    chosen = Settings.of(**(settings if mask is None else {**settings, "saliency": None}))
     if destination is None:
         raise UsageError("give the path of the file to write.")
-    check_destination(destination, overwrite, _files_of(source))
+    check_destination(destination, overwrite, [*_files_of(source), *([] if mask is None else [mask])])
     image = load(source, axes, scene, channel, stack)
+    if mask is not None:
+        chosen = replace(chosen, saliency=read_saliency(mask, Covered(image.name, image.axes, image.shape), axes))
     if (limit := budget.byte_limit(image.layout)) is not None:
         check_space(destination, limit)
     with (shown(progress, image.name) as tell, atomic_path(destination, overwrite) as temporary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from difflib import get_close_matches
@@ -38,7 +39,7 @@ class Given(TypedDict, total=False):
     nan_fill: float | None
     not_labels: bool
     keep_metadata: bool
-    saliency: npt.NDArray[Any] | Image | None
+    saliency: npt.NDArray[Any] | Image | str | os.PathLike[str] | None
     saliency_weight: float
     guidance: Guidance | None
     guidance_arrays: Mapping[str, npt.NDArray[Any]]
@@ -74,7 +75,8 @@ class Settings:
     saliency : array or Image, optional
         What matters most. Booleans: True voxels weigh ``saliency_weight`` times as much as the others. Numbers: the relative
         weight of every voxel's squared error, not negative. Of the image's shape; an Image may lack axes that the image has
-        (one mask for all channels or times).
+        (one mask for all channels or times). `microfield.compress` takes the path of an image, too, whose voxels are marked where
+        they are not 0, or weighed by its values where it holds floats.
     saliency_weight : float, above 0
         Weight of what a boolean saliency marks.
     guidance : `microfield.objective.Guidance`, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Covered:
         return dict(zip(self.axes, self.shape, strict=True))
 
 
-def read_mask(path: str, covered: Covered) -> npt.NDArray[np.bool_]:
+def read_mask(path: str | os.PathLike[str], covered: Covered) -> npt.NDArray[np.bool_]:
     """Which voxels of an image a file marks: those that are not 0, a boolean array of the image's shape.
 
     Raises
@@ -49,7 +50,7 @@ def read_mask(path: str, covered: Covered) -> npt.NDArray[np.bool_]:
     return _aligned(mask.read() != 0, mask, covered)
 
 
-def read_saliency(path: str, covered: Covered, axes: str | None = None) -> npt.NDArray[Any]:
+def read_saliency(path: str | os.PathLike[str], covered: Covered, axes: str | None = None) -> npt.NDArray[Any]:
     """What a file says about the importance of an image's voxels.
 
     Parameters
@@ -86,7 +87,7 @@ def read_saliency(path: str, covered: Covered, axes: str | None = None) -> npt.N
     return _aligned(values, mask, covered)
 
 
-def _open(what: str, path: str, covered: Covered, axes: str | None = None) -> Image:
+def _open(what: str, path: str | os.PathLike[str], covered: Covered, axes: str | None = None) -> Image:
     """The file as an Image whose axes are among those of the covered image, with the same extents or an extent of 1."""
     from microfield.io import open_image
 
