@@ -131,7 +131,7 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     if select is not None and mask is not None:
         raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
     excerpt = Excerpt.of(f, selected(f, select))
-    sources = [source for source in (f.path, mask) if source and isinstance(source, (str, os.PathLike))]
+    sources = [source for source in (f.path, mask) if isinstance(source, (str, os.PathLike))]
     check_output(path, excerpt.layout, overwrite=overwrite, sources=sources)
     values = excerpt if mask is None else f.asarray(mask=_marked(f, mask))
     with shown(progress, Path(path).name) as tell:
