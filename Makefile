@@ -10,7 +10,7 @@ CODE := src tests benchmarks examples docs
 SECONDS ?= 60
 SEED ?= 0
 
-.PHONY: demo test lint types format coverage docs lowest results fuzz fresh clean
+.PHONY: demo test lint types format coverage docs lowest results fuzz fresh pages clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -53,6 +53,10 @@ docs: $(DOCS_READY)
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --group docs
 	@touch $(DOCS_READY)
+
+# Runs the pages for people and puts what their commands print into them; a quiet machine gives the times that readers expect.
+pages: $(READY)
+	$(BIN)/python docs/hooks/run_page.py --write README.md docs/tutorial.md docs/recipes.md docs/troubleshooting.md
 
 # Tests that touch the direct dependencies, with the lowest version of each that pyproject.toml allows. What it needs in turn is
 # new, and warns of the old: so warnings are no errors here.
