@@ -48,13 +48,26 @@ def compress(
         A 2-D to 5-D image.
     destination : path
         The ``.mfield`` file to write; it appears complete or not at all.
-    ratio, bits_per_voxel, max_bytes, psnr, least_psnr, noise_factor, lossless : exactly one
-        Raw bytes over file bytes; bits per array element; bytes of the file (number or text such as ``"300kB"``); least
-        PSNR in dB of the whole, or of every channel; largest root mean square error in units of the estimated noise sigma;
-        True for an exact copy, which labels and masks may be, too.
-    axes, scene, channel, stack : optional
-        How to read the source, as in `microfield.open_image`: its axes, which series of a file, one channel only, a folder of
-        planes as one image.
+    ratio : float, optional
+        Bytes of the raw array over bytes of the file, at least this. Exactly one of this and the next six is given.
+    bits_per_voxel : float, optional
+        Bits of the file per array element, at most this.
+    max_bytes : float or str, optional
+        Bytes of the file, at most this: a number, or a text such as ``"300kB"``.
+    psnr : float, optional
+        PSNR in dB over all channels, at least this.
+    least_psnr : float, optional
+        PSNR in dB of every channel, at least this.
+    noise_factor : float, optional
+        Root mean square error in units of the image's estimated noise sigma, at most this.
+    lossless : bool
+        True for an exact copy, also of labels and masks.
+    axes : str, optional
+        One letter of ``TCZYXS`` per axis, where the source does not say it or says it wrongly.
+    scene, channel : str or int, optional
+        Which image of a file that holds several, and one channel only; as in `microfield.open_image`.
+    stack : bool
+        The source is a folder of planes that make one image.
     overwrite : bool
         Replace a file that exists. The source itself is never replaced.
     progress : bool or callable (fraction, message), optional
