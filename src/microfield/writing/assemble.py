@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from microfield.errors import UsageError
+from microfield.errors import BudgetError, UsageError
 from microfield.format.framing import Sections
 from microfield.methods.base import ByteLimit, Exact
 from microfield.metrics.decibel import decibel
@@ -19,6 +19,7 @@ from microfield.wording import argument
 from microfield.writing.balance import encode_to_least
 from microfield.writing.budget import LOSSLESS, Budget
 from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope, measured
+from microfield.writing.exact_copy import exact_note, with_exact_copy
 from microfield.writing.job import Job
 from microfield.writing.plan import JobPlan
 from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting, with_balance
@@ -51,6 +52,8 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         done, around = _encoded(request, around, target)
     except Shortage as short:
         raise too_small(job, around, limit, short.smallest) from None
+    except BudgetError as refused:
+        raise with_exact_copy(refused, job, around) from None
     with done.assembler:
         if limit is None:
             around = described(around, job, done.assembler.size)
@@ -64,6 +67,10 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
         raise AssertionError(f"{size} bytes were written for a budget of {limit}")
+    if limit is not None and not isinstance(job.method.quality, Exact):
+        # A lossy file may be as large as the limit; one that is exact already is worth a word only where it is larger.
+        hint = exact_note(job, around, limit if done.errors.square_error.any() else size - 1)
+        around = replace(around, notes=(*around.notes, *([hint] if hint else [])))
     inside, outside = _by_saliency(job, stream)
     report = _report(job, done, size, limit, around.notes)
     if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
 from microfield.methods.base import KnobTraits
+from microfield.wording import argument
 from microfield.writing.balance import balanced, weighed
 from microfield.writing.budget import TOLERANCE_DB
 from microfield.writing.envelope import Envelope
@@ -225,7 +226,8 @@ def _shares(request: Request, room: float) -> ByteShares:
 def _too_fine(request: Request, target: Target) -> BudgetError:
     asked = "" if target.error is None else f" ({target.say(-10 * math.log10(target.error))})"
     return BudgetError(f"the asked quality{asked} needs more than a quarter of the raw size, or is beyond what "
-                       f"{request.method.name} reaches on this image. Ask for less, or store this image without loss.")
+                       f"{request.method.name} reaches on this image. Ask for less, or keep an exact copy with "
+                       f"{argument('lossless', True)}.")
 
 
 # -- a pass over all parts ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from microfield.errors import BudgetError
+from microfield.wording import argument
 from microfield.writing.budget import TOLERANCE_DB, Budget
 from microfield.writing.envelope import Envelope
 from microfield.writing.job import Job
@@ -31,7 +32,8 @@ def too_small(job: Job, around: Envelope, limit: int | None, parts: int) -> Budg
     if limit is None:
         return BudgetError(
             f"{name} takes at least {parts + around.overhead(parts)} bytes with method "
-            f"{job.method.name}, more than a quarter of its raw {job.image.nbytes} bytes; store it without loss."
+            f"{job.method.name}, more than a quarter of its raw {job.image.nbytes} bytes; keep an exact copy with "
+            f"{argument('lossless', True)}."
         )
     smallest = limit
     # What the index is allowed grows with the file, so the named size is one that holds its own overhead.

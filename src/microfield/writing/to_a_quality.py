@@ -9,6 +9,7 @@ from typing import Any
 
 from microfield.errors import BudgetError
 from microfield.methods.base import Encoded, KnobTraits
+from microfield.wording import argument
 from microfield.writing.budget import TOLERANCE_DB
 from microfield.writing.knob import END, Knob
 from microfield.writing.prediction import predicted_bytes
@@ -121,7 +122,7 @@ def _too_fine(request: Request, asked: str, reached: str) -> BudgetError:
         return BudgetError(f"the asked quality ({asked}) was not reached within the time limit ({reached} was). "
                            "Allow more time, or ask for less.")
     return BudgetError(f"the asked quality ({asked}) needs more than a quarter of the raw size ({reached} was reached). "
-                       f"Ask for less, or store this image without loss.")
+                       f"Ask for less, or keep an exact copy with {argument('lossless', True)}.")
 
 
 class _Search:

@@ -13,6 +13,7 @@ from microfield.deadline import Deadline
 from microfield.methods.field import transform_search
 from microfield.methods.field.decoder import contexts_of
 from microfield.methods.field.groups import Groups
+from microfield.methods.field.schedules import NAMES
 from microfield.methods.field.transform_search import Trial, arrangement
 from microfield.models import named
 
@@ -69,5 +70,5 @@ def test_no_trial_begins_after_the_deadline(tried: list[tuple[str, int, bool]]) 
     values, groups = stack("blobs")
     with stopped_clock():
         late = Deadline.after(0.0)
-        assert arrangement(values, groups, trial(late)).transform == transform_search.NAMES[0]
+        assert arrangement(values, groups, trial(late)).transform == NAMES[0]
     assert not tried
