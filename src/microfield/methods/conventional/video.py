@@ -209,11 +209,12 @@ class Hevc(Video):
 
     @classmethod
     def padded(cls, y: int, x: int) -> tuple[int, int]:
-        """As for any film, but no picture is 34 to 48 pixels wide, and no side is 16, 32 or 64.
+        """As for any film, but no picture is 34 to 48 pixels wide, nor 16, 32 or 64, nor 16 or 32 high.
 
-        x265 ends the process over several frames of the former, and makes another stream each time of the latter.
+        x265 ends the process over several frames of the former, and makes another stream each time of the others.
         """
-        height, width = (n + 2 if n in (16, 32, 64) else n for n in super().padded(y, x))
+        height, width = super().padded(y, x)
+        height, width = height + 2 * (height in (16, 32)), width + 2 * (width in (16, 32, 64))
         return height, 50 if 32 < width < 50 else width
 
     @classmethod
