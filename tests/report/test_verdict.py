@@ -15,8 +15,9 @@ from microfield.image import Image
 from microfield.report.criteria import CRITERIA, Grade, intensity_changed, structured_error
 from microfield.report.crop_choice import choose_crops
 from microfield.report.detail import best_possible, measure_detail, reach
-from microfield.report.evidence import gather
+from microfield.report.evidence import Evidence, gather
 from microfield.report.pair import Pair, make_pair
+from microfield.report.quick import quick_verdict
 from microfield.report.tile_errors import TILE, make_bins, measure_tiles, tile_sums
 from microfield.report.verdict import judge_uses
 
@@ -205,4 +206,56 @@ def test_verdicts_get_worse_with_more_damage_but_not_with_lost_noise() -> None:
         grades.append([v.grade for v in judge_uses(gather(noisy, reconstruction.astype(np.float32)))])
     assert grades[0][0] == Grade.FINE
     assert all(a >= b for a, b in zip(grades[0], grades[1], strict=True))
-    assert set(grades[2]) == {Grade.NOT_ADVISED}
+    assert {grades[2][0], grades[2][1], grades[2][3]} == {Grade.NOT_ADVISED}
+
+
+# -- reading the verdict ----------------------------------------------------------------------------------------------
+
+
+def _evidence(original: Array, reconstruction: Array, axes: str = "YX") -> Evidence:
+    return gather(Image(original.astype(np.float32), axes), reconstruction.astype(np.float32), pictures=False)
+
+
+def test_spots_are_judged_and_what_cannot_be_judged_is_grey_with_its_reason() -> None:
+    points = np.zeros((256, 256))
+    points[tuple(np.random.default_rng(3).integers(20, 236, (2, 60)))] = 1
+    original = gaussian_filter(points, 1.2) * 5000 + 200 + RNG.normal(0, 3, points.shape)
+    verdicts = {v.use: v for v in judge_uses(_evidence(original, gaussian_filter(original, 8)))}
+    assert verdicts["spots"].grade == Grade.NOT_ADVISED
+    assert "spots found again (F1)" in verdicts["spots"].why
+    few = 100 + 20 * texture((128, 128), 20) + RNG.normal(0, 1, (128, 128))
+    verdicts = {v.use: v for v in judge_uses(_evidence(few, few + 0.1))}
+    assert verdicts["spots"].grade == Grade.NOT_JUDGED
+    assert verdicts["spots"].why == "fewer than 10 spots were found in the original"
+    assert verdicts["measure"].grade == Grade.FINE
+    assert "not judged: error of the area or volume of objects, since fewer than 10" in verdicts["measure"].why
+    assert "traces" not in verdicts["measure"].why  # there is no time
+
+
+def test_a_use_that_is_graded_better_than_looking_says_why() -> None:
+    spots = np.zeros((256, 256))
+    spots[tuple(np.random.default_rng(3).integers(20, 236, (2, 60)))] = 1
+    original = gaussian_filter(spots, 5) * 60000 + 200 + 60 * texture((256, 256), 1.0)
+    verdicts = judge_uses(_evidence(original, gaussian_filter(original, 2.5)))
+    look = verdicts[0]
+    assert look.grade < Grade.FINE
+    better = [v for v in verdicts[1:] if look.grade < v.grade < Grade.NOT_JUDGED]
+    assert better
+    for verdict in better:
+        assert verdict.forward.startswith(f"better than looking ({look.grade.words}): ")
+        assert verdict.forward in verdict.why
+    assert all(not v.forward for v in judge_uses(_evidence(original, original)))
+
+
+def test_the_quick_verdict_says_what_it_was_judged_on() -> None:
+    values = (1000 + 200 * np.stack([texture((96, 96), 3, seed) for seed in range(8)])).astype(np.float32)
+    found = quick_verdict(Image(values, "TYX"), values + 1, max_voxels=4 * 48 * 48)
+    assert found.judged_on is not None
+    assert found.judged_on.startswith("judged on ")
+    assert found.lines()[-1] == found.judged_on
+    assert list(found.as_dict()) == ["look", "count", "spots", "measure", "judged_on"]
+    assert list(found.columns()) == ["verdict_look", "verdict_count", "verdict_spots", "verdict_measure", "verdict_why"]
+    whole = quick_verdict(Image(values, "TYX"), values)
+    assert whole.judged_on is None
+    assert {v.grade for v in whole.verdicts} == {Grade.FINE}
+    assert whole.lines()[0] == "look     fine: exact copy"

@@ -18,7 +18,8 @@ from microfield.report.evidence import Evidence
 from microfield.report.tile_errors import TILE, ChannelTiles
 
 Measured = Iterator[tuple[str, float | None]]
-"""Name of a view (or of a pair of channels) and its number; None where the criterion does not apply. Names may repeat."""
+"""Name of a view (or of a pair of channels) and its number; None where it could not be judged. Names may repeat. A criterion that
+an image cannot meet or fail (colocalisation of one channel, traces without time) gives nothing."""
 
 FEWEST_OBJECTS = 10
 """With fewer objects in the original a score says little: one object is more than a tenth of it."""
@@ -52,7 +53,7 @@ class Criterion:
 
     Attributes
     ----------
-    use : "look", "count" or "measure"
+    use : "look", "count", "spots" or "measure"
     name : what is measured, in the words of a biologist
     fine, care : worst numbers that are still graded "fine" and "with care"
     rising : True where larger numbers are better
@@ -60,6 +61,7 @@ class Criterion:
     measure : gives the numbers of all views (or pairs of channels)
     show : a number as HTML
     show_limit : a limit as HTML
+    silent : why an image it could apply to was not judged, as a clause
     """
 
     use: str
@@ -71,6 +73,7 @@ class Criterion:
     measure: Callable[[Evidence], Measured]
     show: Callable[[float | None], str]
     show_limit: Callable[[float], str]
+    silent: str
 
     def grade(self, value: float | None) -> Grade:
         """Grade of a number; None is not judged."""
@@ -153,10 +156,9 @@ def _objects(number_of: Callable[[ChannelResult], float | None], labels_decide: 
 
 
 def _spots(evidence: Evidence) -> Measured:
-    """Only in channels that were segmented as spots: texture in larger objects gives spots that nobody counts."""
+    """In channels whose original has at least `FEWEST_OBJECTS` spots; `find_spots` takes neither noise nor grain for some."""
     for view, channel in zip(evidence.pair.views, evidence.analysis.channels, strict=True):
-        wanted = channel.segmenter.startswith("spots") and (channel.spot_count_original or 0) >= FEWEST_OBJECTS
-        yield view.name, channel.spot_f1 if wanted else None
+        yield view.name, channel.spot_f1 if (channel.spot_count_original or 0) >= FEWEST_OBJECTS else None
 
 
 def _truth(evidence: Evidence) -> Measured:
@@ -169,6 +171,8 @@ def _truth(evidence: Evidence) -> Measured:
 
 def _traces(evidence: Evidence) -> Measured:
     """Only regions that change clearly over enough time points: the correlation of all others depends on their noise."""
+    if evidence.pair.extents[0] == 1:
+        return
     for view, channel in zip(evidence.pair.views, evidence.analysis.channels, strict=True):
         yield view.name, channel.trace_correlation_clear
 
@@ -190,6 +194,7 @@ CRITERIA = (
             "(Campbell and Robson, J. Physiol. 197, 1968); twice that is rarely noticed in a textured image."
         ),
         measure=_structured, show=percent, show_limit=percent_limit,
+        silent="the original has the same value everywhere",
     ),
     Criterion(
         use="look", name="finest detail on which both agree, of the detail that stands above the noise",
@@ -201,6 +206,7 @@ CRITERIA = (
             "above."
         ),
         measure=_detail, show=percent, show_limit=percent_limit,
+        silent="its planes are too small, or have one value only",
     ),
     Criterion(
         use="count", name="objects found again (F1 at IoU 0.5)",
@@ -212,6 +218,7 @@ CRITERIA = (
             f"instead where the segmentation finds them in the original (F1 of at least {TRUTH_COUNTS})."
         ),
         measure=_objects(lambda c: c.object_f1), show=number, show_limit=limit,
+        silent=f"fewer than {FEWEST_OBJECTS} objects were found in the original",
     ),
     Criterion(
         use="count", name="error of the count",
@@ -221,12 +228,14 @@ CRITERIA = (
             "usually larger than one in ten."
         ),
         measure=_objects(lambda c: c.count_error), show=percent, show_limit=percent_limit,
+        silent=f"fewer than {FEWEST_OBJECTS} objects were found in the original",
     ),
     Criterion(
-        use="count", name="spots found again (F1)",
+        use="spots", name="spots found again (F1)",
         fine=0.9, care=0.75, rising=True,
         reason="Faint spots come and go with the noise of an image, so less is asked than of objects.",
         measure=_spots, show=number, show_limit=limit,
+        silent=f"fewer than {FEWEST_OBJECTS} spots were found in the original",
     ),
     Criterion(
         use="count", name="loss of object F1 against the ground truth",
@@ -237,6 +246,7 @@ CRITERIA = (
             f"{TRUTH_COUNTS}: what the segmentation does not find cannot be lost."
         ),
         measure=_truth, show=number, show_limit=limit,
+        silent="the labels were not found in the original",
     ),
     Criterion(
         use="measure", name=f"regions whose intensity changed by more than {INTENSITY_ERROR:.0%}".replace("%", " %"),
@@ -246,6 +256,7 @@ CRITERIA = (
             "detector and bleaching add between two recordings of one sample."
         ),
         measure=_intensity, show=percent, show_limit=percent_limit,
+        silent="nothing stands out from the background",
     ),
     Criterion(
         use="measure", name="error of the area or volume of objects",
@@ -255,6 +266,7 @@ CRITERIA = (
             "by 5 %."
         ),
         measure=_objects(lambda c: c.area_error, labels_decide=False), show=percent, show_limit=percent_limit,
+        silent=f"fewer than {FEWEST_OBJECTS} objects were found in the original",
     ),
     Criterion(
         use="measure", name="correlation of region traces over time",
@@ -266,12 +278,14 @@ CRITERIA = (
             "fewer correlate by chance."
         ),
         measure=_traces, show=number, show_limit=limit,
+        silent=f"no region changes clearly over at least {LEAST_POINTS} time points",
     ),
     Criterion(
         use="measure", name="change of a colocalisation coefficient",
         fine=0.03, care=0.1, rising=False,
         reason="Largest change of Pearson's or Manders' coefficients between two channels, on their scale from 0 to 1.",
         measure=_colocalisation, show=number, show_limit=limit,
+        silent="no pair of channels has coefficients in both images",
     ),
 )
 """Every criterion, in the order of the page."""

@@ -58,6 +58,7 @@ def gather(
     labels: Any = None,
     file: Any = None,
     not_labels: bool = False,
+    pictures: bool = True,
     progress: Progress | None = None,
 ) -> Evidence:
     """Measure everything that the report needs.
@@ -73,6 +74,9 @@ def gather(
         The file the reconstruction came from, where that is not the reconstruction itself.
     not_labels : bool
         Compare even what looks like object labels.
+    pictures : bool
+        Whether the page is to be drawn, too. Without it only what the verdict needs is measured, which is much faster: the
+        comparison lacks all metrics but those of the error, and no view is shown.
     progress : callable (fraction in 0..1, message), optional
 
     Raises
@@ -86,13 +90,15 @@ def gather(
     if not not_labels and looks_like_labels(pair.original):
         refuse_labels(original)
     tell(0.15, "metrics")
-    comparison = compare(pair.original, pair.reconstruction, full=True, statistics=pair.statistics,
+    comparison = compare(pair.original, pair.reconstruction, full=pictures, ssim=pictures, statistics=pair.statistics,
                          file_bytes=None if pair.file is None else pair.file.file_bytes)
     tell(0.5, "downstream analysis")
     analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True)
     tell(0.8, "crops")
     tiles = measure_tiles(pair)
     details = tuple(measure_detail(pair, view) for view in pair.views)
+    if not pictures:
+        return Evidence(pair, comparison, analysis, tiles, details, ())
     shown = tuple((view, choose_crops(pair, tiles, view)) for view in select_views(pair, comparison))
     return Evidence(pair, comparison, analysis, tiles, details, shown)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -121,6 +122,11 @@ def facts(pairs: Mapping[str, str]) -> str:
 def fewest_columns(count: int) -> int:
     """Number of columns for ``count`` cells: as few rows as `MOST_FACTS` in a row allow, all as long as possible."""
     return max(1, math.ceil(count / max(1, math.ceil(count / MOST_FACTS))))
+
+
+def plain(markup: str) -> str:
+    """The text of a piece of HTML, with ordinary spaces."""
+    return html.unescape(re.sub(r"<[^>]*>", "", markup)).replace("\u00a0", " ").replace("\u2212", "-")
 
 
 def section(key: str, title: str, body: str, note: str = "") -> str:

@@ -74,6 +74,12 @@ def _card(verdict: Verdict) -> str:
     items = "".join(_item(f) for f in judged)
     if verdict.exact:
         items = f'<li class="fine"><b>exact copy</b> every value is that of the original</li>{items}'
+    for finding in verdict.unjudged:
+        where = f" ({escape(', '.join(finding.unjudged))})" if finding.unjudged and len(finding.unjudged) > 1 else ""
+        items += (f'<li class="not-judged"><b>not judged</b> {escape(finding.criterion.name)}{where} '
+                  f"<small>{escape(finding.criterion.silent)}</small></li>")
+    if verdict.forward:
+        items += f'<li class="forward">{escape(verdict.forward[0].upper() + verdict.forward[1:])}.</li>'
     items = items or "<li>Nothing in this image could be judged for this use.</li>"
     kind = verdict.grade.name.lower().replace("_", "-")
     return (f'<article class="card {kind}"><h3>{escape(verdict.use.capitalize())} {badge(verdict.grade)}</h3>'
@@ -99,14 +105,22 @@ def _advice(verdicts: tuple[Verdict, ...]) -> str:
     careful = [v.use for v in verdicts if v.grade == Grade.WITH_CARE]
     told = ""
     if failed:
-        told += (f'<p class="advice not-advised">To <b>{_join(failed)}</b>, keep the original or store it losslessly (OME-TIFF or '
+        told += (f'<p class="advice not-advised">To <b>{_join(_verbs(failed))}</b>, keep the original or store it losslessly (OME-TIFF or '
                  "OME-Zarr with a lossless codec), or compress less.</p>")
     if careful:
-        told += (f'<p class="advice with-care">Before you <b>{_join(careful)}</b>, look at the pictures below and at the places '
+        told += (f'<p class="advice with-care">Before you <b>{_join(_verbs(careful))}</b>, look at the pictures below and at the places '
                  "that matter to you; to be safe, keep a lossless copy of the images that carry the conclusion.</p>")
     if not told and any(v.grade == Grade.FINE for v in verdicts):
-        told = '<p class="advice fine">Within these limits nothing speaks against working with the reconstruction.</p>'
+        grey = [v.use for v in verdicts if v.grade == Grade.NOT_JUDGED]
+        rest = f" Whether you can <b>{_join(_verbs(grey))}</b> could not be judged on this image." if grey else ""
+        told = ('<p class="advice fine">Within these limits nothing that was judged speaks against working with the '
+                f"reconstruction.{rest}</p>")
     return told
+
+
+def _verbs(uses: list[str]) -> list[str]:
+    """Uses as verbs."""
+    return ["find spots" if use == "spots" else use for use in uses]
 
 
 def _join(words: list[str]) -> str:
