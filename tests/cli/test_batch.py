@@ -54,7 +54,7 @@ def test_many_inputs_go_on_after_failures_and_are_summed_up(tmp_path: Path, caps
     out = tmp_path / "packed"
     assert compress(*(tmp_path / f"{n}.npy" for n in "abc"), "--out-dir", out) == 1
     assert "2 done, 0 skipped, 1 failed" in capsys.readouterr().out
-    assert sorted(p.name for p in out.iterdir()) == ["a.mfield", "c.mfield", "microfield-summary.csv"]
+    assert sorted(p.name for p in out.iterdir()) == ["a.mfield", "c.mfield", "microfield-summary.csv", "microfield-summary.html"]
     rows = summary(out)
     assert {name: row["status"] for name, row in rows.items()} == {"a.mfield": "done", "b.mfield": "failed", "c.mfield": "done"}
     assert "b.npy" in rows["b.mfield"]["message"]

@@ -19,8 +19,8 @@ from microfield.errors import InputError
 from microfield.image import Image
 from microfield.reading.file import open_file
 from microfield.report import write_report
-from microfield.report.criteria import Grade
 from microfield.report.drawing.charts import DIGIT, WIDTH, Axes, chart
+from microfield.report.drawing.grade import Grade
 from microfield.report.drawing.markup import by_channel, escape, facts, fewest_columns, number, percent, size, table
 from microfield.report.drawing.pictures import error_bytes, framed, overlay, shrink, to_bytes
 from microfield.report.evidence import Evidence
@@ -130,12 +130,12 @@ def test_constant_image_says_so(tmp_path: Path) -> None:
     original = Image(np.full((3, 40, 40), 7, np.uint16), "ZYX")
     _, page = report(original, original.read(), tmp_path)
     assert "the same value everywhere, and the copy has it, too" in page.text
-    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card fine"] * 3
-    assert page.text.count("exact copy") == 4  # the head and every use
+    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card fine"] * 4
+    assert page.text.count("exact copy") == 5  # the head and every use
     worse = original.read().copy()
     worse[1, 5, 5] = 9
     _, page = report(original, worse, tmp_path)
-    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card not-judged"] * 3
+    assert [a["class"] for tag, a in page.tags if tag == "article"] == ["card not-judged"] * 4
     assert "differs by up to 2.00 grey levels" in page.text
 
 
@@ -145,7 +145,7 @@ def test_exact_copy_is_fine_for_all_uses(tmp_path: Path) -> None:
     assert "exact copy" in page.text
     assert "nothing speaks against" in page.text
     cards = [a["class"] for tag, a in page.tags if tag == "article"]
-    assert cards == ["card fine"] * 3
+    assert cards == ["card fine"] * 4
 
 
 def test_many_channels_show_a_selection_and_say_so(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from microfield.image import Image
-from microfield.report.criteria import CRITERIA, Grade, intensity_changed, structured_error
+from microfield.report.criteria import CRITERIA, intensity_changed, structured_error
 from microfield.report.crop_choice import choose_crops
 from microfield.report.detail import best_possible, measure_detail, reach
+from microfield.report.drawing.grade import Grade
 from microfield.report.evidence import Evidence, gather
 from microfield.report.pair import Pair, make_pair
 from microfield.report.quick import quick_verdict

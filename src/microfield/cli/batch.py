@@ -14,10 +14,12 @@ from typing import Any
 
 from microfield.cli.inputs import Input, gather
 from microfield.cli.interrupt import last_words
+from microfield.cli.judging import judged
 from microfield.cli.one import compress_one, decibels
 from microfield.cli.record import fault, settings_text, state_of
 from microfield.cli.strict_json import strict_json
 from microfield.cli.summary import Summary
+from microfield.cli.summary_page import PAGE_FILE, write_page
 from microfield.errors import InputError, LabelsError, MicrofieldError
 
 Row = dict[str, Any]
@@ -69,6 +71,7 @@ class Batch:
     rows : of the inputs that are finished
     current : the input that is worked on, with its row as far as it is known
     ended : taken by who sums up
+    pictures : output to its small picture, for the page
     """
 
     arguments: argparse.Namespace
@@ -78,6 +81,7 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     current: tuple[Input, Row] | None = None
     ended: threading.Lock = field(default_factory=threading.Lock)
+    pictures: dict[str, str] = field(default_factory=dict)
 
     def run(self, inputs: list[Input]) -> int:
         """Compress all; the exit status. Ctrl-C leaves the summary of what was done."""
@@ -101,6 +105,8 @@ class Batch:
         if self.ended.acquire(blocking=False):
             self.summary.write()
             self._total()
+            if self.pictures:  # Else nothing has changed, and who ends early is not kept.
+                write_page(self.summary.path.parent, self.summary.rows.values(), self.pictures)
 
     def _one(self, image: Input) -> None:
         """Compress one input, record its row and print what became of it."""
@@ -153,7 +159,12 @@ class Batch:
         report = compress_one(self.arguments, self.budget, image, destination, overwrite)
         facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *report.by_saliency,
                  f"{report.seconds:.1f} s", report.read_as]
-        return {**report.as_dict(), "status": "done", "message": ", ".join(facts)}
+        found = judged(self.arguments, image, destination, report, picture=True)
+        self.pictures[self.summary.key(destination)] = found.picture
+        columns = found.columns()
+        grades = [f"{use} {grade}" for use, grade in found.grades().items()]
+        facts[-1:-1] = [f"good for: {', '.join(grades)}"] if grades else []
+        return {**report.as_dict(), **columns, "status": "done", "message": ", ".join(facts)}
 
     def _finish(self, image: Input, row: Row, record: bool = True) -> None:
         """Record a row and print it. What was there already keeps the row of the call that made it."""
@@ -172,4 +183,6 @@ class Batch:
             print(strict_json(self.rows))
             return
         counts = {status: sum(row["status"] == status for row in self.rows) for status in ("done", "skipped", "failed")}
-        print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; details in {self.summary.path}", flush=True)
+        said = ", ".join(f"{n} {status}" for status, n in counts.items())
+        page = f" and {PAGE_FILE}" if self.pictures else ""
+        print(f"{said}; details in {self.summary.path}{page}", flush=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from microfield.analysis.result import AnalysisResult
     from microfield.image import Image
     from microfield.metrics.comparison import Comparison
+    from microfield.report.quick import QuickVerdict
 
 
 def add_to(commands: Any) -> None:
@@ -33,6 +34,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity in the original, as in compress")
     p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
     p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
+    p.add_argument("--no-verdict", action="store_true", help="do not judge what the copy is good for")
     p.add_argument("--json", action="store_true", help="print everything as JSON")
     p.set_defaults(run=run)
 
@@ -54,23 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with opened(arguments.original, arguments.reconstruction, reading) as pair:
             labels = _labels(arguments, pair.original)
-            comparison, downstream = _measure(arguments, pair.original, pair.reconstruction, pair.file, labels, line)
+            comparison, downstream, verdict = _measure(arguments, pair.original, pair.reconstruction, pair.file, labels, line)
     finally:
         line.close()
     if arguments.json:
         analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
-        print(strict_json(comparison.as_dict() | analysis))
+        print(strict_json(comparison.as_dict() | analysis | {"verdict": None if verdict is None else verdict.as_dict()}))
     else:
         parts: list[Comparison | AnalysisResult] = [comparison, *([] if downstream is None else [downstream])]
         print("\n\n".join([*(part.table() for part in parts), "\n".join(filter(None, (part.legend() for part in parts)))]))
+        if verdict is not None:
+            print("\n" + "\n".join(verdict.lines()))
     return 0
 
 
 def _measure(
     arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
     progress: Callable[[float, str], None],
-) -> tuple[Comparison, AnalysisResult | None]:
-    """The metrics, and what an analysis finds in both images, where the arguments ask for that.
+) -> tuple[Comparison, AnalysisResult | None, QuickVerdict | None]:
+    """The metrics, what an analysis finds in both images, where the arguments ask for that, and what the copy is good for.
 
     ``reconstruction`` is anything that is indexed like an array; ``file`` is the microfield file behind it, or None.
 
@@ -81,10 +85,12 @@ def _measure(
     """
     if arguments.report:
         from microfield.report import write_report
+        from microfield.report.quick import QuickVerdict
+        from microfield.report.verdict import judge_uses
 
         evidence = write_report(original, reconstruction, arguments.report, labels=labels, file=file,
                                 not_labels=arguments.not_labels, overwrite=arguments.overwrite, progress=progress)
-        return evidence.comparison, evidence.analysis
+        return evidence.comparison, evidence.analysis, QuickVerdict(judge_uses(evidence))
     from microfield.label_images import looks_like_labels
     from microfield.metrics import compare
 
@@ -94,7 +100,8 @@ def _measure(
     size = None if file is None else file.file_bytes
     progress(0.0, "metrics")
     if not (arguments.full or labels is not None):
-        return compare(original, reconstruction, ssim=not arguments.no_ssim, file_bytes=size), None
+        comparison = compare(original, reconstruction, ssim=not arguments.no_ssim, file_bytes=size)
+        return comparison, None, None if arguments.no_verdict else _verdict(original, reconstruction, comparison, progress)
     from microfield.analysis.judge import judge
     from microfield.report.pair import make_pair
 
@@ -103,7 +110,23 @@ def _measure(
                          statistics=pair.statistics, file_bytes=size)
     analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True,
                      progress=lambda fraction, message: progress(0.5 + 0.5 * fraction, message))
-    return comparison, analysis
+    verdict = None if arguments.no_verdict else _verdict(pair.original, pair.reconstruction, comparison, progress)
+    return comparison, analysis, verdict
+
+
+def _verdict(original: Image, reconstruction: Any, comparison: Comparison, progress: Callable[[float, str], None],
+             ) -> QuickVerdict | None:
+    """The verdict on a bounded part of the image; None where the libraries it takes are missing."""
+    try:
+        from microfield.report.quick import QuickVerdict, quick_verdict
+        from microfield.report.verdict import exact_verdicts
+
+        if comparison.max_error == 0:
+            return QuickVerdict(exact_verdicts())
+        progress(0.9, "verdict")
+        return quick_verdict(original, reconstruction)
+    except ImportError:
+        return None
 
 
 def _labels(arguments: argparse.Namespace, original: Image) -> Image | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from microfield.cli.batch import compress_many
 from microfield.cli.inputs import ALL, Input
+from microfield.cli.judging import judged
 from microfield.cli.one import compress_one, predict, write_page
 from microfield.cli.request import budget_of, flag, limit_threads
 from microfield.cli.strict_json import strict_json
@@ -53,6 +54,7 @@ def add_to(commands: Any) -> None:
     what.add_argument("--not-labels", action="store_true", help="compress even what looks like object labels")
     what.add_argument("--keep-metadata", action="store_true", help="keep metadata, colours and labels whatever they cost")
     p.add_argument("--report", metavar="OUT.html", help="write a page that shows what was lost and what the file is good for")
+    p.add_argument("--no-verdict", action="store_true", help="do not judge what the copy is good for, which takes a few seconds")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.set_defaults(run=run)
 
@@ -70,12 +72,15 @@ def run(arguments: argparse.Namespace) -> int:
     source, destination = Input(arguments.paths[0], "", arguments.scene, stack=arguments.stack), arguments.paths[1]
     _check_destinations(arguments, source.source, destination)
     report = compress_one(arguments, budget, source, Path(destination), arguments.overwrite)
+    if not arguments.json:
+        print(report.describe(destination), flush=True)
+    verdict = judged(arguments, source, Path(destination), report)
+    if arguments.json:
+        print(strict_json({"input": source.source, "output": destination, **report.as_dict(), **verdict.as_dict()}))
+    elif lines := verdict.lines():
+        print("\n".join(lines))
     if arguments.report:
         write_page(arguments, source, destination)
-    if arguments.json:
-        print(strict_json({"input": source.source, "output": destination, **report.as_dict()}))
-    else:
-        print(report.describe(destination))
     return 0
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from microfield.cli.inputs import Input
 from microfield.errors import MicrofieldError
 
-UNRECORDED = ("command", "run", "paths", "out_dir", "overwrite", "recursive", "report", "json", "threads", "stack", "scene")
+UNRECORDED = ("command", "run", "paths", "out_dir", "overwrite", "recursive", "report", "json", "threads", "stack", "scene",
+              "no_verdict")
 """Arguments that change nothing in the file, or that the input says already."""
 
 

@@ -22,7 +22,7 @@ OURS = ("input", "output", "status")
 
 COLUMNS = ("input", "scene", "output", "status", "message", "method", "raw_bytes", "file_bytes", "ratio", "source_bytes", "psnr",
            "noise_factor", "used", "parts", "seconds", "psnr_inside", "psnr_outside", "axes", "axes_guessed", "notes", "settings",
-           "source_state")
+           "source_state", "verdict_look", "verdict_count", "verdict_spots", "verdict_measure", "verdict_why")
 """Columns of the summary; docs/batch.md says what they hold."""
 
 Row = dict[str, Any]
@@ -51,11 +51,11 @@ class Summary:
 
     def earlier(self, output: Path) -> Row | None:
         """The row of an output, as an earlier call left it: all values are text."""
-        return self.rows.get(self._key(output))
+        return self.rows.get(self.key(output))
 
     def add(self, row: Row) -> None:
         """Record a row; it is in the file when this returns, unless another program keeps that locked."""
-        row = row | {"output": self._key(Path(row["output"]))}
+        row = row | {"output": self.key(Path(row["output"]))}
         self.rows.pop(row["output"], None)  # So that rows stand in the order of the last call.
         self.rows[row["output"]] = row
         try:
@@ -96,7 +96,7 @@ class Summary:
                              "has its name.")
         return [row for row in rows if row["output"] and row["status"]]
 
-    def _key(self, output: Path) -> str:
+    def key(self, output: Path) -> str:
         """An output as the summary names it: below its own folder, so that the folder can be moved."""
         return Path(os.path.relpath(output, self.path.parent)).as_posix()
 

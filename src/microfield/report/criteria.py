@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
 from microfield.analysis.result import TRUTH_COUNTS, ChannelResult
 from microfield.analysis.traces import CLEAR, LEAST_POINTS
+from microfield.report.drawing.grade import Grade
 from microfield.report.drawing.markup import limit, number, percent, percent_limit
 from microfield.report.evidence import Evidence
 from microfield.report.tile_errors import TILE, ChannelTiles
@@ -31,20 +31,6 @@ FOREGROUND = 0.1
 """Regions whose mean is below this share of the displayed range are background, of which nobody measures ratios."""
 STANDARD_ERRORS = 3
 """A mean that moved by fewer standard errors may have moved by chance: noise that was lost moves means, too."""
-
-
-class Grade(IntEnum):
-    """How good a number, or a use, is; better grades are larger, and what was not judged is above them all."""
-
-    NOT_ADVISED = 0
-    WITH_CARE = 1
-    FINE = 2
-    NOT_JUDGED = 3
-
-    @property
-    def words(self) -> str:
-        """The grade as the page says it."""
-        return self.name.replace("_", " ").lower()
 
 
 @dataclass(frozen=True)

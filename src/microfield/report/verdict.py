@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from microfield.report.criteria import CRITERIA, Criterion, Grade
+from microfield.report.criteria import CRITERIA, Criterion
+from microfield.report.drawing.grade import Grade
 from microfield.report.drawing.markup import plain
 from microfield.report.evidence import Evidence
 
@@ -66,7 +67,7 @@ class Verdict:
     @property
     def unjudged(self) -> tuple[Finding, ...]:
         """What the image could meet or fail and was not judged by."""
-        return tuple(f for f in self.findings if f.applies and f.value is None)
+        return () if self.exact else tuple(f for f in self.findings if f.applies and f.value is None)
 
     @property
     def why(self) -> str:
@@ -103,7 +104,7 @@ FORWARD = {
 
 def judge_uses(evidence: Evidence) -> tuple[Verdict, ...]:
     """The verdicts for all uses, in the order of `USES`."""
-    verdicts = []
+    verdicts: list[Verdict] = []
     for use, question in USES.items():
         findings = tuple(_finding(c, evidence) for c in CRITERIA if c.use == use)
         judged = [f.grade for f in findings if f.grade != Grade.NOT_JUDGED]
@@ -114,6 +115,11 @@ def judge_uses(evidence: Evidence) -> tuple[Verdict, ...]:
         forward = f"better than looking ({look.words}): {FORWARD[use]}" if better else ""
         verdicts.append(Verdict(use, question, grade, findings, exact, forward))
     return tuple(verdicts)
+
+
+def exact_verdicts() -> tuple[Verdict, ...]:
+    """The verdicts on an exact copy, for which nothing has to be measured."""
+    return tuple(Verdict(use, question, Grade.FINE, (), True) for use, question in USES.items())
 
 
 def verdict_lines(verdicts: tuple[Verdict, ...], judged_on: str | None = None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from microfield.report.criteria import Grade
+from microfield.report.drawing.grade import Grade, badge
 from microfield.report.drawing.markup import escape, facts, number, section, size, table, unit_symbol, whole
 from microfield.report.evidence import Evidence
 from microfield.report.verdict import Finding, Verdict
@@ -86,12 +86,6 @@ def _card(verdict: Verdict) -> str:
             f"<p>{escape(verdict.question)}</p><ul>{items}</ul></article>")
 
 
-def badge(grade: Grade) -> str:
-    """A grade as a coloured word with a sign, so that it does not depend on colour."""
-    sign = {Grade.FINE: "✓", Grade.WITH_CARE: "!", Grade.NOT_ADVISED: "✕", Grade.NOT_JUDGED: "–"}[grade]
-    return f'<span class="badge {grade.name.lower().replace("_", "-")}"><i aria-hidden="true">{sign}</i> {grade.words}</span>'
-
-
 def _item(finding: Finding) -> str:
     where = f" in {escape(finding.where)}" if finding.where else ""
     kind = finding.grade.name.lower().replace("_", "-")
@@ -105,16 +99,15 @@ def _advice(verdicts: tuple[Verdict, ...]) -> str:
     careful = [v.use for v in verdicts if v.grade == Grade.WITH_CARE]
     told = ""
     if failed:
-        told += (f'<p class="advice not-advised">To <b>{_join(_verbs(failed))}</b>, keep the original or store it losslessly (OME-TIFF or '
-                 "OME-Zarr with a lossless codec), or compress less.</p>")
+        told += (f'<p class="advice not-advised">To <b>{_join(_verbs(failed))}</b>, keep the original or an exact copy of it '
+                 "(<code>--lossless</code>), or compress less.</p>")
     if careful:
-        told += (f'<p class="advice with-care">Before you <b>{_join(_verbs(careful))}</b>, look at the pictures below and at the places '
-                 "that matter to you; to be safe, keep a lossless copy of the images that carry the conclusion.</p>")
+        told += (f'<p class="advice with-care">Before you <b>{_join(_verbs(careful))}</b>, look at the pictures below and at the '
+                 "places that matter to you; to be safe, keep an exact copy of the images that carry the conclusion.</p>")
     if not told and any(v.grade == Grade.FINE for v in verdicts):
         grey = [v.use for v in verdicts if v.grade == Grade.NOT_JUDGED]
         rest = f" Whether you can <b>{_join(_verbs(grey))}</b> could not be judged on this image." if grey else ""
-        told = ('<p class="advice fine">Within these limits nothing that was judged speaks against working with the '
-                f"reconstruction.{rest}</p>")
+        told = f'<p class="advice fine">Within these limits nothing speaks against working with the reconstruction.{rest}</p>'
     return told
 
 
