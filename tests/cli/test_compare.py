@@ -49,7 +49,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
-def test_plain_comparison_without_verdict_prints_the_table_only(original: Path, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_comparison_prints_the_table_only(original: Path, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(original), str(packed), "--no-verdict"]) == 0
     out = capsys.readouterr().out
     assert "PSNR" in out
