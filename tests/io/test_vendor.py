@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from microfield.errors import InputError, MissingExtraError
-from microfield.io import open_image
+from microfield.io import list_scenes, open_image
 
 FOLDER = os.environ.get("MICROFIELD_VENDOR_SAMPLES")
 SAMPLES = sorted(p for p in Path(FOLDER).iterdir() if p.suffix in (".czi", ".nd2", ".lif")) if FOLDER else []
@@ -54,8 +54,26 @@ def test_damage_is_told_in_one_sentence(tmp_path: Path, suffix: str) -> None:
         open_image(tmp_path / f"a.{suffix}")
 
 
-def write_lif(path: Path, values: np.ndarray[Any, Any]) -> None:
-    """A minimal Leica file of one z-stack of two channels, uint16 of shape (z, c, y, x), 2 x 0.5 x 0.25 micrometers."""
+def write_lif(path: Path, *stacks: np.ndarray[Any, Any]) -> None:
+    """A minimal Leica file of z-stacks of two channels, uint16 of shape (z, c, y, x), 2 x 0.5 x 0.25 micrometers."""
+    elements = "".join(_element(i, values) for i, values in enumerate(stacks))
+    text = (
+        '<LMSDataContainerHeader Version="2"><Element Name="project" Visibility="1" CopyOption="1">'
+        f'<Memory Size="0" MemoryBlockID="MemBlock_0"/><Children>{elements}</Children></Element></LMSDataContainerHeader>'
+    )
+
+    def block(before: bytes, words: str) -> bytes:
+        body = before + struct.pack("<BI", 0x2A, len(words)) + words.encode("utf-16-le")
+        return struct.pack("<II", 0x70, len(body)) + body
+
+    content = block(b"", text) + block(struct.pack("<BQ", 0x2A, 0), "MemBlock_0")
+    for i, values in enumerate(stacks):
+        content += block(struct.pack("<BQ", 0x2A, values.nbytes), f"MemBlock_{i + 1}") + values.astype("<u2").tobytes()
+    path.write_bytes(content)
+
+
+def _element(index: int, values: np.ndarray[Any, Any]) -> str:
+    """What the XML of a Leica file says of one stack."""
     z, c, y, x = values.shape
     dimensions = "".join(
         f'<DimensionDescription DimID="{i}" NumberOfElements="{n}" Origin="0" Length="{(n - 1) * step}" Unit="m" '
@@ -67,23 +85,12 @@ def write_lif(path: Path, values: np.ndarray[Any, Any]) -> None:
         f'Unit="" LUTName="{name}" IsLUTInverted="0" BytesInc="{2 * x * y * i}" BitInc="0"/>'
         for i, name in enumerate(("Green", "Red"))
     )
-    text = (
-        '<LMSDataContainerHeader Version="2"><Element Name="project" Visibility="1" CopyOption="1">'
-        '<Memory Size="0" MemoryBlockID="MemBlock_0"/><Children><Element Name="stack" Visibility="1" CopyOption="1">'
+    return (
+        f'<Element Name="stack {index}" Visibility="1" CopyOption="1">'
         f"<Data><Image TextDescription=''><ImageDescription><Channels>{channels}</Channels>"
         f"<Dimensions>{dimensions}</Dimensions></ImageDescription></Image></Data>"
-        f'<Memory Size="{values.nbytes}" MemoryBlockID="MemBlock_1"/></Element></Children></Element>'
-        "</LMSDataContainerHeader>"
+        f'<Memory Size="{values.nbytes}" MemoryBlockID="MemBlock_{index + 1}"/></Element>'
     )
-
-    def block(before: bytes, words: str) -> bytes:
-        body = before + struct.pack("<BI", 0x2A, len(words)) + words.encode("utf-16-le")
-        return struct.pack("<II", 0x70, len(body)) + body
-
-    content = block(b"", text)
-    for size, name, data in ((0, "MemBlock_0", b""), (values.nbytes, "MemBlock_1", values.astype("<u2").tobytes())):
-        content += block(struct.pack("<BQ", 0x2A, size), name) + data
-    path.write_bytes(content)
 
 
 @needs_bioio
@@ -98,6 +105,21 @@ def test_lif(tmp_path: Path) -> None:
     order = ["ZCYX".index(a) for a in image.axes]
     np.testing.assert_array_equal(image.read(), values.transpose(order))
     np.testing.assert_array_equal(open_image(tmp_path / "a.lif", channel="Red").read(), values[:, 1])
+
+
+@needs_bioio
+@pytest.mark.filterwarnings("default")  # The plugins and their libraries warn about matters of their own.
+def test_scenes_of_a_lif(tmp_path: Path) -> None:
+    stacks = [np.random.default_rng(n).integers(0, 60000, (3, 2, 8, 9 + n)).astype("uint16") for n in range(3)]
+    write_lif(tmp_path / "a.lif", *stacks)
+    names = list_scenes(tmp_path / "a.lif")
+    assert [name.rpartition("stack ")[2] for name in names] == ["0", "1", "2"]
+    first = open_image(tmp_path / "a.lif")
+    assert first.notes[0].startswith(f"2 of 3 scenes are not in this: {names[1]!r}, {names[2]!r}; it is {names[0]!r} alone.")
+    for scene, values in [*enumerate(stacks), *zip(names, stacks, strict=True)]:
+        image = open_image(tmp_path / "a.lif", scene=scene)
+        assert not image.notes
+        np.testing.assert_array_equal(image.read(), values.transpose(["ZCYX".index(a) for a in image.axes]))
 
 
 @needs_bioio

@@ -87,7 +87,7 @@ def run_interruptibly(work: Callable[[], int], own_process: bool = True) -> int:
             leave(TERMINATED if isinstance(end, SystemExit) else INTERRUPTED)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: a handler that is not Python's.
     if failure:
         raise failure[0]
     return outcome[0]
@@ -103,7 +103,7 @@ def _stop(thread: threading.Thread, done: threading.Event) -> None:
     if thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
     done.wait(GRACE)
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
 def leave(status: int) -> None:
