@@ -201,11 +201,12 @@ def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "a.zarr" / "zarr.json").read_text() == "{ }"
 
 
-def test_an_output_folder_that_is_deleted_meanwhile_is_no_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "0"])
+def test_an_output_folder_that_is_deleted_meanwhile_is_no_success(tmp_path: Path, below: str) -> None:
     def read(box: tuple[slice, ...]) -> Any:
         if box[0].start == 2:
             for folder in tmp_path.iterdir():
-                shutil.rmtree(folder)
+                shutil.rmtree(folder / below)
         return np.ones([s.stop - s.start for s in box], "uint16")
 
     with pytest.raises(InputError, match="deleted meanwhile"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from microfield.cli.arguments import expand, stem
 from microfield.errors import MicrofieldError, UsageError
+from microfield.progress import ProgressLine
 
 ALL = "all"
 """What ``--scene`` is given for one file per scene."""
@@ -61,7 +62,7 @@ def gather(arguments: argparse.Namespace) -> list[Input]:
     if not found:
         raise UsageError(f"no file matches {', '.join(arguments.paths)}.")
     if arguments.scene == ALL:
-        found = [one for image in found for one in _of_scenes(image)]
+        found = _of_all_scenes(found)
     else:
         found = [replace(image, scene=arguments.scene) for image in found]
     _check_names(found, arguments.out_dir)
@@ -125,6 +126,19 @@ def _planes(images: list[Path], numbers: bool) -> int:
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
+
+
+def _of_all_scenes(images: list[Input]) -> list[Input]:
+    """One input per scene of all of them."""
+    found: list[Input] = []
+    line = ProgressLine("scenes")
+    try:
+        for i, image in enumerate(images):
+            line(i / len(images), image.source)
+            found += _of_scenes(image)
+    finally:
+        line.close()
+    return found
 
 
 def _of_scenes(image: Input) -> list[Input]:

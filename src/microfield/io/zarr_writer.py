@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.display import ChannelDisplay
-from microfield.errors import MissingExtraError
+from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_directory
 from microfield.io.blocks import Output
+from microfield.io.destination import is_node
 from microfield.io.zarr import OWN_ATTRIBUTES
 
 CHUNK = 1024
@@ -84,6 +85,9 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
         own |= {"display": kept} if kept else {}
         if own:
             attributes[OWN_ATTRIBUTES] = own
+        if gone := [i for i in range(len(shapes)) if not is_node(folder / str(i))]:  # Zarr makes folders of chunks anew.
+            raise InputError(f"{path} was not written: the unfinished folder {folder / str(gone[0])} was deleted meanwhile; start "
+                             "again.")
         zarr.create_group(store=str(folder), attributes=attributes, zarr_format=3)
     return ()
 
