@@ -61,10 +61,7 @@ def gather(arguments: argparse.Namespace) -> list[Input]:
         found += _of_path(path, arguments.recursive, arguments.stack, arguments.out_dir)
     if not found:
         raise UsageError(f"no file matches {', '.join(arguments.paths)}.")
-    if arguments.scene == ALL:
-        found = _of_all_scenes(found)
-    else:
-        found = [replace(image, scene=arguments.scene) for image in found]
+    found = _of_all_scenes(found) if arguments.scene == ALL else [replace(image, scene=arguments.scene) for image in found]
     _check_names(found, arguments.out_dir)
     return found
 
