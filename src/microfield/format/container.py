@@ -34,6 +34,7 @@ from microfield.format.framing import (
     unsealed,
 )
 from microfield.format.header import Header, unpack
+from microfield.wording import spoken
 
 if TYPE_CHECKING:
     from microfield.format.source import Source
@@ -197,7 +198,8 @@ def _check_start(first: bytes, source: Source) -> int:
                 and source.read(source.size - 1, source.size) == b".":
             raise FormatError(f"{source.name} looks like a Python pickle, such as the files that INIF's research code "
                               "saves; microfield never opens pickles, because they can run any program.")
-        what = "is empty" if not first else "is not a microfield file, or its beginning is damaged"
+        images = spoken("microfield.open_image opens", "`microfield compress` reads")
+        what = "is empty" if not first else f"is not a microfield file, or its beginning is damaged; {images} other images"
         raise FormatError(f"{source.name} {what}.")
     if len(first) < len(MAGIC) + 2:
         raise FormatError(f"{source.name} ends inside its first bytes: it is truncated.")
