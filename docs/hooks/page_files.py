@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ def make(folder: Path, small: bool = False) -> None:
     missing[:8, :8] = np.nan
     np.save(folder / "photon-map.npy", missing)
     two = np.stack([piece, piece[::-1, ::-1]])
+    if not small:
+        shutil.copy(EXAMPLE, folder / "cells.ome.tif")
     for name, values, axes, channels in (
-        ("cells.ome.tif", stack, "ZYX", ()), ("film.ome.tif", piece, "TYX", ()),
+        *([("cells.ome.tif", stack, "ZYX", ())] if small else []), ("film.ome.tif", piece, "TYX", ()),
         ("two-channels.ome.tif", two, "CZYX", ("DAPI", "GFP")),
         ("nuclei-mask.tif", bright, "ZYX", ()), ("monday/dish-1.ome.tif", piece, "ZYX", ()),
         ("monday/dish-2.ome.tif", piece[:, ::-1], "ZYX", ()),
