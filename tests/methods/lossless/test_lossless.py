@@ -28,7 +28,7 @@ from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import SUPPORTED_DTYPES, Image, Layout, as_image
 from microfield.methods.lossless import streams, values
-from microfield.methods.lossless.method import Lossless, Tried, Way, in_time
+from microfield.methods.lossless.method import Lossless, LosslessDecoder, Tried, Way, in_time, packed_as
 from microfield.methods.lossless.predict import predictors, residuals, restored
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
@@ -187,6 +187,20 @@ def test_tiles_are_read_alone() -> None:
     f = open_file(data)
     assert same(f[2:4, 10:30, 15:45], array[2:4, 10:30, 15:45])
     assert f.cost((2, 3, 4)).voxels == 6 * 25 * 20
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_the_cost_of_a_read_covers_the_memory_it_takes(dtype: str) -> None:
+    array = np.random.default_rng(0).normal(100, 10, (4, 128, 128)).astype(dtype)
+    layout = Layout(array.shape, "ZYX", array.dtype)
+    planes = values.to_planes(array, layout)
+    for predictor in predictors(planes.shape, planes.dtype.itemsize):
+        decoder = LosslessDecoder(layout, packed_as(planes, Way(predictor, predictor % 3), layout, 1))
+        tracemalloc.start()
+        decoder.values()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak <= decoder.cost((range(1), range(1), range(1))).memory
 
 
 def test_when_time_is_short_a_faster_compressor_is_taken() -> None:
