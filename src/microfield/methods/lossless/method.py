@@ -17,7 +17,7 @@ from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Exact, Method, PartData
 from microfield.methods.lossless import values
 from microfield.methods.lossless.predict import NOTHING, predictors, residuals, restored
-from microfield.methods.lossless.streams import BZIP2, DEFLATE, LZMA2, pack, unpack, window
+from microfield.methods.lossless.streams import BZIP2, DEFLATE, LZMA2, pack, unpack
 from microfield.methods.lossless.values import Unsigned
 from microfield.methods.whole import WholeDecoder
 
@@ -31,9 +31,6 @@ CLOSE = 1.004
 """Ways whose bytes for a piece are within this factor of the fewest are all tried on the whole part."""
 FOR_CODING = 0.6
 """The share of the time left that coding may take; decoding and comparing follow."""
-
-MEMORY = {1: 10, 2: 12, 4: 22, 8: 34}
-"""Bytes of a number to those that decoding takes for it."""
 
 _INTEGERS, _INTERLEAVED, _COLOUR = 8, 16, 32
 
@@ -131,11 +128,6 @@ class LosslessDecoder(WholeDecoder):
     def decoding_bytes(self) -> int:
         """The unpacked bytes, numbers and planes, each a copy, and what the predictors take."""
         return 4 * self.layout.nbytes + 6 * self.layout.size + self.nbytes
-
-    @property
-    def decoding_bytes(self) -> int:
-        """Memory that `_decode` takes beside the part itself, about: numbers on the way, the stream, and LZMA2's window."""
-        return self.layout.size * MEMORY[self.layout.dtype.itemsize] + self.nbytes + window(self.layout.nbytes)
 
     def _decode(self) -> npt.NDArray[Any]:
         """All values of the part."""
