@@ -17,6 +17,8 @@ LARGEST_ERROR, RICHEST_STRUCTURE, RANDOM = "largest error", "richest structure",
 """Reasons to choose a crop, as the page says them."""
 SIDES = (48, 128)
 """Smallest and largest side of a crop in pixels, where the image allows it."""
+SOMETHING = 0.2
+"""The random place has at least this share of the structure of the richest one: background shows nothing."""
 SEED = 0
 """Of the random place, so that the same images always give the same page."""
 TIE_BREAK = 1e-6
@@ -63,10 +65,11 @@ def richest(crops: Sequence[Crop]) -> Crop | None:
 
 
 def choose_crops(pair: Pair, tiles: TileErrors, view: View) -> tuple[Crop, ...]:
-    """Three crops of a view that do not overlap; fewer where the image is hardly larger than one.
+    """Three crops of a view that do not overlap; fewer where the image, or what there is in it, is hardly larger than one.
 
     The first has the largest structured error, so that a noisy but faithful place does not win, the second the most
-    structure in the original, the third is drawn at random with a fixed seed.
+    structure in the original, the third is drawn at random with a fixed seed, among the places where there is something
+    (`SOMETHING`).
     """
     channels = [tiles.channels[c] for c in view.channels]
     window = _window_size(pair)
@@ -74,13 +77,16 @@ def choose_crops(pair: Pair, tiles: TileErrors, view: View) -> tuple[Crop, ...]:
     structure = _window_sums(_mean([c.structure for c in channels]), window)
     maps = {
         LARGEST_ERROR: _window_sums(error, window), RICHEST_STRUCTURE: structure,
-        RANDOM: np.random.default_rng(SEED + view.channels[0]).random(structure.shape),
+        RANDOM: np.where(structure >= SOMETHING * structure.max(), 1.0, 0.0)
+        + np.random.default_rng(SEED + view.channels[0]).random(structure.shape),
     }
     free = np.ones(structure.shape, bool)
     crops: list[Crop] = []
     for reason, score in maps.items():
         if not free.any() or (crops and all(pair.is_constant(c) for c in view.channels)):
             break
+        if reason == RANDOM and not (free & (score >= 1)).any():
+            break  # The others show all that there is.
         plane, row, column = (int(i) for i in np.unravel_index(int(np.argmax(np.where(free, score, -1.0))), score.shape))
         crops.append(_crop(reason, pair, tiles.planes[plane], (row, column), window))
         free[plane, max(0, row - window[0] + 1) : row + window[0], max(0, column - window[1] + 1) : column + window[1]] = False

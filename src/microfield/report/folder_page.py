@@ -69,7 +69,7 @@ def thumbnail(file: Any) -> str:
     order = [list(sizes).index(a) for a in "TZCYXS" if a in sizes]
     plane = plane.transpose(order)
     plane = plane.reshape([n for n, a in zip(plane.shape, (a for a in "TZCYXS" if a in sizes), strict=True) if a not in "TZ"])
-    made = _colour(plane, sizes) if sizes.get("S", 0) in (3, 4) else _channels(plane, file.display, sizes)
+    made = _colour(plane, sizes) if sizes.get("S", 0) in (3, 4) else _channels(plane, file.display, sizes, file.channel_names)
     buffer = io.BytesIO()
     Picture.fromarray(np.ascontiguousarray(made)).save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -81,13 +81,13 @@ def _colour(plane: npt.NDArray[Any], sizes: dict[str, int]) -> npt.NDArray[np.ui
     return np.asarray(255 * stretched(shrink(colour, THUMBNAIL), 0, 100) + 0.5, np.uint8)
 
 
-def _channels(plane: npt.NDArray[Any], display: Any, sizes: dict[str, int]) -> npt.NDArray[np.uint8]:
+def _channels(plane: npt.NDArray[Any], display: Any, sizes: dict[str, int], names: Sequence[str]) -> npt.NDArray[np.uint8]:
     """A plane of shape ``(C, Y, X)`` or ``(Y, X)``, or with samples, which count as channels."""
     if "S" in sizes:
         plane = np.moveaxis(plane, -1, 0).reshape(-1, *plane.shape[-3:-1])[:MOST_CHANNELS]
     layers = plane if plane.ndim == 3 else plane[None]
     shown = [stretched(shrink(layer, THUMBNAIL)) for layer in layers]
-    return composite(shown, channel_colours(display, len(shown)))
+    return composite(shown, channel_colours(display, len(shown), names))
 
 
 def earlier_pictures(page: str) -> dict[str, str]:

@@ -17,11 +17,24 @@ if TYPE_CHECKING:
     from microfield.report.evidence import Evidence
 
 CONTENTS = {
-    "verdict": "Verdict", "crops": "Close up", "views": "Whole planes", "profiles": "Profiles", "noise": "Noise",
+    "verdict": "Verdict", "together": "Channels", "crops": "Close up", "views": "Whole planes", "profiles": "Profiles",
+    "noise": "Noise",
     "detail": "Detail", "histograms": "Grey values", "segmentation": "Objects", "time": "Time",
-    "colocalisation": "Colocalisation", "metrics": "Metrics", "thresholds": "Limits",
+    "colocalisation": "Colocalisation", "metrics": "Metrics", "thresholds": "Limits", "words": "Words",
 }
 """Key of every section a page can have, in order, and its name in the table of contents."""
+
+VIEWER = (
+    '<div id="viewer" hidden><button id="flicker" type="button" aria-pressed="false" title="Original and reconstruction take '
+    'turns (key F)">Flicker</button><label title="Below 1 the dark parts are brighter">Gamma <input id="gamma-slider" type="range" '
+    'min="0.3" max="1.5" step="0.05" value="1"><output id="gamma-value">1.00</output></label></div>'
+)
+"""What the script of the page, without which it is hidden, does with the pictures."""
+GAMMA = (
+    '<svg width="0" height="0" aria-hidden="true" style="position: absolute"><filter id="gamma" color-interpolation-filters="sRGB">'
+    "<feComponentTransfer>"
+    + "".join(f'<feFunc{c} type="gamma" exponent="1"></feFunc{c}>' for c in "RGB") + "</feComponentTransfer></filter></svg>"
+)
 
 
 def write_report(
@@ -120,8 +133,10 @@ def measure(original: Image, reconstruction: Any, **options: Any) -> Evidence:
 def render(evidence: Evidence, title: str) -> str:
     """The whole page as HTML."""
     from microfield.report.sections.analysis import colocalisation_section, objects_section, time_section
+    from microfield.report.sections.composite import composite_section
     from microfield.report.sections.crops import crops_section, profiles_section
     from microfield.report.sections.distributions import detail_section, grey_section, noise_section
+    from microfield.report.sections.glossary import glossary_section
     from microfield.report.sections.metrics_table import metrics_section
     from microfield.report.sections.planes import planes_section
     from microfield.report.sections.summary import summary_header, thresholds_section, verdict_section
@@ -130,20 +145,21 @@ def render(evidence: Evidence, title: str) -> str:
     verdicts = judge_uses(evidence)
     curves = (profiles_section, noise_section, detail_section, grey_section)
     sections = [
-        verdict_section(evidence, verdicts), crops_section(evidence), planes_section(evidence),
+        verdict_section(evidence, verdicts), composite_section(evidence), crops_section(evidence), planes_section(evidence),
         side_by_side((make(evidence) for make in curves), narrow=len(evidence.shown) == 1), objects_section(evidence),
         time_section(evidence), colocalisation_section(evidence), metrics_section(evidence), thresholds_section(verdicts),
+        glossary_section(),
     ]
     body = "".join(sections)
     links = "".join(f'<a href="#{key}">{name}</a>' for key, name in CONTENTS.items() if f'<section id="{key}"' in body)
-    style = files("microfield.report").joinpath("style.css").read_text(encoding="utf-8")
+    style, script = (files("microfield.report").joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "viewer.js"))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)} – compression report</title><style>{style}</style></head>"
-        f'<body><nav aria-label="Contents"><div>{links}</div></nav><main>'
+        f'<body><nav aria-label="Contents"><div>{links}</div></nav>{VIEWER}{GAMMA}<main>'
         f"{summary_header(evidence, title)}{body}{_foot(evidence)}</main>"
-        "</body></html>\n"
+        f"<script>{script}</script></body></html>\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +15,24 @@ DEFAULT_COLOURS: tuple[Colour, ...] = ((0, 220, 90), (235, 60, 235), (70, 150, 2
 """Colours of channels whose source names none, in order and over again; green and magenta can be told apart by everybody."""
 
 
-def channel_colours(display: Display, count: int) -> tuple[Colour, ...]:
-    """Red, green and blue (0 to 255) of ``count`` channels: those of the source where it names them; a single channel is grey."""
+TRANSMITTED: Colour = (130, 130, 130)
+"""Colour of bright-field and the like, which are bright everywhere and would drown the others."""
+_TRANSMITTED = re.compile(r"bright.?field|transmi|phase|\b(bf|dic|tl|td|pc)\b", re.IGNORECASE)
+
+
+def channel_colours(display: Display, count: int, names: Sequence[str] = ()) -> tuple[Colour, ...]:
+    """Red, green and blue (0 to 255) of ``count`` channels: those of the source where it names them; a single channel is grey.
+
+    Of others the ``names`` tell those of transmitted light, which are a darker grey.
+    """
     if count == 1:
         return ((255, 255, 255),)
     known = [channel.colour for channel in display.channels] if len(display.channels) == count else [None] * count
     if any(known) and len(set(known)) > 1:
         return tuple(colour or DEFAULT_COLOURS[i % len(DEFAULT_COLOURS)] for i, colour in enumerate(known))
-    return tuple(DEFAULT_COLOURS[i % len(DEFAULT_COLOURS)] for i in range(count))
+    named = [*names, *[""] * count][:count]
+    return tuple(TRANSMITTED if _TRANSMITTED.search(name) else DEFAULT_COLOURS[i % len(DEFAULT_COLOURS)]
+                 for i, name in enumerate(named))
 
 
 def composite(planes: Sequence[npt.NDArray[Any]], colours: Sequence[Colour], gamma: float = 1.0) -> npt.NDArray[np.uint8]:

@@ -60,8 +60,7 @@ def crops_section(evidence: Evidence) -> str:
     for view, crops in evidence.shown:
         limit = error_limit(pair, view, crops)
         rows = "".join(_crop_row(pair, view, crop, i + 1, limit) for i, crop in enumerate(crops))
-        title = f"<h3>{escape(view.name)}</h3>" if len(pair.views) > 1 else ""
-        body += f'{title}<div class="crops">{rows}</div>{colour_scale(f"{number(limit)} grey levels")}'
+        body += folded(evidence, view, f'<div class="crops">{rows}</div>{colour_scale(f"{number(limit)} grey levels")}')
     note = ("Original and reconstruction share one contrast (0.1 to 99.9 percentile of the original). The error is "
             "reconstruction minus original: red is too bright, blue too dark, white is exact. Featureless grain in the error is "
             "lost noise; outlines and shapes in it are lost structure.")
@@ -71,12 +70,21 @@ def crops_section(evidence: Evidence) -> str:
     return section("crops", "Close up", body, note)
 
 
+def folded(evidence: Evidence, view: View, body: str) -> str:
+    """The pictures of a view; of several views each under its name, to be unfolded, the first one unfolded already."""
+    if len(evidence.pair.views) < 2:
+        return body
+    unfolded = " open" if view is evidence.shown[0][0] else ""
+    return f'<details class="channel"{unfolded}><summary>{escape(view.name)}</summary>{body}</details>'
+
+
 def _crop_row(pair: Pair, view: View, crop: Crop, index: int, limit: float) -> str:
     where = crop.where(pair)
     cells = []
     for which in ("original", "reconstruction"):
         shown = to_bytes(view_pixels(pair, view, which, crop.region)[0, 0], (0.0, 1.0))
-        cells.append(figure(_framed(pair, picture(shown, f"{which}, {view.name}, {crop.reason}, {where}"), crop), which))
+        cells.append(figure(_framed(pair, picture(shown, f"{which}, {view.name}, {crop.reason}, {where}", kind=which), crop),
+                            which))
     error = error_bytes(view_error(pair, view, crop.region)[0, 0], limit)
     cells.append(figure(_framed(pair, picture(error, f"signed error, {view.name}, {crop.reason}, {where}", diverging=True), crop),
                         "error"))

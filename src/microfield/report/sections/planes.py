@@ -13,7 +13,7 @@ from microfield.report.drawing.markup import escape, figure, section
 from microfield.report.drawing.pictures import error_bytes, framed, picture, shrink, to_bytes
 from microfield.report.evidence import Evidence
 from microfield.report.pair import Pair, Region, View
-from microfield.report.sections.crops import error_limit, view_error, view_pixels
+from microfield.report.sections.crops import error_limit, folded, view_error, view_pixels
 
 SIDES = {1: 512, 2: 384, 3: 320}
 """Number of views with pictures to the largest side of a picture of a plane in pixels; more views get `SMALL`."""
@@ -52,10 +52,8 @@ def planes_section(evidence: Evidence) -> str:
         at = richest(crops)
         if at is None:
             continue
-        if len(pair.views) > 1:
-            body += f"<h3>{escape(view.name)}</h3>"
         limit = error_limit(pair, view, crops)
-        body += "".join(_row(pair, view, cut, crops, limit, side) for cut in cuts(pair, at))
+        body += folded(evidence, view, "".join(_row(pair, view, cut, crops, limit, side) for cut in cuts(pair, at)))
     t, z = pair.extents[:2]
     planes = "side views (XZ, YZ)" if z > 1 else ""
     times = "positions over time (XT, YT), where motion and brightness become lines" if t > 1 else ""
@@ -96,7 +94,7 @@ def _row(pair: Pair, view: View, cut: Cut, crops: tuple[Crop, ...], limit: float
             image = picture(error_bytes(flat(view_error(pair, view, cut.region)), limit), alt, diverging=True, aspect=aspect)
         else:
             pixels = flat(view_pixels(pair, view, which, cut.region))
-            image = picture(to_bytes(pixels, (0.0, 1.0)), alt, aspect=aspect)
+            image = picture(to_bytes(pixels, (0.0, 1.0)), alt, aspect=aspect, kind=which)
         steps = pair.original.voxel_size if aspect <= BAR_ASPECT else {}
         frame = framed(image, steps, pair.original.units, axis, pair.extents[letters[1]], marks)
         cells.append(figure(frame, which))

@@ -76,7 +76,7 @@ def _card(verdict: Verdict) -> str:
         items = f'<li class="fine"><b>exact copy</b> every value is that of the original</li>{items}'
     for finding in verdict.unjudged:
         where = f" ({escape(', '.join(finding.unjudged))})" if finding.unjudged and len(finding.unjudged) > 1 else ""
-        items += (f'<li class="not-judged"><b>not judged</b> {escape(finding.criterion.name)}{where} '
+        items += (f'<li class="not-judged"><b>not judged:</b> {escape(finding.criterion.name)}{where} '
                   f"<small>{escape(finding.criterion.silent)}</small></li>")
     if verdict.forward:
         items += f'<li class="forward">{escape(verdict.forward[0].upper() + verdict.forward[1:])}.</li>'
