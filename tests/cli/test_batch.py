@@ -300,3 +300,35 @@ def test_folders_of_planes_become_one_file_each(tmp_path: Path, capsys: pytest.C
     assert "note: 3 files in " in capsys.readouterr().err
     assert {n: mf.open(tmp_path / "o" / n).shape for n in ("data.mfield", "b.mfield")} == dict.fromkeys(
         ("data.mfield", "b.mfield"), (3, 20, 20))
+
+
+def test_what_goes_wrong_with_the_verdict_does_not_cost_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, out = flat(tmp_path / "a.npy"), flat(tmp_path / "b.npy"), tmp_path / "o"
+
+    def fault(_: Any, image: Any, *__: Any, **___: Any) -> Any:
+        if image.source.endswith("b.npy"):
+            raise KeyboardInterrupt
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("microfield.cli.batch.judged", fault)
+    assert compress(a, b, "--out-dir", out) == 130
+    assert "no verdict (ZeroDivisionError: division by zero)" in capsys.readouterr().out
+    assert {name: row["status"] for name, row in summary(out).items()} == {"a.mfield": "done", "b.mfield": "done"}
+    monkeypatch.undo()
+    assert compress(a, b, "--out-dir", out) == 0
+    assert "0 done, 2 skipped" in capsys.readouterr().out
+
+
+def test_a_foreign_page_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "o"
+    out.mkdir()
+    (out / "microfield-summary.html").write_text("<title>precious</title>")
+    assert compress(flat(tmp_path / "a.npy"), "--out-dir", out) == 0
+    assert "is no page of microfield and is not replaced" in capsys.readouterr().err
+    assert (out / "microfield-summary.html").read_text() == "<title>precious</title>"
+    (out / "microfield-summary.html").unlink()
+    for _ in range(2):
+        assert compress(tmp_path / "a.npy", "--out-dir", out, "--overwrite") == 0
+        assert "not replaced" not in capsys.readouterr().err
+        assert "microfield summary" in (out / "microfield-summary.html").read_text()

@@ -10,7 +10,7 @@ import argparse
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microfield.cli.inputs import Input, gather
 from microfield.cli.interrupt import last_words
@@ -21,6 +21,9 @@ from microfield.cli.strict_json import strict_json
 from microfield.cli.summary import Summary
 from microfield.cli.summary_page import PAGE_FILE, write_page
 from microfield.errors import InputError, LabelsError, MicrofieldError
+
+if TYPE_CHECKING:
+    from microfield.writing.report import Report
 
 Row = dict[str, Any]
 
@@ -96,9 +99,12 @@ class Batch:
     def _end_early(self) -> None:
         """Sum up while the work on one input cannot be stopped."""
         if self.current is not None:
-            image, row = self.current
-            self._finish(image, row | {"status": "interrupted", "message": "interrupted"})
+            self._leave(*self.current)
         self._end()
+
+    def _leave(self, image: Input, row: Row) -> None:
+        """Record an input that was being worked on. One that is only being judged is done, and its file is there."""
+        self._finish(image, row if "status" in row else row | {"status": "interrupted", "message": "interrupted"})
 
     def _end(self) -> None:
         """Write the summary and print the total, once: the thread of the work and the one that ends it may both come here."""
@@ -115,7 +121,8 @@ class Batch:
         row: Row = {"input": image.source, "scene": image.scene_name, "output": str(destination), "settings": settings,
                     "source_state": state}
         earlier = self.summary.earlier(destination)
-        begun = earlier is not None and earlier["status"] == "started"  # A crash came between the file and its row.
+        # A crash, or Ctrl-C, may have come between the file and its row.
+        begun = earlier is not None and earlier["status"] in ("started", "interrupted")
         if destination.exists() and not self.arguments.overwrite and not begun:
             why = fault(destination, earlier, settings, state)
             if why:
@@ -128,9 +135,12 @@ class Batch:
             self._check(image, destination, self.arguments.overwrite or begun)
             self.summary.add(row | {"status": "started"})
             self.current = image, row
-            row |= self._compressed(image, destination, self.arguments.overwrite or begun)
+            report = compress_one(self.arguments, self.budget, image, destination, self.arguments.overwrite or begun)
+            row |= self._made(report)
+            self.current = image, row
+            row |= self._judged(image, destination, report, row["message"])
         except KeyboardInterrupt:
-            self._finish(image, row | {"status": "interrupted", "message": "interrupted"})
+            self._leave(image, row)
             raise
         except LabelsError as error:
             row |= {"status": "skipped", "message": str(error)}
@@ -154,17 +164,21 @@ class Batch:
                 raise InputError(f"{destination} is the same file as one of the inputs, which are never replaced.")
         check_destination(destination, overwrite, [image.source])
 
-    def _compressed(self, image: Input, destination: Path, overwrite: bool) -> Row:
-        """Compress; what its row has to say of it."""
-        report = compress_one(self.arguments, self.budget, image, destination, overwrite)
+    def _made(self, report: Report) -> Row:
+        """What a row has to say of a file that was made."""
         facts = [f"{report.file_bytes} bytes", f"{report.ratio:.1f}x", decibels(report.psnr), *report.by_saliency,
                  f"{report.seconds:.1f} s", report.read_as]
-        found = judged(self.arguments, image, destination, report, picture=True)
+        return {**report.as_dict(), "status": "done", "message": ", ".join(facts)}
+
+    def _judged(self, image: Input, destination: Path, report: Report, message: str) -> Row:
+        """What a row has to say of the verdict. The file is there whatever becomes of it."""
+        try:
+            found = judged(self.arguments, image, destination, report, picture=True)
+        except Exception as error:
+            return {"message": f"{message}, no verdict ({type(error).__name__}: {error})"}
         self.pictures[self.summary.key(destination)] = found.picture
-        columns = found.columns()
         grades = [f"{use} {grade}" for use, grade in found.grades().items()]
-        facts[-1:-1] = [f"good for: {', '.join(grades)}"] if grades else []
-        return {**report.as_dict(), **columns, "status": "done", "message": ", ".join(facts)}
+        return {**found.columns(), "message": f"{message}, good for: {', '.join(grades)}" if grades else message}
 
     def _finish(self, image: Input, row: Row, record: bool = True) -> None:
         """Record a row and print it. What was there already keeps the row of the call that made it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from microfield.errors import InputError
 
 PAGE_FILE = "microfield-summary.html"
 """What ``--out-dir`` writes beside the summary."""
+
+MARK = "microfield summary</title>"
+"""What every such page holds, and by which one is known to be ours."""
 
 Row = Mapping[str, Any]
 
@@ -31,10 +35,16 @@ def write_page(folder: Path, rows: Iterable[Row], pictures: Mapping[str, str]) -
         return  # What the page needs comes with an extra of the package.
 
     path = folder / PAGE_FILE
-    try:
-        known = earlier_pictures(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known: dict[str, str] = {}
+    if os.path.lexists(path):
+        try:
+            before = path.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            before = ""
+        if MARK not in before:
+            print(f"note: {path} is no page of microfield and is not replaced; move it elsewhere.", file=sys.stderr)
+            return
+        known = earlier_pictures(before)
     text = folder_page([_entry(row, known | dict(pictures)) for row in rows], folder.resolve().name)
     try:
         with atomic_path(path, overwrite=True) as temporary:
