@@ -178,7 +178,9 @@ class Batch:
             return {"message": f"{message}, no verdict ({type(error).__name__}: {error})"}
         self.pictures[self.summary.key(destination)] = found.picture
         grades = [f"{use} {grade}" for use, grade in found.grades().items()]
-        return {**found.columns(), "message": f"{message}, good for: {', '.join(grades)}" if grades else message}
+        if grades:
+            message = f"{message.removesuffix(report.read_as)}good for: {', '.join(grades)}, {report.read_as}"
+        return {**found.columns(), "message": message}
 
     def _finish(self, image: Input, row: Row, record: bool = True) -> None:
         """Record a row and print it. What was there already keeps the row of the call that made it."""
