@@ -80,3 +80,10 @@ def test_what_does_not_belong_together(folder: Path) -> None:
         mf.compare(image("channels"), image("uint8").read())
     with pytest.raises(mf.InputError, match="there is no file nothing"):
         mf.compare("nothing.tif", folder / "a.mfield")
+
+
+def test_the_verdict_of_any_mix(folder: Path) -> None:
+    pytest.importorskip("skimage")
+    found = mf.verdict(folder / "a.ome.tif", folder / "a.mfield")
+    assert str(found) == str(mf.verdict(image("channels"), np.load(folder / "b.npy")))
+    assert str(found).splitlines()[0].startswith("look ")

@@ -14,10 +14,11 @@ First steps::
     plane = f[3]                                   # decodes what is asked for: f[0, ::2, 100:200], f.preview(8), ...
     f.save("copy.ome.tif")                         # back to a file for other programs; also .zarr and .npy
 
-    print(mf.compare("cells.ome.tif", f).table())  # what was lost, in detail
+    print(mf.compare("cells.ome.tif", f))          # what was lost, in numbers
+    print(mf.verdict("cells.ome.tif", f))          # what the copy is still good for, and why
 
-Functions: `compress`, `open`, `decompress`, `compare`, `open_image`, `save_image`, `list_scenes`. Each has its own help, such as
-``help(mf.compress)``. ``microfield --help`` in a terminal shows the commands that do the same.
+Functions: `compress`, `open`, `decompress`, `compare`, `verdict`, `open_image`, `save_image`, `list_scenes`. Each has its own help,
+such as ``help(mf.compress)``. ``microfield --help`` in a terminal shows the commands that do the same.
 """
 
 from importlib.metadata import version as _version
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from microfield.errors import BudgetError, FormatError, InputError, MicrofieldError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from microfield.comparing import compare
+    from microfield.comparing import compare, verdict
     from microfield.image import Image
     from microfield.io import list_scenes, open_image, save_image
     from microfield.metrics.comparison import Comparison
@@ -52,11 +53,12 @@ _LAZY = {
     "list_scenes": ("microfield.io", "list_scenes"),
     "open_image": ("microfield.io", "open_image"),
     "save_image": ("microfield.io", "save_image"),
+    "verdict": ("microfield.comparing", "verdict"),
 }
 """Public name to the module that defines it and its name there."""
 
 __all__ = [  # noqa: RUF022
-    "compress", "open", "decompress", "compare", "open_image", "save_image", "list_scenes",
+    "compress", "open", "decompress", "compare", "verdict", "open_image", "save_image", "list_scenes",
     "Image", "MicrofieldFile", "Report", "Comparison", "Settings",
     "MicrofieldError", "InputError", "UsageError", "BudgetError", "FormatError", "MissingExtraError", "__version__",
 ]

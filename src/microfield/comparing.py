@@ -7,21 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from microfield import metrics
-from microfield.errors import InputError, UsageError
+from microfield.errors import InputError, MicrofieldError, MissingExtraError, UsageError
 from microfield.image import ArrayLike, Image, as_image, filled
 from microfield.io import open_image
 from microfield.io.npy import read as read_numpy
 from microfield.labelled import Labelled
 from microfield.metrics.comparison import Comparison
 from microfield.notebook.preview import Preview, like, look, preview
+from microfield.progress import Progress, shown
 from microfield.reading.file import MicrofieldFile, open_file
 from microfield.reading.original import foreign
 from microfield.wording import argument
+
+if TYPE_CHECKING:
+    from microfield.report.quick import QuickVerdict
 
 WITHOUT_AXES = (".npy", ".npz")
 """Suffixes of files that name no axes."""
@@ -90,6 +94,44 @@ def compare(
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
         found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
         return replace(found, previews=_previews(pair))
+
+
+def verdict(
+    original: Any, reconstruction: Any, *, axes: str | None = None, scene: str | int | None = None,
+    channel: str | int | None = None, nan_fill: float | None = None, progress: bool | Progress | None = None,
+) -> QuickVerdict:
+    """Judge what a reconstruction is still good for: to look at, to count in, to find spots in, to measure in.
+
+    Both images are segmented, counted and measured as an analysis would, on at most a million voxels of them; `print` shows the
+    grades with their reasons, and what part was judged. It needs ``microfield[report]``.
+
+    Parameters
+    ----------
+    original, reconstruction, axes, scene, channel, nan_fill
+        As in `compare`.
+    progress : bool or callable (fraction, message), optional
+        True shows a line on standard error.
+
+    Returns
+    -------
+    QuickVerdict
+
+    Raises
+    ------
+    InputError
+        The shapes or axes differ, an image cannot be read, or one holds NaN or infinity.
+    MissingExtraError
+        What it takes is not installed.
+    """
+    with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill)) as pair, shown(progress, "verdict") as tell:
+        try:
+            from microfield.report.quick import quick_verdict
+
+            return quick_verdict(pair.original, pair.reconstruction, progress=tell)
+        except MicrofieldError:
+            raise
+        except ImportError:
+            raise MissingExtraError("the verdict", "report") from None
 
 
 @contextmanager

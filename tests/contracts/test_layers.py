@@ -49,13 +49,13 @@ ROOMS = {
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",
-    "comparing": "errors wording notebook labelled image io reading metrics",
     # Making files, and the networks that ship.
     "writing": "errors wording notebook axes display progress deadline image label_images statistics objective io "
                "format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording display image label_images statistics io metrics analysis",
+    "comparing": "errors wording notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
            "analysis writing report bench",

@@ -27,13 +27,17 @@ class Judged:
     ----------
     verdict : QuickVerdict, optional
     picture : ``data:`` address of a small picture
+    missing : whether what it takes is not installed
     """
 
     verdict: QuickVerdict | None = None
     picture: str = ""
+    missing: bool = False
 
     def lines(self) -> list[str]:
         """The verdict for the terminal."""
+        if self.missing:
+            return ["  not judged what the copy is good for: that needs an optional part, pip install 'microfield[report]'."]
         return [] if self.verdict is None else [f"  {line}" for line in self.verdict.lines()]
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def judged(arguments: argparse.Namespace, source: Input, destination: Path, repo
     try:
         return _judged(arguments, source, destination, report, picture, line)
     except ImportError:
-        return Judged()  # SciPy, scikit-image and Pillow come with an extra of the package.
+        return Judged(missing=True)  # SciPy, scikit-image and Pillow come with an extra of the package.
     except (MicrofieldError, MemoryError) as error:
         line.close()
         print(f"note: no verdict on {source.title} ({error or 'not enough memory'})", file=sys.stderr)

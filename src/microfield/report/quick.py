@@ -31,6 +31,9 @@ class QuickVerdict:
     verdicts: tuple[Verdict, ...]
     judged_on: str | None = None
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> list[str]:
         """Lines of plain text."""
         return verdict_lines(self.verdicts, self.judged_on)

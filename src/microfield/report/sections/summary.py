@@ -8,6 +8,7 @@ from microfield.report.drawing.grade import Grade, badge
 from microfield.report.drawing.markup import escape, facts, number, section, size, table, unit_symbol, whole
 from microfield.report.evidence import Evidence
 from microfield.report.verdict import Finding, Verdict
+from microfield.wording import argument
 
 
 def summary_header(evidence: Evidence, title: str) -> str:
@@ -100,7 +101,7 @@ def _advice(verdicts: tuple[Verdict, ...]) -> str:
     told = ""
     if failed:
         told += (f'<p class="advice not-advised">To <b>{_join(_verbs(failed))}</b>, keep the original or an exact copy of it '
-                 "(<code>--lossless</code>), or compress less.</p>")
+                 f"(<code>{argument('lossless', True)}</code>), or compress less.</p>")
     if careful:
         told += (f'<p class="advice with-care">Before you <b>{_join(_verbs(careful))}</b>, look at the pictures below and at the '
                  "places that matter to you; to be safe, keep an exact copy of the images that carry the conclusion.</p>")
