@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
-from microfield.methods.base import KnobTraits
+from microfield.methods.base import Exact, KnobTraits
 from microfield.wording import argument
 from microfield.writing.balance import balanced, weighed
 from microfield.writing.budget import TOLERANCE_DB
@@ -68,6 +68,8 @@ def first_setting(request: Request, envelope: Envelope, target: Target) -> float
     BudgetError
         The target cannot be met (Shortage where not even the smallest parts fit).
     """
+    if isinstance(request.method.quality, Exact):
+        return 0.0
     sample = _for_search(request)
     if not isinstance(request.method.quality, KnobTraits):
         return _shares(request, _room(request, envelope, target, sample))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.image import Layout
-from microfield.methods.base import Context, Encoded, KnobTraits, Method, Surroundings
+from microfield.methods.base import ByteLimit, Context, Encoded, Method, Surroundings
 from microfield.writing.request import Request
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
@@ -59,4 +59,4 @@ class BlockRateControl:
 
 def _request(method: Method, block: npt.NDArray[Any], layout: Layout, context: Context) -> Request:
     request = Request(method, [BlockPart(block, layout)], context, framed=False)
-    return request if isinstance(method.quality, KnobTraits) else request.with_curves()
+    return request.with_curves() if isinstance(method.quality, ByteLimit) else request

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from microfield.errors import BudgetError
-from microfield.methods.base import Encoded, KnobTraits
+from microfield.methods.base import Encoded, Exact, KnobTraits
 from microfield.wording import argument
 from microfield.writing.budget import TOLERANCE_DB
 from microfield.writing.knob import END, Knob
 from microfield.writing.prediction import predicted_bytes
 from microfield.writing.request import Request, Shortage, normalised_error
-from microfield.writing.to_a_size import encode_to_size
+from microfield.writing.to_a_size import encode_exactly, encode_to_size
 
 TRIMMED = 3
 """How many attempts that are good enough are trimmed to the goal at most."""
@@ -35,6 +35,8 @@ def encode_to_quality(request: Request, error: float, largest_size: int, say: Ca
         smallest parts are below it).
     """
     goal = -10 * math.log10(error)
+    if isinstance(request.method.quality, Exact):
+        return encode_exactly(request, largest_size)
     if isinstance(request.method.quality, KnobTraits):
         return _encode_knob(request, error, largest_size, say)
     smallest = sum(request.smallest(p) for p in request.parts)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.base import Encoded, KnobTraits
+from microfield.methods.base import Encoded, Exact, KnobTraits
 from microfield.writing.knob import Knob
 from microfield.writing.prediction import water_level
 from microfield.writing.request import Lineage, Request, Shortage, attempt_context, encode_part
@@ -32,10 +32,24 @@ def encode_to_size(request: Request, limit: int, states: Sequence[Any] | None = 
         if found is None:
             raise Shortage(request.total(knob.at(0.0)))
         return knob.finished(found.encoded)
+    if isinstance(request.method.quality, Exact):
+        return encode_exactly(request, limit)
     smallest = sum(request.smallest(p) for p in request.parts)
     if smallest > limit:
         raise Shortage(smallest)
     return _encode_shares(request, limit, states)
+
+
+def encode_exactly(request: Request, limit: int) -> list[Encoded]:
+    """Encode all parts by a method that makes exact copies; Shortage where they take more than ``limit`` bytes."""
+    lineage = Lineage(request.method, request.references, request.context.shared)
+    encoded: list[Encoded] = []
+    for i, part in enumerate(request.parts):
+        encoded.append(encode_part(request.method, part, part.read(), 0.0, attempt_context(request, i, lineage.parent(i))))
+        lineage.add(i, part, encoded[-1])
+    if request.total(encoded) > limit:
+        raise Shortage(request.total(encoded))
+    return encoded
 
 
 def shares(request: Request, limit: int) -> npt.NDArray[np.float64]:

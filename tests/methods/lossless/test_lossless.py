@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,18 @@ from microfield.format.container import Container
 from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import SUPPORTED_DTYPES, Image, Layout, as_image
+from microfield.methods.base import Context, PartData
 from microfield.methods.lossless import streams, values
 from microfield.methods.lossless.method import Lossless, LosslessDecoder, Tried, Way, in_time, packed_as
 from microfield.methods.lossless.predict import predictors, residuals, restored
 from microfield.reading.file import open_file
+from microfield.writing.assemble import plan_file, put_together
 from microfield.writing.budget import Budget
+from microfield.writing.chunk import ChunkSettings, encode_chunk
 from microfield.writing.compress import compress_to_bytes
+from microfield.writing.job import prepare
+from microfield.writing.plan import JobPlan, encode_planned
+from microfield.writing.rate_control import BlockRateControl
 from microfield.writing.settings import Settings
 
 EXACTLY = Budget.of(lossless=True)
@@ -227,6 +234,36 @@ def test_damage_and_absurd_ways_are_refused() -> None:
     for section in (b"", bytes([4]), bytes([0xC0]), bytes([7]), bytes([8]), bytes([32]), bytes([0x80]) + b"junk"):
         with pytest.raises(FormatError):
             open_file(write(header, [(section,)])).asarray()
+
+
+def test_it_serves_methods_that_consist_of_others() -> None:
+    layout, block = Layout((60, 70), "YX", np.dtype("uint16")), labels()
+    context = Context(np.ones(1), np.ones(1))
+    encoded = BlockRateControl().to_size(Lossless(), block, layout, 5000, context)
+    assert same(Lossless.decoder(layout, 1, PartData(encoded.sections)).read((range(60), range(70))), block)
+    assert BlockRateControl().to_quality(Lossless(), block, layout, 1e-3, 5000, context).sections == encoded.sections
+    with pytest.raises(BudgetError):
+        BlockRateControl().to_size(Lossless(), block, layout, encoded.payload - 1, context)
+
+
+def test_parts_may_be_coded_elsewhere_and_put_together() -> None:
+    image = Image(labels(), "YX")
+    job = prepare(image, Settings(method="lossless", tile={"y": 20}), Deadline(), lambda *_: None)
+    plan, around = plan_file(job, EXACTLY)
+    plan = JobPlan.from_dict(plan.to_dict())
+    parts = ((one.sections, None) for one in (encode_planned(plan, image, i) for i in range(3)))
+    stream = BytesIO()
+    put_together(around, parts, stream)
+    assert same(open_file(stream.getvalue()).asarray(), labels())
+
+
+def test_chunks_of_a_store_are_kept_exactly() -> None:
+    block = labels().astype(np.float32)
+    block[0, 0] = np.nan
+    chunk = ChunkSettings.from_dict(ChunkSettings(EXACTLY, Settings(method="lossless")).to_dict())
+    layout = Layout((60, 70), "YX", np.dtype("float32"))
+    data = encode_chunk(block, layout, chunk)
+    assert same(open_file(data, host=layout).asarray(), block)
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
