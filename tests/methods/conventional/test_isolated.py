@@ -81,6 +81,9 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_python_the_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(InputError, match="trusted=True"):
-        Worker()
+    for change in ({"executable": "/nowhere/python"}, {"executable": ""}, {"frozen": True}):
+        with monkeypatch.context() as other:
+            for name, value in change.items():
+                other.setattr(f"sys.{name}", value, raising=False)
+            with pytest.raises(InputError, match="trusted=True"):
+                Worker()

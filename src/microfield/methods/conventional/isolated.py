@@ -80,14 +80,15 @@ class Worker:
     """The parent's side of the other process."""
 
     def __init__(self) -> None:
+        if hasattr(sys, "frozen") or not sys.executable:  # A program that holds its own Python would start itself again.
+            raise _no_python("this program holds its own")
         # -P: the current folder, where anybody's files may lie, is no place to import from.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:
             self._process = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                              stderr=subprocess.DEVNULL, env=environment)
         except OSError as error:
-            raise InputError(f"no Python can be started to decode this file safely ({error.strerror}); if you know who made it, "
-                             "open it with trusted=True.") from None
+            raise _no_python(str(error.strerror)) from None
         self._owner = os.getpid()
 
     @property
@@ -145,6 +146,11 @@ class Worker:
         if answer["kind"] == "sheets" and math.prod(answer["shape"]) != request.voxels:
             raise ValueError("other sheets than asked for")
         return answer, _exactly(back, 4 * request.voxels if answer["kind"] == "sheets" else 0)
+
+
+def _no_python(reason: str) -> InputError:
+    return InputError(f"no Python can be started to decode this file safely ({reason}); if you know who made it, open it with "
+                      "trusted=True.")
 
 
 _lock = threading.Lock()
