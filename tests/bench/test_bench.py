@@ -292,6 +292,8 @@ def test_the_command_writes_rows_tables_and_a_page(picture: Path, capsys: pytest
     assert parquet[0]["bits_per_voxel"] is None or isinstance(parquet[0]["bits_per_voxel"], float)
     page = (out / "index.html").read_text()
     assert page.count('<svg class="rd"') == 1
+    assert "Recommended: " in page
+    assert page.count("data:image/png;base64,") == 2  # the original and the method that reached a size
     assert "http://" not in page.replace("http://www.w3.org", "")
     # A second call has nothing to do and says the same.
     assert cli(picture, "--methods", f"{MEANS},{RAW}", "--measures", "quality,brightest") == 0

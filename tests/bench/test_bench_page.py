@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from microfield.bench import page as bench_page
 from microfield.bench import plot_style, plots, summary, summary_text
+from microfield.bench.recommend import recommendation
 
 
 def row(method: str, asked: float, psnr: float | None, image: str = "cells", **changed: Any) -> dict[str, Any]:
@@ -253,3 +254,15 @@ def test_long_reasons_are_wrapped() -> None:
     lines = [e for e in root.iter() if e.get("class") == "faint"]
     assert len(lines) > 3
     assert all(len(e.text or "") <= 76 for e in lines)
+
+
+def test_an_image_gets_a_recommendation() -> None:
+    field = [row("field", r, 50.1 - i, object_f1=f) for i, (r, f) in enumerate([(32.0, 0.99), (64.0, 0.96), (128.0, 0.9)])]
+    hevc = [row("hevc", r, 50.2 - i) for i, r in enumerate((32.0, 64.0, 128.0))]
+    said = recommendation([*field, *hevc])
+    assert said.startswith("Recommended: field, best or within 0.2 dB of the best at 3 of 3 sizes. Up to 64x at least 95 %")
+    assert recommendation([*field, *(r | {"psnr": r["psnr"] + 1} for r in hevc)]).startswith("Recommended: hevc")
+    noisy = [row("field", r, 40 - i, noise_factor=n) for i, (r, n) in enumerate([(32.0, 1.1), (64.0, 1.4), (128.0, 2.0)])]
+    assert "Up to 64x the error is at most 1.5 times the noise" in recommendation(noisy)
+    assert recommendation([row("lerc", 64.0, None, status="unreachable")]).startswith("No recommendation")
+    assert "Recommended: " in bench_page.page(ROWS)

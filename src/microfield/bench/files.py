@@ -6,6 +6,8 @@ from pathlib import Path
 
 from microfield.bench import rows
 from microfield.bench.page import page
+from microfield.bench.pictures import pictures
+from microfield.bench.summary import unique
 
 
 def write_table(out: Path) -> None:
@@ -30,5 +32,7 @@ def write_all(out: Path, anchor: str | None = None) -> list[str]:
     notes = []
     if not rows.write_parquet(out / "rows.parquet", recorded):
         notes.append("no Parquet was written: that needs an optional part, pip install 'microfield[bench]'.")
-    rows.replace_text(out / "index.html", page(recorded, anchor))
+    mine = {image: [row for row in recorded if row["image"] == image] for image in unique(recorded, "image")}
+    shown = {image: pictures(of, out) for image, of in mine.items()}
+    rows.replace_text(out / "index.html", page(recorded, anchor, shown))
     return notes

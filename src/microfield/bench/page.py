@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microfield.bench import plot_style, plots, summary, summary_text
 from microfield.bench.bjontegaard import stretch
+from microfield.bench.recommend import recommendation
 from microfield.bench.rows import Row, exact
 
 _CSS = """
@@ -31,6 +32,8 @@ ul{margin:8px 0;padding-left:20px}td.best{font-weight:700}
 .plots figure{margin:0;padding:10px;border:1px solid var(--grid);border-radius:8px;background:var(--panel)}
 .plots figure>svg{width:100%;height:auto;display:block}details{margin:8px 0}summary{cursor:pointer;padding:3px 0}
 code{font:12px ui-monospace,monospace;overflow-wrap:anywhere;white-space:normal}
+.pictures{display:flex;flex-wrap:wrap;gap:12px}.pictures figure{margin:0;width:190px;font-size:12.5px;color:var(--faint)}
+.pictures img{width:100%;image-rendering:pixelated;display:block;border-radius:4px}
 @media print{details{display:block}}
 """
 
@@ -57,7 +60,7 @@ _HIDDEN = frozenset((
 """Fields that are shown elsewhere or not as numbers."""
 
 
-def page(rows: Sequence[Row], anchor: str | None = None) -> str:
+def page(rows: Sequence[Row], anchor: str | None = None, shown: Mapping[str, str] | None = None) -> str:
     """The whole page, as text.
 
     Parameters
@@ -65,17 +68,20 @@ def page(rows: Sequence[Row], anchor: str | None = None) -> str:
     rows : rows of a bench
     anchor : str, optional
         The method that the others are compared with; by default the first of av1, hevc, sperr, inif that has rows.
+    shown : mapping of image to HTML, optional
+        Pictures to show (`microfield.bench.pictures.pictures`).
     """
     chosen = summary.anchor_of(rows, anchor)
     images = summary.unique(rows, "image")
     methods = summary.unique(rows, "method")
+    by_image = {image: [r for r in rows if r["image"] == image] for image in images}
     parts = [
         "<h1>Rate and distortion</h1>", f'<p class="faint">{len(rows)} runs: {len(images)} images, {len(methods)} methods. '
         f"{_conditions(rows)}</p>",
         "<h2>Methods</h2>", _explanation(rows, chosen), table(*summary_text.methods_table(rows, chosen)),
         _downstream(rows, [line.method for line in summary.lines(rows, chosen)]),
         "<h2>Curves</h2>", _plots(rows, images, methods),
-        "<h2>Every run</h2>", *(_image(image, [r for r in rows if r["image"] == image]) for image in images),
+        "<h2>Every run</h2>", *(_image(image, mine, (shown or {}).get(image, "")) for image, mine in by_image.items()),
     ]
     return ('<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             'content="width=device-width,initial-scale=1"><title>microfield bench</title>'
@@ -159,13 +165,14 @@ def rate_limits(rows: Sequence[Row], image: str) -> tuple[float, float] | None:
     return raw / (2 * max(ratios)), 2 * raw / min(ratios)
 
 
-def _image(image: str, rows: Sequence[Row]) -> str:
+def _image(image: str, rows: Sequence[Row], shown: str) -> str:
     known = next((r for r in rows if r.get("shape")), rows[0])
     about = ""
     if known.get("shape"):
         about = f"{known['axes']} {'x'.join(map(str, known['shape']))} {known['dtype']}, {known['raw_bytes']:,} bytes raw"
     kind = f"{known['kind']}, " if known.get("kind") else ""
     return (f'<details><summary><b>{html.escape(image)}</b> <span class="faint">{html.escape(kind + about)}</span></summary>'
+            f"<p>{html.escape(recommendation(rows))}</p>{shown}"
             f"{_runs([r for r in rows if r['status'] == 'ok'])}{_missing(rows)}"
             "<p class='faint'>The command of every row is in rows.csv (with --again it "
             "runs anew); the first: "
