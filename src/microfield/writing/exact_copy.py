@@ -37,7 +37,7 @@ def exact_size(job: Job, around: Envelope) -> int | None:
 def with_exact_copy(refused: BudgetError, job: Job, around: Envelope) -> BudgetError:
     """A refusal of a quality, with what an exact copy takes."""
     size = exact_size(job, around)
-    return refused if size is None else BudgetError(f"{refused} An exact copy takes {size} bytes: {argument('lossless', True)}.")
+    return refused if size is None else BudgetError(f"{refused} That takes {size} bytes.")
 
 
 def exact_note(job: Job, around: Envelope, limit: int) -> str | None:

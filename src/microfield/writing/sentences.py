@@ -73,7 +73,7 @@ def time_note(limit: float | None, budget: Budget, report: Report, log: SearchLo
         text += f"{left if log.ended else made} {_listed(shortened)}"
     text += ". More time makes a better file."
     if report.seconds > OVERRUN * limit:
-        text += f" It took {report.seconds:.1f} s, since one attempt takes longer than the limit; a lower effort is faster."
+        text += f" It took {report.seconds:.1f} s, since no attempt is cut off in its middle."
     return text
 
 

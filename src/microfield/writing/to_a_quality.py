@@ -114,7 +114,8 @@ def _encode_knob(request: Request, error: float, largest_size: int, say: Callabl
         return found.encoded
     asked = say(-10 * math.log10(error))
     if found is None and request.total(finest := knob.at(END)) <= largest_size:
-        raise BudgetError(f"method {request.method.name} reaches at most {say(_psnr(request, finest))} on this image, not {asked}.")
+        raise BudgetError(f"method {request.method.name} reaches at most {say(_psnr(request, finest))} on this image, not {asked}. "
+                          f"Ask for less, or keep an exact copy with {argument('lossless', True)}.")
     fits = knob.finest(largest_size)
     raise _too_fine(request, asked, say(-math.inf if fits is None else _psnr(request, fits.encoded)))
 
@@ -122,7 +123,7 @@ def _encode_knob(request: Request, error: float, largest_size: int, say: Callabl
 def _too_fine(request: Request, asked: str, reached: str) -> BudgetError:
     if request.context.deadline.passed:
         return BudgetError(f"the asked quality ({asked}) was not reached within the time limit ({reached} was). "
-                           "Allow more time, or ask for less.")
+                           f"Allow more time, ask for less, or keep an exact copy with {argument('lossless', True)}.")
     return BudgetError(f"the asked quality ({asked}) needs more than a quarter of the raw size ({reached} was reached). "
                        f"Ask for less, or keep an exact copy with {argument('lossless', True)}.")
 
