@@ -115,6 +115,7 @@ def _images() -> dict[str, npt.NDArray[Any]]:
         "real in 16 grey levels": np.floor(share * 15.99).astype(np.uint8),
         "real, without noise, in 8 bits": np.rint(ndimage.gaussian_filter(share, 2) * 255).astype(np.uint8),
         "real, magnified": plane.repeat(3, 0).repeat(3, 1),
+        "real, magnified twice": plane.repeat(6, 0).repeat(3, 1),
         "real, few photons": random.poisson(share).astype(np.uint8),
         "real, dark pixels set to 0": np.where(ndimage.gaussian_filter(share, 3) > 0.2, plane, 0),
         "real, half saturated": np.minimum(plane, int(np.median(plane))),

@@ -28,7 +28,7 @@ MORE, MORE_SIDE = 96, 512
 """Windows, and pixels a side of each, that what looks like labels is looked at in again."""
 ENOUGH = 1024
 """Pixels of foreground to judge by; where the windows hold fewer, all of the image is read."""
-MOST_REPLICATED = 4
+MOST_REPLICATED = 8
 """An image magnified by repeating its pixels up to so many times is judged by the pixels it had before."""
 FEW_CLASSES, SOME_CLASSES = 6, 16
 """Class maps have few values, so that neighbouring patches often hold neighbouring values, as they do in an image of few grey

@@ -245,7 +245,7 @@ def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(InputError, match="looks like object labels"):
         judge(Image(LABELS.astype(np.uint16), "YX"), LABELS)
     with pytest.raises(InputError, match="looks like object labels"):
-        judge(Image(np.arange(9, dtype=np.uint8).reshape(3, 3).repeat(5, 0).repeat(5, 1), "YX", labels=True), np.zeros((15, 15)))
+        judge(Image(np.arange(9, dtype=np.uint8).reshape(3, 3).repeat(9, 0).repeat(9, 1), "YX", labels=True), np.zeros((27, 27)))
     assert judge(Image(LABELS.astype(np.uint16), "YX"), LABELS, not_labels=True).iou == 1
     with pytest.raises(InputError, match="whole numbers"):
         judge(PLANE, PLANE.read(), labels=LABELS - 0.5)
