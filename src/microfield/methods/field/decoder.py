@@ -48,7 +48,7 @@ def refined(values: Floats, head: Head) -> Floats:
 def restored(values: Floats, head: Head, groups: Groups, layout: Layout) -> npt.NDArray[Any]:
     """Grey levels of shape (channels, frames, Y, X) from reconstructed channels, which are used up."""
     values = refined(values, head)
-    frames = groups.unrolled(values.reshape(len(values), -1, *values.shape[3:]))
+    frames = groups.unrolled(groups.frames(values))
     return head.channels.inverse(frames, layout.dtype)
 
 
@@ -58,9 +58,9 @@ class FieldDecoder(WholeDecoder):
     bytes_per_voxel: ClassVar[int] = 28
     bytes_per_byte: ClassVar[int] = 200  # Decisions are decoded into lists before the walk takes them.
 
-    def __init__(self, layout: Layout, section: bytes) -> None:
+    def __init__(self, layout: Layout, section: bytes, version: int) -> None:
         super().__init__(layout, len(section))
-        self.head, self.data = Head.unpack(section, layout)
+        self.head, self.data = Head.unpack(section, layout, version)
         self.groups: Groups | None = None
         if self.head.channels.coded.any():
             self.groups = self.head.groups(layout)
@@ -118,8 +118,8 @@ class FieldDecoder(WholeDecoder):
 
     def _level(self, groups: Groups, wanted: tuple[int, int, int, int]) -> int:
         """The coarsest level whose approximations are fine enough, 0 where that is none but the voxels themselves."""
-        # Rolled planes have other blocks.
-        if groups.shifts is not None:
+        # Rolled planes have other blocks, and where Z is the batch it would have to be averaged plane by plane.
+        if groups.shifts is not None or groups.along_time:
             return 0
         t, z, y, _ = wanted
         # Frames that are not averaged must be there: those of T, which may be the wavelet's first axis.

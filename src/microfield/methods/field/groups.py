@@ -1,7 +1,7 @@
 """Which values are transformed together: a part's axes as (channels, T, Z, Y, X), then as groups of coefficients, and back.
 
-Z, or T where there is no Z, is an axis of the wavelet. Where a part has both, T is split first, and every band of it is a
-group of its own: a batch of volumes.
+Z, or T where there is no Z, is an axis of the wavelet. Where a part has both, either T is split first, and every band of it is a
+group of its own, a batch of volumes; or T is the axis of the wavelet and Z is the batch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from microfield.image import Layout
 from microfield.methods.field.align import Shifts, roll
 from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.lifting import Floats, Schedule, forward, gain, inverse
-from microfield.methods.field.schedules import schedule
+from microfield.methods.field.schedules import NAMES, schedule
 
-MOST_TIME_SPLITS = 3
-"""T is split at most so often."""
+USUAL_TIME_SPLITS = 3
+"""T is split at most so often where nothing is tried."""
 
 
 def gathered(block: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
@@ -63,7 +63,13 @@ def times_of(extents: tuple[int, ...]) -> int:
     t, z = extents[:2]
     if t == 1 or z == 1:
         return 0
-    return max(1, min(MOST_TIME_SPLITS, t.bit_length() - 3))
+    return max(1, min(USUAL_TIME_SPLITS, t.bit_length() - 3))
+
+
+def most_times(extents: tuple[int, ...]) -> int:
+    """How often T can be split, from the extents of T, Z, Y and X: until one time point is left."""
+    t, z = extents[:2]
+    return 0 if t == 1 or z == 1 else (t - 1).bit_length()
 
 
 def extents_of(layout: Layout) -> tuple[int, int, int, int]:
@@ -83,11 +89,13 @@ class Groups:
     extents : tuple of int
         Extents of T, Z, Y and X.
     transform : str
-        Name of the schedule.
+        See `schedules`.
     times : int
         How often T is split before the volumes of its bands are transformed.
     shifts : int32 array (planes, 2), optional
         By how much planes are rolled along y and x before all else; planes are those of T, or of Z where there is no T.
+    along_time : bool
+        T takes the place of z in the wavelet, and Z is the batch; only where there are both.
     """
 
     channels: int
@@ -95,26 +103,37 @@ class Groups:
     transform: str
     times: int = 0
     shifts: Shifts | None = None
+    along_time: bool = False
 
-    @classmethod
-    def checked(cls, channels: int, layout: Layout, transform: str, times: int, shifts: Shifts | None = None) -> Groups:
-        """Groups of a part of this layout.
-
-        Raises
-        ------
-        FormatError
-            If T cannot be split so often.
-        """
-        extents = extents_of(layout)
-        if times and (extents[1] == 1 or extents[0] <= 1 << (times - 1)):
+    def check(self) -> None:
+        """Raise FormatError where a part of these extents cannot be grouped so."""
+        if self.times > most_times(self.extents):
             raise FormatError("a part splits a time axis that it does not have.")
-        return cls(channels, extents, transform, times, shifts)
+        if self.along_time and (self.times or not most_times(self.extents)):
+            raise FormatError("a part is transformed along a time axis that it does not have.")
+        found = schedule(self.transform, self.volume)
+        if self.transform not in NAMES and not all(found.split(k) for k in range(len(found.levels))):
+            raise FormatError("a part has levels that split nothing.")
 
     @property
     def volume(self) -> tuple[int, int, int, int]:
         """Shape (batch, z, y, x) of a channel as volumes: T is the batch axis where there is Z, and stands for z where not."""
         t, z, y, x = self.extents
+        if self.along_time:
+            return (z, t, y, x)
         return (t, z, y, x) if t > 1 and z > 1 else (1, t * z, y, x)
+
+    def volumes(self, frames: Floats) -> Floats:
+        """Frames (channels, frames, y, x), running through T and then Z, as volumes (channels, batch, z, y, x); y and x are any."""
+        t, z = self.extents[:2]
+        if self.along_time:
+            return frames.reshape(len(frames), t, z, *frames.shape[2:]).swapaxes(1, 2)
+        return frames.reshape(len(frames), *self.volume[:2], *frames.shape[2:])
+
+    def frames(self, volumes: Floats) -> Floats:
+        """The inverse of `volumes`."""
+        in_order = volumes.swapaxes(1, 2) if self.along_time else volumes
+        return in_order.reshape(len(volumes), -1, *volumes.shape[3:])
 
     @cached_property
     def in_time(self) -> Schedule:
@@ -152,7 +171,7 @@ class Groups:
 
     def forward(self, values: Floats) -> list[Floats]:
         """Coefficients of every group, float32, from values of shape (channels, frames, Y, X)."""
-        split = [v.reshape(self.volume) for v in self.rolled(values)]
+        split = list(self.volumes(self.rolled(values)))
         if self.times:
             split = [forward(v, self.in_time) for v in split]
         pieces = (v[band] for band in self.bands for v in split)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +15,22 @@ from microfield.image import Layout
 from microfield.methods.field import rotation
 from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
-from microfield.methods.field.groups import MOST_TIME_SPLITS, Groups, extents_of
+from microfield.methods.field.groups import Groups, extents_of
 from microfield.methods.field.rotation import Rotation
-from microfield.methods.field.schedules import NAMES, OCTAVES
+from microfield.methods.field.schedules import NAMES, OCTAVES, packed, unpacked
 
 CONSTANT, GAINS, ROTATED, MORE = 0x10, 0x20, 0x40, 0x80
 """Flags of the first byte: some channels are constant; gains are not all 1; channels are rotated; a second byte of flags."""
 _TRANSFORM_MASK = 0x0F
 """The low bits of the first byte: index of the schedule."""
-NETS, SHIFTED = 1, 2
-"""Flags of the second byte: networks are named; planes are rolled."""
-_TIMES_SHIFT = 2
-"""Above them how often T is split."""
+FREE = 0x0F
+"""The index that says that the levels of the schedule stand at the end of the head."""
+NETS, SHIFTED, ALONG_TIME = 1, 2, 0x80
+"""Flags of the second byte: networks are named; planes are rolled; T takes the place of Z."""
+_TIMES_SHIFT, _TIMES_MASK = 2, 0x1F
+"""Between them how often T is split."""
+_FIRST_VERSION_TIMES = 3
+"""Files of bitstream version 1 split T at most so often."""
 _ALPHA_AT = 3
 """Index of the byte of alpha where no channel is constant: after the flags and two bytes of the step."""
 LARGEST_STEP_CODE = 65535
@@ -35,7 +40,7 @@ _COARSEST_STEP_OCTAVE = 1
 _LARGEST_SHIFT = 1 << 24
 """Planes are not rolled further."""
 PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
-"""Hashes of the context and the refinement network that a file of bitstream version 1 need not name. They stay for ever."""
+"""Hashes of the context and the refinement network that a file of bitstream versions 1 and 2 need not name. They stay for ever."""
 ALPHA = 128
 """The code of alpha, the factor of the refinement's correction, that stands for 1."""
 
@@ -53,10 +58,12 @@ class Head:
     ----------
     channels : Channels
         How grey levels became what was transformed.
-    transform : int
-        Index into `schedules.NAMES`.
+    transform : str
+        See `schedules`.
     times : int
-        How often T is split, 0 to 3.
+        How often T is split, 0 to 31.
+    along_time : bool
+        Whether T takes the place of Z in the wavelet.
     step : int
         Code of the quantiser step: see `step_of`.
     alpha : int
@@ -68,23 +75,26 @@ class Head:
     """
 
     channels: Channels
-    transform: int = 0
+    transform: str = NAMES[0]
     times: int = 0
     step: int = 0
     alpha: int = 0
     nets: tuple[bytes, bytes] | None = None
     shifts: Shifts | None = None
+    along_time: bool = False
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
         known, kind = self.channels, layout.dtype.newbyteorder("<")
-        constant, flags = ~known.coded, 0
+        constant, flags, free = ~known.coded, 0, b""
         parts: list[bytes] = []
         if constant.any():
             flags |= CONSTANT
             parts.append(np.packbits(constant).tobytes())
         if not constant.all():
-            flags |= self.transform
+            named = self.transform in NAMES
+            flags |= NAMES.index(self.transform) if named else FREE
+            free = b"" if named else packed(self.transform)
             parts.append(self.step.to_bytes(2, "little") + bytes([self.alpha]))
         parts += [known.low.astype(kind).tobytes(), known.high[known.coded].astype(kind).tobytes()]
         if known.gains.any():
@@ -93,31 +103,27 @@ class Head:
         parts.append(known.darks.astype("<i2").tobytes())
         if known.rotation is not None:
             flags |= ROTATED
-            parts.append(known.rotation.angles.tobytes() + bytes([known.rotation.signs]))
+            parts.append(packed_rotation(known.rotation, int(known.coded.sum())))
         more = b"" if constant.all() else self._more()
         if more:
             flags |= MORE
-        return bytes([flags]) + b"".join(parts) + more
+        return bytes([flags]) + b"".join(parts) + more + free
 
     def _more(self) -> bytes:
         """What only few parts have, after a byte of its own flags; empty where this part has none of it."""
-        flags = self.times << _TIMES_SHIFT
+        flags = self.times << _TIMES_SHIFT | (ALONG_TIME if self.along_time else 0)
         parts: list[bytes] = []
         if self.nets is not None and self.nets != PINNED:
             flags |= NETS
             parts.extend(self.nets)
         if self.shifts is not None:
             flags |= SHIFTED
-            bits = BitWriter()
-            for axis in range(2):
-                bits.rice(np.diff(self.shifts[:, axis], prepend=0).tolist())
-            coded = bits.finish()
-            parts.append(len(coded).to_bytes(3, "little") + coded)
+            parts.append(_packed_lists([np.diff(self.shifts[:, axis], prepend=0).tolist() for axis in range(2)]))
         return bytes([flags]) + b"".join(parts) if flags else b""
 
     @classmethod
-    def unpack(cls, data: bytes, layout: Layout) -> tuple[Head, bytes]:
-        """The head and what follows it.
+    def unpack(cls, data: bytes, layout: Layout, version: int) -> tuple[Head, bytes]:
+        """The head of a part written in a bitstream version, 1 or 2, and what follows it.
 
         Raises
         ------
@@ -133,11 +139,17 @@ class Head:
             raise FormatError("a part of constant channels only holds more than that.")
         step, alpha = (0, 0) if constant.all() else (int.from_bytes(fields.next(2), "little"), fields.next(1)[0])
         channels = _read_channels(fields, flags, constant, layout)
-        times, nets, shifts = _read_more(fields, layout) if flags & MORE else (0, None, None)
-        transform = flags & _TRANSFORM_MASK
-        if transform >= len(NAMES):
+        head = cls(channels, "", 0, step, alpha)
+        if flags & MORE:
+            head = _with_more(head, fields, layout)
+        code = flags & _TRANSFORM_MASK
+        if code >= len(NAMES) and code != FREE:
             raise FormatError("a part is transformed in a way that this version does not know.")
-        return cls(channels, transform, times, step, alpha, nets, shifts), fields.rest()
+        head = replace(head, transform=unpacked(fields) if code == FREE else NAMES[code])
+        many = channels.rotation is not None and len(channels.darks) > rotation.WHOLE
+        if version == 1 and (code == FREE or many or head.along_time or head.times > _FIRST_VERSION_TIMES):
+            raise FormatError("a part holds what its bitstream version does not have.")
+        return head, fields.rest()
 
     def groups(self, layout: Layout) -> Groups:
         """How the coefficients are grouped.
@@ -147,7 +159,10 @@ class Head:
         FormatError
             If a part of this layout cannot be grouped so.
         """
-        return Groups.checked(int(self.channels.coded.sum()), layout, NAMES[self.transform], self.times, self.shifts)
+        coded = int(self.channels.coded.sum())
+        groups = Groups(coded, extents_of(layout), self.transform, self.times, self.shifts, self.along_time)
+        groups.check()
+        return groups
 
 
 def _read_constant(fields: ByteReader, n: int) -> npt.NDArray[np.bool_]:
@@ -180,31 +195,80 @@ def _read_rotation(fields: ByteReader, channels: int) -> Rotation:
     """The rotation of so many channels."""
     if not 2 <= channels <= rotation.MOST_ROTATED:
         raise FormatError("a part rotates channels that it does not have.")
-    angles = np.frombuffer(fields.next(rotation.count(channels)), np.int8)
-    found = Rotation(angles, fields.next(1)[0])
+    if channels <= rotation.WHOLE:
+        angles = np.frombuffer(fields.next(rotation.count(channels)), np.int8).astype(np.int16)
+        found = Rotation(angles, fields.next(1)[0])
+    else:
+        leading, precision = fields.next(2)
+        if leading >= channels or not rotation.PRECISION <= precision <= rotation.FINEST:
+            raise FormatError("a part rotates channels that it does not have.")
+        pairs = None if leading else _read_pairs(fields, channels)
+        (angles,) = _read_lists(fields, 1, rotation.count(channels, leading) if pairs is None else len(pairs))
+        if (angles < -(1 << precision)).any() or (angles >= 1 << precision).any():
+            raise FormatError("a part rotates channels by more than a right angle.")
+        signs = int.from_bytes(fields.next(-(-channels // 8)), "little")
+        found = Rotation(angles.astype(np.int16), signs, leading or None, precision, pairs)
     if found.signs >> channels:
         raise FormatError("a part turns over channels that it does not have.")
     return found
 
 
-def _read_more(fields: ByteReader, layout: Layout) -> tuple[int, tuple[bytes, bytes] | None, Shifts | None]:
-    """What `Head._more` gave: how often T is split, networks, shifts."""
+def _read_pairs(fields: ByteReader, channels: int) -> tuple[tuple[int, int], ...]:
+    """The planes of a rotation that names them."""
+    n = int.from_bytes(fields.next(2), "little")
+    pairs = _read_lists(fields, 2, n)
+    if not 1 <= n < channels or not ((pairs >= 0) & (pairs < channels)).all() or (pairs[0] >= pairs[1]).any():
+        raise FormatError("a part rotates channels that it does not have.")
+    return tuple((int(i), int(j)) for i, j in pairs.T)
+
+
+def packed_rotation(found: Rotation, channels: int) -> bytes:
+    """The rotation of so many channels as bytes: an angle a byte for few; for many the number of leading axes, or 0 and the
+    planes, and the angles as Rice codes."""
+    if channels <= rotation.WHOLE:
+        return found.angles.astype(np.int8).tobytes() + bytes([found.signs])
+    signs = found.signs.to_bytes(-(-channels // 8), "little")
+    planes = b""
+    if found.pairs is not None:
+        planes = len(found.pairs).to_bytes(2, "little") + _packed_lists([[p[k] for p in found.pairs] for k in range(2)])
+    return bytes([found.leading or 0, found.precision]) + planes + _packed_lists([found.angles.tolist()]) + signs
+
+
+def _packed_lists(lists: Sequence[Sequence[int]]) -> bytes:
+    """Lists of whole numbers in Rice codes, with the number of bytes before them."""
+    bits = BitWriter()
+    for values in lists:
+        bits.rice(values)
+    coded = bits.finish()
+    return len(coded).to_bytes(3, "little") + coded
+
+
+def _read_lists(fields: ByteReader, lists: int, count: int) -> npt.NDArray[np.int64]:
+    """The inverse of `_packed_lists`, for so many lists of ``count`` numbers: int64 of shape (lists, count)."""
+    data = fields.next(int.from_bytes(fields.next(3), "little"))
+    if lists * count > 8 * len(data):
+        raise FormatError("a part ends inside its numbers.")
+    bits = BitReader(data)
+    found = [bits.rice(count) for _ in range(lists)]
+    bits.finish()
+    return np.asarray(found, np.int64).reshape(lists, count)
+
+
+def _with_more(head: Head, fields: ByteReader, layout: Layout) -> Head:
+    """A head with what `Head._more` gave: how T is split, networks, shifts."""
     flags = fields.next(1)[0]
-    times = flags >> _TIMES_SHIFT
-    if not flags or times > MOST_TIME_SPLITS:
+    if not flags:
         raise FormatError("a part has flags that this version does not know.")
     nets = (fields.next(4), fields.next(4)) if flags & NETS else None
+    head = replace(head, times=flags >> _TIMES_SHIFT & _TIMES_MASK, along_time=bool(flags & ALONG_TIME), nets=nets)
     if not flags & SHIFTED:
-        return times, nets, None
+        return head
     t, z, y, x = extents_of(layout)
-    n = t if t > 1 else z
-    bits = BitReader(fields.next(int.from_bytes(fields.next(3), "little")))
-    shifts = np.cumsum([bits.rice(n) for _ in range(2)], axis=1).T
-    bits.finish()
+    shifts = np.cumsum(_read_lists(fields, 2, t if t > 1 else z), axis=1).T
     if (np.abs(shifts) > _LARGEST_SHIFT).any():
         raise FormatError("a part rolls planes beyond all bounds.")
     # Rolling by whole extents changes nothing.
-    return times, nets, np.fmod(shifts, (y, x)).astype(np.int32)
+    return replace(head, shifts=np.fmod(shifts, (y, x)).astype(np.int32))
 
 
 def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:

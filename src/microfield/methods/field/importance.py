@@ -91,7 +91,7 @@ class Importance:
 
 def of_coefficients(weights: Floats, groups: Groups) -> list[Floats]:
     """What squared errors of the coefficients of every group count, from what those of voxels do: (channels, frames, Y, X)."""
-    split = [w.reshape(groups.volume) for w in groups.rolled(weights)]
+    split = list(groups.volumes(groups.rolled(weights)))
     if groups.times:
         split = [spread(w, groups.in_time) for w in split]
     pieces = (w[band] for band in groups.bands for w in split)

@@ -115,6 +115,7 @@ class FieldMethod(Method):
 
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
+    bitstream_version: ClassVar[int] = 2
     accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency"})
     options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
@@ -197,9 +198,9 @@ class FieldMethod(Method):
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> FieldDecoder:
         """Open a part; nothing but its head is read yet."""
-        if bitstream_version != cls.bitstream_version or len(data.own) != 1:
+        if bitstream_version not in (1, cls.bitstream_version) or len(data.own) != 1:
             raise FormatError("these are not the sections of a part of field.")
-        return FieldDecoder(layout, data.own[0])
+        return FieldDecoder(layout, data.own[0], bitstream_version)
 
     def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
                ) -> coefficients.EncodedCoefficients:
@@ -247,7 +248,8 @@ class FieldMethod(Method):
             for_trials = context.deadline.share(TRIALS_TIME)
             groups = transform_search.arrangement(values, groups, Trial(step, contexts_of(nets[0]), weights, for_trials))
             shortened = ("some trials of transforms",) if for_trials.passed else ()
-        head = replace(head, channels=known, transform=NAMES.index(groups.transform), times=groups.times, shifts=groups.shifts)
+        head = replace(head, channels=known, transform=groups.transform, times=groups.times, shifts=groups.shifts,
+                       along_time=groups.along_time)
         counts = None if weights is None else of_coefficients(weights, groups)
         return Prepared(head, groups, groups.forward(values), quality, before + 1, weights=counts, shortened=shortened)
 
@@ -263,9 +265,10 @@ class FieldMethod(Method):
         head = attempt.head
         assert head.nets is not None
         network = refinement_of(head.nets[1])
-        original = attempt.prepared.groups.rolled(head.channels.forward(channels)).reshape(values.shape)
+        groups = attempt.prepared.groups
+        original = groups.volumes(groups.rolled(head.channels.forward(channels)))
         along = power = error = 0.0
-        shares = None if weights is None else attempt.prepared.groups.rolled(weights).reshape(values.shape)
+        shares = None if weights is None else groups.volumes(groups.rolled(weights))
         for c, (wanted, found) in enumerate(zip(original, values, strict=True)):
             correction = network.correction(found, step_of(head.step), 0.0)
             wanted -= found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -17,22 +17,30 @@ import numpy.typing as npt
 from microfield.deadline import Deadline
 from microfield.methods.field import coefficients, importance
 from microfield.methods.field.align import estimate
-from microfield.methods.field.channels import Channels, dark_codes
-from microfield.methods.field.groups import Groups, times_of
+from microfield.methods.field.channels import Channels, Doubles, dark_codes
+from microfield.methods.field.groups import Groups, most_times
+from microfield.methods.field.head import packed_rotation
 from microfield.methods.field.lifting import Floats, forward
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import Worth
-from microfield.methods.field.rotation import MOST_ROTATED, rotation_of, upright
+from microfield.methods.field.rotation import MOST_ROTATED, PRECISION, WHOLE, Rotation, of_alike, rotation_of, upright
 from microfield.methods.field.schedules import NAMES, OCTAVES, schedule
+from microfield.methods.field.structure import Lattice, cheapest, price
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 PIECE = (32, 160, 160)
 """Depth, height and width of the piece, at most."""
 PIECE_CHANNELS = 2
-"""Channels of the piece, at most."""
-FEWEST_TIMES = 4
-"""Time points of the piece at least, where there are T and Z."""
+"""Channels of the window, at most."""
+WINDOW = 1 << 20
+"""Voxels of a channel of the window that arrangements are tried on, about."""
+WIDEST, NARROWEST = 160, 64
+"""Most and fewest rows and columns of the window."""
+LONGEST = 1024
+"""Most time points and planes of the window."""
+CODED = 3
+"""So many schedules are coded to choose from: that of the least estimate, and the best of those with a name."""
 ROLLED_COST = 0.995
 """Planes are rolled where the cost falls below this share of the cost without."""
 BITS_A_SIGNIFICANT_COEFFICIENT = 4.0
@@ -40,26 +48,28 @@ BITS_A_SIGNIFICANT_COEFFICIENT = 4.0
 ROTATION_WORTH = 0.02
 """The least share of the bits that a rotation must save."""
 ROTATION_DEPTH = 8
-"""Planes that a rotation is judged by."""
+"""Planes that a rotation is judged by, where the channels are few."""
+ROTATION_VALUES = 1 << 23
+"""Values of all channels that it is judged by, at most about."""
+LEADING = (4, 16)
+"""To so many principal axes more than `WHOLE` channels may be rotated."""
+ALIKE = (0.99, 0.9, 0.6, 0.3)
+"""From which correlation on more than `WHOLE` channels may be mixed by pairs."""
+PRECISIONS = (PRECISION, 10)
+"""Precisions that are tried for these."""
 FEWEST_STRONG = 16
-"""A rotation is not tried with fewer coefficients above a step than this times the channels."""
+"""A rotation is not tried with fewer coefficients above a step, and judged by at least this times the channels."""
 DARK_PLANES = 16
 """Planes that the dark levels are measured on, about."""
 TRIAL_RDO = 0.1
 """Squared steps of error that a bit is worth in trials, as by default."""
-SMALL = 1 << 18
-"""In parts of at most so many coefficients only promising schedules are tried: there a trial takes as long as coding."""
-PROMISING = 1.04
-"""A schedule is promising where it leaves at most this many times as many significant coefficients as the best one."""
-MOST_PROMISING = 3
-"""So many schedules are promising, at most."""
 DEAD_ZONE = 0.62
 """Magnitudes below this share of a step become 0, about."""
 
 
-def piece(values: npt.NDArray[Scalar], depth: int = PIECE[0]) -> npt.NDArray[Scalar]:
-    """The middle of an array of shape (channels, frames, Y, X), at most ``depth`` frames of the size of `PIECE`."""
-    limits = (depth, *PIECE[1:])
+def piece(values: npt.NDArray[Scalar], depth: int = PIECE[0], side: int = PIECE[1]) -> npt.NDArray[Scalar]:
+    """The middle of an array of shape (channels, frames, Y, X), at most ``depth`` frames of ``side`` rows and columns."""
+    limits = (depth, side, side)
     starts = [max(0, n - most) // 2 for n, most in zip(values.shape[1:], limits, strict=True)]
     return values[:, *(slice(s, s + most) for s, most in zip(starts, limits, strict=True))]
 
@@ -79,22 +89,46 @@ def with_rotation(known: Channels, channels: npt.NDArray[np.generic], step: floa
     n = int(known.coded.sum())
     if not 2 <= n <= MOST_ROTATED:
         return known
-    values = known.forward(piece(channels, ROTATION_DEPTH))
+    values = known.forward(_sample(channels))
     standard = schedule(NAMES[0], (1, *values.shape[1:]))
     details = np.stack([forward(v[None], standard).reshape(-1) for v in values])
-    strong = details[:, (np.abs(details) > step).any(axis=0)].astype(np.float64)
-    if strong.shape[1] < FEWEST_STRONG * n:
+    largest = np.abs(details).max(axis=0)
+    if np.count_nonzero(largest > step) < FEWEST_STRONG:
         return known
+    enough = max(0, largest.size - FEWEST_STRONG * n)
+    strong = details[:, largest >= min(step, float(np.partition(largest, enough)[enough]))].astype(np.float64)
     flat = values.reshape(n, -1)
-    best, least = None, (1 - ROTATION_WORTH) * _bits(details, step)
-    for covariance in (strong @ strong.T, np.cov(flat.astype(np.float64))):
-        rotation = rotation_of(covariance)
+    share = flat[0].size / channels[0].size
+    least = (1 - ROTATION_WORTH) * _bits(details, step)
+    best: Rotation | None = None
+    for rotation in _rotations((strong @ strong.T, np.cov(flat.astype(np.float64)))):
         turned = details.copy()
         rotation.forward(turned)
-        bits = _bits(turned, step) + 8 * (len(rotation.angles) + 1)
+        bits = _bits(turned, step) + share * 8 * len(packed_rotation(rotation, n))
         if bits < least:
             best, least = rotation, bits
     return known if best is None else replace(known, rotation=upright(best, flat[:, :: max(1, flat.shape[1] >> 16)]))
+
+
+def _rotations(covariances: tuple[Doubles, ...]) -> Iterator[Rotation]:
+    """Rotations to try: to all principal axes for few channels, for many to the leading ones, or of those alike only."""
+    n = len(covariances[0])
+    for covariance in covariances:
+        if n <= WHOLE:
+            yield rotation_of(covariance)
+            continue
+        for leading, precision in itertools.product(LEADING, PRECISIONS):
+            if leading < n:
+                yield rotation_of(covariance, leading, precision)
+        found = (of_alike(covariance, least, precision) for least, precision in itertools.product(ALIKE, PRECISIONS))
+        yield from filter(None, found)
+
+
+def _sample(channels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """What a rotation is judged by: a piece of few planes, smaller where there are many channels."""
+    few = piece(channels, min(ROTATION_DEPTH, max(1, 2 * ROTATION_DEPTH * WHOLE // len(channels))))
+    side = max(48, math.isqrt(ROTATION_VALUES // (len(channels) * few.shape[1])))
+    return piece(few, few.shape[1], side)
 
 
 def _bits(details: Floats, step: float) -> float:
@@ -157,8 +191,42 @@ class Trial:
     deadline: Deadline = field(default_factory=Deadline)
 
 
-def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[str] = NAMES) -> Groups:
-    """The same groups with the schedule, and the planes rolled or not, that code a piece of the values at the least cost.
+@dataclass(frozen=True)
+class Window:
+    """The piece of the values that arrangements are tried on: all of T and Z, as far as that is bounded, and some of Y and X.
+
+    Attributes
+    ----------
+    box : slices of T, Z, Y, X
+    """
+
+    box: tuple[slice, slice, slice, slice]
+
+    @classmethod
+    def of(cls, extents: tuple[int, int, int, int], corner: bool = False) -> Window:
+        """A window in the middle of extents of T, Z, Y, X; or with the first rows and columns."""
+        t, z = (min(n, LONGEST) for n in extents[:2])
+        side = min(WIDEST, max(NARROWEST, math.isqrt(WINDOW // (t * z))))
+        sizes = (t, z, *(min(n, side) for n in extents[2:]))
+        starts = [0 if corner and axis > 1 else (n - size) // 2 for axis, (n, size) in enumerate(zip(extents, sizes, strict=True))]
+        t_box, z_box, y_box, x_box = (slice(a, a + n) for a, n in zip(starts, sizes, strict=True))
+        return cls((t_box, z_box, y_box, x_box))
+
+    @property
+    def extents(self) -> tuple[int, int, int, int]:
+        """Of T, Z, Y, X."""
+        t, z, y, x = (s.stop - s.start for s in self.box)
+        return t, z, y, x
+
+    def cut(self, values: Floats, groups: Groups) -> Floats:
+        """The values in the window, of shape (channels, frames, y, x), their planes rolled as those of ``groups``."""
+        t, z = groups.extents[:2]
+        frames = np.arange(t * z).reshape(t, z)[self.box[:2]].reshape(-1)
+        return np.ascontiguousarray(groups.rolled(values[:PIECE_CHANNELS], frames)[:, :, self.box[2], self.box[3]])
+
+
+def arrangement(values: Floats, groups: Groups, trial: Trial) -> Groups:
+    """The same groups with the schedule, the axis of time, and the planes rolled or not, that code a window at the least cost.
 
     What was tried when the deadline of the trial passes is what is chosen from.
 
@@ -168,65 +236,70 @@ def arrangement(values: Floats, groups: Groups, trial: Trial, names: Sequence[st
     groups : Groups
         What is used where there is nothing to try.
     trial : Trial
-    names : sequence of str
-        Schedules to try.
     """
     if max(groups.extents[:2]) == 1:
         return groups
-    cost = _Costs(values, trial)
-    best = cost.best(groups, names)
-    if groups.volume[1] > 1 and groups.times and len(names) > 1:
-        best = cost.least([best, replace(best, times=0)])
+    window = Window.of(groups.extents)
+    best, least = _along_one_axis(values, groups, trial, window)
+    if most_times(groups.extents):
+        for other in _other_times(groups, best):
+            if trial.deadline.passed:
+                return best
+            found, cost = other, math.inf
+            if other.along_time:
+                found, cost = _along_one_axis(values, other, trial, window)
+            else:
+                cost = _cost(values, other, trial, window)
+            if cost < least:
+                best, least = found, cost
     if trial.deadline.passed:
         return best
+    return _aligned(values, best, trial, window)
+
+
+def _other_times(groups: Groups, best: Groups) -> list[Groups]:
+    """Other ways to see time points of volumes: apart, split until one is left, and as the axis of the wavelet."""
+    splits = sorted({0, most_times(groups.extents)} - {best.times})
+    return [*(replace(best, times=n) for n in splits), replace(groups, times=0, along_time=True)]
+
+
+def _along_one_axis(values: Floats, groups: Groups, trial: Trial, window: Window) -> tuple[Groups, float]:
+    """The groups with the schedule of the least cost, and the cost: the best by an estimate are coded."""
+    small = _small(values, groups, window)
+    if small.volume[1] == 1:
+        return groups, _cost(values, groups, trial, window)
+    volumes = small.volumes(window.cut(values, groups))
+    lattice = Lattice(np.ascontiguousarray(volumes.reshape(-1, *volumes.shape[2:])), trial.step)
+    prices = {name: price(lattice, schedule(name, lattice.shape)) for name in NAMES}
+    if not trial.deadline.passed:
+        prices[cheapest(lattice)] = -math.inf
+    candidates = sorted(prices, key=lambda name: prices[name])[:CODED]
+    best, least = groups, math.inf
+    for name in candidates:
+        found = replace(groups, transform=name)
+        cost = _cost(values, found, trial, window)
+        if cost < least:
+            best, least = found, cost
+        if trial.deadline.passed:
+            break
+    return best, least
+
+
+def _aligned(values: Floats, groups: Groups, trial: Trial, window: Window) -> Groups:
+    """The groups with their planes rolled, and a schedule for that, where it pays; what is rolled in at the border is charged."""
     shifts = estimate(_one_by_plane(values, groups))
-    if shifts is not None:
-        rolled = replace(best, shifts=shifts)
-        if cost.of(rolled) < ROLLED_COST * cost.of(best):
-            return cost.best(rolled, names)
-    return best
-
-
-class _Costs:
-    """Costs of arrangements, each found once."""
-
-    def __init__(self, values: Floats, trial: Trial) -> None:
-        self.values, self.trial = values, trial
-        self._known: dict[tuple[str, int, bool], float] = {}
-
-    def of(self, groups: Groups) -> float:
-        """`_cost` of an arrangement; all that are asked for have the same shifts, or none."""
-        key = groups.transform, groups.times, groups.shifts is None
-        if key not in self._known:
-            self._known[key] = _cost(self.values, groups, self.trial)
-        return self._known[key]
-
-    def least(self, candidates: Sequence[Groups]) -> Groups:
-        """The one of least cost among those that there is time for; the first of all where there is none."""
-        tried: list[Groups] = []
-        for groups in candidates:
-            if self.trial.deadline.passed:
-                break
-            self.of(groups)
-            tried.append(groups)
-        return min(tried, key=self.of, default=candidates[0])
-
-    def best(self, groups: Groups, names: Sequence[str]) -> Groups:
-        """The same groups with the schedule of the least cost."""
-        if groups.volume[1] == 1 or len(names) == 1:
-            return groups
-        candidates = [replace(groups, transform=name) for name in names]
-        if groups.size <= SMALL:
-            candidates = _promising(self.values, candidates, self.trial.step)
-        return self.least(candidates)
-
-
-def _promising(values: Floats, candidates: Sequence[Groups], step: float) -> list[Groups]:
-    """Those that leave few coefficients beyond a quantiser step, which the costs follow closely."""
-    counts = [sum(int(np.count_nonzero(np.abs(group) > DEAD_ZONE * step)) for group in groups.forward(values))
-              for groups in candidates]
-    most = min(PROMISING * min(counts), sorted(counts)[min(MOST_PROMISING, len(counts)) - 1])
-    return [groups for groups, count in zip(candidates, counts, strict=True) if count <= most]
+    if shifts is None:
+        return groups
+    rolled, _ = _along_one_axis(values, replace(groups, shifts=shifts), trial, window)
+    split = schedule(rolled.transform, rolled.volume)
+    if not rolled.times and not any(1 in split.split(k) for k in range(len(split.levels))):
+        return groups
+    corner = Window.of(groups.extents, corner=True)
+    extents = np.array(groups.extents[2:])
+    share = min(1.0, float((np.abs(shifts) / extents).sum(axis=1).mean()))
+    straight, moved = ((1 - share) * _cost(values, g, trial, window) + share * _cost(values, g, trial, corner)
+                       for g in (groups, rolled))
+    return rolled if moved < ROLLED_COST * straight else groups
 
 
 def _one_by_plane(values: Floats, groups: Groups) -> Floats:
@@ -236,23 +309,18 @@ def _one_by_plane(values: Floats, groups: Groups) -> Floats:
     return np.asarray(total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x))
 
 
-def _cost(values: Floats, groups: Groups, trial: Trial) -> float:
-    """What the quantiser minimises, for a piece of the values: squared error plus bits times what a bit is worth."""
-    t, z, y, x = groups.extents
-    times = max(FEWEST_TIMES, PIECE[0] // z) if z > 1 and t > 1 else PIECE[0]
-    limits = (times, *PIECE)
-    window = [slice(max(0, n - most) // 2, max(0, n - most) // 2 + most) for n, most in zip(groups.extents, limits, strict=True)]
-    extents = (min(t, limits[0]), min(z, limits[1]), min(y, limits[2]), min(x, limits[3]))
-    frames = np.arange(t * z).reshape(t, z)[window[0], window[1]].reshape(-1)
+def _small(values: Floats, groups: Groups, window: Window) -> Groups:
+    """The groups of a window; its planes are rolled already."""
+    return replace(groups, channels=min(len(values), PIECE_CHANNELS), extents=window.extents, shifts=None,
+                   times=min(groups.times, most_times(window.extents)))
 
-    def taken(whole: Floats) -> Floats:
-        return np.ascontiguousarray(groups.rolled(whole[:PIECE_CHANNELS], frames)[:, :, *window[2:]])
 
-    small = Groups(min(len(values), PIECE_CHANNELS), extents, groups.transform, min(groups.times, times_of(extents)))
-    pieces = small.forward(taken(values))
-    weights = None if trial.weights is None else importance.of_coefficients(taken(trial.weights), small)
+def _cost(values: Floats, groups: Groups, trial: Trial, window: Window) -> float:
+    """What the quantiser minimises, for a window of the values: squared error plus bits times what a bit is worth."""
+    small, taken = _small(values, groups, window), window.cut(values, groups)
+    pieces = small.forward(taken)
+    shares = None if trial.weights is None else window.cut(trial.weights, groups)
+    weights = None if shares is None else importance.of_coefficients(shares, small)
     coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, Worth(TRIAL_RDO, weights))
-    # The transform is close to orthonormal: errors of coefficients are errors of voxels.
-    errors = (a - b for a, b in zip(pieces, coded.values, strict=True))
-    error = sum(importance.square(e, w) for e, w in zip(errors, weights or itertools.repeat(None, len(pieces)), strict=True))
-    return error + TRIAL_RDO * trial.step**2 * 8 * len(coded.data)
+    taken -= small.frames(small.inverse(coded.values))
+    return importance.square(taken, shares) + TRIAL_RDO * trial.step**2 * 8 * len(coded.data)
