@@ -7,7 +7,7 @@ elementwise float32. It is slow, for arrays of a few thousand voxels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,9 +264,9 @@ class Decisions:
 # -- Transform --------------------------------------------------------------------------------------------------------
 
 
-def levels_of(code: int, shape: Index) -> tuple[list[Index], list[Index]]:
+def levels_of(words: str, shape: Index) -> tuple[list[Index], list[Index]]:
     """Axes split at every level, finest first, and the extents E."""
-    levels: list[Index] = [tuple("bzyx".index(letter) for letter in word) for word in SCHEDULES[code].split()]
+    levels: list[Index] = [tuple("bzyx".index(letter) for letter in word) for word in words.split()]
     extents = [shape]
     while True:
         for axes in levels[len(extents) - 1 :]:
@@ -448,8 +448,8 @@ class Streams(NamedTuple):
 class Group:
     """A group: its quantised coefficients, decoded level by level."""
 
-    def __init__(self, code: int, shape: Index, reference: Group | None) -> None:
-        self.levels, self.extents = levels_of(code, shape)
+    def __init__(self, words: str, shape: Index, reference: Group | None) -> None:
+        self.levels, self.extents = levels_of(words, shape)
         self.quantised: Array = np.zeros(shape, np.int64)
         self.magnitudes: dict[tuple[int, Index], Array] = {}
         self.mean_codes: dict[tuple[int, Index], int] = {}
@@ -651,7 +651,7 @@ def refinement_layers(name: bytes) -> list[tuple[Array, Array]]:
 class Head(NamedTuple):
     """What stands before the numbers of a section."""
 
-    transform: int
+    words: str
     step: int
     alpha: int
     constant: list[bool]
@@ -659,10 +659,11 @@ class Head(NamedTuple):
     maximum: Array
     gains: Array
     darks: Array
-    angles: Array | None
+    rotations: list[tuple[int, int, float]] | None
     sign_bits: int
     networks: tuple[bytes, bytes]
     time_splits: int
+    along_time: bool
     shifts: Array | None
     centroids: tuple[float, ...]
     end: int
@@ -690,26 +691,49 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     empty: Array = np.zeros(0)
     if not n:
         assert flags == 16
-        return Head(0, 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, None, (), at)
+        return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, (), at)
     maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
     codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
     gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
     darks = np.frombuffer(take(2 * n), "<i2").astype(np.float64)
-    angles, sign_bits = None, 0
+
+    def lists(counts: Sequence[int]) -> list[list[int]]:
+        bits = Bits(take(int.from_bytes(take(3), "little")))
+        found = [bits.rice(count) for count in counts]
+        bits.end()
+        return found
+
+    rotations, sign_bits = None, 0
     if flags & 64:
-        angles, sign_bits = np.frombuffer(take(n * (n - 1) // 2), np.int8).astype(np.float64), take(1)[0]
+        planes, scale = list(itertools.combinations(range(n), 2)), 128
+        if n <= 8:
+            angles = np.frombuffer(take(len(planes)), np.int8).tolist()
+        else:
+            leading, precision = take(2)
+            scale = 1 << precision
+            planes = [plane for plane in planes if plane[0] < leading]
+            if not leading:
+                count = int.from_bytes(take(2), "little")
+                planes = list(zip(*lists([count, count]), strict=True))
+            (angles,) = lists([len(planes)])
+        rotations = [(i, j, angle / scale) for (i, j), angle in zip(planes, angles, strict=True)]
+        sign_bits = int.from_bytes(take(-(-n // 8)), "little")
     second = take(1)[0] if flags & 128 else 0
     networks = (take(4), take(4)) if second & 1 else pinned
     shifts = None
     if second & 2:
-        bits = Bits(take(int.from_bytes(take(3), "little")))
-        planes = times if times > 1 else depth
-        running = np.cumsum([bits.rice(planes), bits.rice(planes)], 1).T
-        bits.end()
-        shifts = np.repeat(running, times * depth // planes, 0)
+        frames = times if times > 1 else depth
+        shifts = np.repeat(np.cumsum(lists([frames, frames]), 1).T, times * depth // frames, 0)
+    words = SCHEDULES[flags & 15] if flags & 15 < 15 else ""
+    while flags & 15 == 15:
+        four = Bits(take(1))
+        codes = [four.number(2) for _ in range(4)]
+        words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in codes)
+        if 0 in codes:
+            break
     centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
-    return Head(flags & 15, step, alpha, constant, minimum, maximum, gains, darks, angles, sign_bits, networks,
-                second >> 2, shifts, centroids, at)
+    return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,
+                second >> 2 & 31, second >= 128, shifts, centroids, at)
 
 
 def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes]) -> Array:
@@ -726,7 +750,7 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
     dtype : dtype
         Of the array.
     pinned : tuple of bytes
-        Hashes of the context and refinement network of bitstream version 1.
+        Hashes of the context and refinement network that a part need not name.
     """
     size = dict(zip(axes, shape, strict=True))
     times, depth, ny, nx = (size.get(axis, 1) for axis in "TZYX")
@@ -738,7 +762,12 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
         out[:] = head.minimum.astype(dtype)[:, None, None, None]
     else:
         volumes = (times, depth, ny, nx) if times > 1 and depth > 1 else (1, times * depth, ny, nx)
-        values = unroll(read_values(section, head, volumes).reshape(-1, times * depth, ny, nx), head)
+        if head.along_time:
+            volumes = (depth, times, ny, nx)
+        values = read_values(section, head, volumes)
+        if head.along_time:
+            values = values.swapaxes(1, 2)
+        values = unroll(values.reshape(-1, times * depth, ny, nx), head)
         to_grey(unrotate(values, head), head, out)
     first = [i for i, axis in enumerate(axes) if axis in "CS"]
     order = [*first, *(axes.index(axis) for axis in "TZYX" if axis in axes)]
@@ -760,7 +789,7 @@ def read_values(section: bytes, head: Head, volumes: Index) -> Array:
     groups: list[Group] = []
     for extent in bands:
         for channel in range(n):
-            groups.append(Group(head.transform, (extent, *volumes[1:]), groups[-1] if channel else None))
+            groups.append(Group(head.words, (extent, *volumes[1:]), groups[-1] if channel else None))
     for group in groups:
         group.read_numbers(numbers)
     numbers.end()
@@ -797,10 +826,9 @@ def unrotate(values: Array, head: Head) -> Array:
     """Dark levels added, channels rotated back."""
     reach = np.sqrt((head.gains**2).sum())
     v = [plane + F(dark * (reach / 32768)) for plane, dark in zip(values, head.darks, strict=True)]
-    if head.angles is not None:
+    if head.rotations is not None:
         v = [-plane if head.sign_bits >> k & 1 else plane for k, plane in enumerate(v)]
-        pairs = zip(itertools.combinations(range(len(v)), 2), head.angles / 128, strict=True)
-        for (i, j), t in reversed([*pairs]):
+        for i, j, t in reversed(head.rotations):
             c, s = F((1 - t * t) / (1 + t * t)), F(2 * t / (1 + t * t))
             v[i], v[j] = v[i] * c - v[j] * s, v[j] * c + v[i] * s
     return np.stack(v)

@@ -54,7 +54,7 @@ def test_noise_is_not_rolled() -> None:
     block = scaled(np.random.default_rng(0).random((9, 64, 64)), 0, 4000, np.uint16)
     layout = Layout(block.shape, "ZYX", block.dtype)
     encoded = FieldMethod().encode(block, layout, 350, Context(np.array([4000.0]), np.ones(1), effort=5))
-    assert Head.unpack(encoded.sections[0], layout)[0].shifts is None
+    assert Head.unpack(encoded.sections[0], layout, 2)[0].shifts is None
 
 
 @given(planes=hnp.arrays(np.float32, st.tuples(*[st.integers(1, 6)] * 3), elements=st.floats(-9, 9, width=32)), data=st.data())
@@ -65,7 +65,7 @@ def test_rolling_is_undone_exactly(planes: align.Floats, data: st.DataObject) ->
 
 @given(shifts=hnp.arrays(np.int32, (7, 2), elements=st.integers(-39, 39)))
 def test_a_head_keeps_its_shifts(shifts: align.Shifts) -> None:
-    read, rest = Head.unpack(replace(PLAIN, shifts=shifts).pack(LAYOUT) + b"more", LAYOUT)
+    read, rest = Head.unpack(replace(PLAIN, shifts=shifts).pack(LAYOUT) + b"more", LAYOUT, 2)
     assert rest == b"more"
     assert read.shifts is not None
     np.testing.assert_array_equal(read.shifts, shifts)
@@ -83,15 +83,15 @@ def packed_shifts(along_y: list[int], along_x: list[int]) -> bytes:
 
 def test_impossible_shifts_are_refused() -> None:
     good = packed_shifts([1] * 7, [2] * 7)
-    head, _ = Head.unpack(good, LAYOUT)
+    head, _ = Head.unpack(good, LAYOUT, 2)
     assert head.shifts is not None
     np.testing.assert_array_equal(head.shifts[-1], [7, 14])
     for bad in (packed_shifts([1] * 6, [2] * 6), packed_shifts([1] * 9, [2] * 7), packed_shifts([2**30] + [0] * 6, [0] * 7),
                 packed_shifts([2**23] * 7, [0] * 7), good[:-1], good[:-4], good[:-7] + bytes([64]) + good[-6:]):
         with pytest.raises(FormatError):
-            Head.unpack(bad, LAYOUT)
+            Head.unpack(bad, LAYOUT, 2)
     # Whole turns are none; nothing is as large as it says.
-    head, _ = Head.unpack(packed_shifts([40 * 2**10 + 1] + [0] * 6, [0, -50] + [0] * 5), LAYOUT)
+    head, _ = Head.unpack(packed_shifts([40 * 2**10 + 1] + [0] * 6, [0, -50] + [0] * 5), LAYOUT, 2)
     assert head.shifts is not None
     np.testing.assert_array_equal(head.shifts[[0, 6]], [[1, 0], [1, 0]])
 
@@ -114,8 +114,8 @@ def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.
     layout = Layout(block.shape, axes, block.dtype)
     context = Context(np.array([float(np.ptp(block))]), np.ones(1), effort=5)
     rolled = FieldMethod().encode(block, layout, 400, context)
-    assert Head.unpack(rolled.sections[0], layout)[0].shifts is not None
-    values = FieldMethod.decoder(layout, 1, PartData(rolled.sections)).read(tuple(range(n) for n in block.shape))
+    assert Head.unpack(rolled.sections[0], layout, 2)[0].shifts is not None
+    values = FieldMethod.decoder(layout, 2, PartData(rolled.sections)).read(tuple(range(n) for n in block.shape))
     assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.measured[0]))
     monkeypatch.setattr("microfield.methods.field.transform_search.estimate", lambda planes: None)
     straight = FieldMethod().encode(block, layout, 400, context)

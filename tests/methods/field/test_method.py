@@ -33,8 +33,8 @@ from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
 from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
 from microfield.methods.field.method import FieldMethod, FieldOptions
-from microfield.methods.field.rotation import TANGENT_SCALE, Rotation, count, rotation_of
-from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.rotation import FINEST, PRECISION, WHOLE, Rotation, count, of_alike, rotation_of
+from microfield.methods.field.schedules import NAMES, WORDS
 from microfield.methods.options import parse_options
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
@@ -49,7 +49,7 @@ def context_for(block: Array, layout: Layout, **changed: Any) -> Context:
 
 
 def decoded(layout: Layout, sections: tuple[bytes, ...]) -> Array:
-    return FieldMethod.decoder(layout, 1, PartData(sections)).read(tuple(range(n) for n in layout.shape))
+    return FieldMethod.decoder(layout, 2, PartData(sections)).read(tuple(range(n) for n in layout.shape))
 
 
 # -- axes -------------------------------------------------------------------------------------------------------------
@@ -72,7 +72,9 @@ def test_gathering_is_undone_by_scattering(axes: str, seed: int) -> None:
 @hypothesis_settings(deadline=None, max_examples=40)
 def test_groups_come_together_again(channels: int, extents: tuple[int, int, int, int], transform: str, seed: int) -> None:
     layout = Layout(extents, "TZYX", np.dtype("uint16"))
-    groups = Groups.checked(channels, layout, transform, times(layout))
+    along_time = seed % 3 == 0 and min(extents[:2]) > 1
+    groups = Groups(channels, extents, transform, 0 if along_time else times(layout), along_time=along_time)
+    groups.check()
     t, z, y, x = extents
     values = np.random.default_rng(seed).normal(0, 1, (channels, t * z, y, x)).astype(np.float32)
     coefficients = groups.forward(values)
@@ -81,7 +83,7 @@ def test_groups_come_together_again(channels: int, extents: tuple[int, int, int,
     for i, reference in enumerate(groups.order.references):
         assert (reference is None) == (i % channels == 0)
         assert reference is None or coefficients[reference].shape == coefficients[i].shape
-    np.testing.assert_allclose(groups.inverse(coefficients).reshape(values.shape), values, atol=1e-4)
+    np.testing.assert_allclose(groups.frames(groups.inverse(coefficients)), values, atol=1e-4)
 
 
 def test_time_is_split_where_there_is_depth_too() -> None:
@@ -90,11 +92,11 @@ def test_time_is_split_where_there_is_depth_too() -> None:
 
     assert [split(t, 5) for t in (1, 2, 7, 8, 15, 16, 31, 32, 500)] == [0, 1, 1, 1, 1, 2, 2, 3, 3]
     assert split(100, 1) == 0
-    layout = Layout((2, 5, 8, 8), "TZYX", np.dtype("uint8"))
-    with pytest.raises(FormatError, match="time"):
-        Groups.checked(1, layout, "STD", 2)
-    with pytest.raises(FormatError, match="time"):
-        Groups.checked(1, layout.with_shape((9, 1, 8, 8)), "STD", 1)
+    for bad in (Groups(1, (2, 5, 8, 8), "STD", 2), Groups(1, (9, 1, 8, 8), "STD", 1), Groups(1, (10, 5, 8, 8), "STD", 5),
+                Groups(1, (9, 1, 8, 8), "STD", along_time=True), Groups(1, (9, 2, 8, 8), "STD", 1, along_time=True)):
+        with pytest.raises(FormatError, match="time"):
+            bad.check()
+    Groups(1, (10, 5, 8, 8), "STD", 4).check()
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------
@@ -104,8 +106,9 @@ def test_time_is_split_where_there_is_depth_too() -> None:
        data=st.data())
 def test_a_rotation_is_undone(values: Array, data: st.DataObject) -> None:
     n = len(values)
-    angles = data.draw(hnp.arrays(np.int8, count(n), elements=st.integers(-TANGENT_SCALE, TANGENT_SCALE - 1)))
-    rotation = Rotation(angles, data.draw(st.integers(0, (1 << n) - 1)))
+    precision, leading = data.draw(st.integers(PRECISION, FINEST)), data.draw(st.none() | st.integers(1, n - 1))
+    angles = data.draw(hnp.arrays(np.int16, count(n, leading), elements=st.integers(-1 << precision, (1 << precision) - 1)))
+    rotation = Rotation(angles, data.draw(st.integers(0, (1 << n) - 1)), leading, precision)
     turned = values.copy()
     rotation.forward(turned)
     np.testing.assert_allclose((turned**2).sum(axis=0), (values**2).sum(axis=0), rtol=1e-4, atol=1e-4)
@@ -138,7 +141,7 @@ def test_channels_come_back(dtype: str, data: st.DataObject) -> None:
     known = measured(channels, np.where(span > 0, span, 1.0), weights, in_noise=False)
     n = int(known.coded.sum())
     if n > 1:
-        known = replace(known, rotation=Rotation(np.arange(count(n)).astype(np.int8) * 30, 1))
+        known = replace(known, rotation=Rotation(np.arange(count(n)).astype(np.int16) * 30, 1))
     values = known.forward(channels)
     known = replace(known, darks=dark_codes(values, known.reach))
     values = known.forward(channels)
@@ -181,6 +184,22 @@ def test_rotations_are_used_where_they_pay_only() -> None:
 
 
 @st.composite
+def rotations(draw: st.DrawFn, n: int) -> Rotation:
+    """Rotations of n channels of every kind that a head can hold."""
+    signs = draw(st.integers(0, (1 << n) - 1))
+    if n <= WHOLE:
+        return Rotation(draw(hnp.arrays(np.int8, count(n))).astype(np.int16), signs)
+    precision, leading = draw(st.integers(PRECISION, FINEST)), draw(st.none() | st.integers(1, n - 1))
+    pairs = None
+    if leading is None:
+        pair = st.tuples(st.integers(0, n - 2), st.integers(1, n - 1)).filter(lambda p: p[0] < p[1])
+        pairs = tuple(draw(st.lists(pair, min_size=1, max_size=n - 1)))
+    number = count(n, leading) if pairs is None else len(pairs)
+    angles = draw(hnp.arrays(np.int16, number, elements=st.integers(-1 << precision, (1 << precision) - 1)))
+    return Rotation(angles, signs, leading, precision, pairs)
+
+
+@st.composite
 def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
     kind = np.dtype(draw(st.sampled_from(SUPPORTED_DTYPES)))
     n = draw(st.integers(1, 10))
@@ -192,31 +211,33 @@ def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
     if not coded:
         return Head(Channels(low.astype(float), high.astype(float))), layout
     rotation = None
-    if 2 <= coded <= 8 and draw(st.booleans()):
-        rotation = Rotation(draw(hnp.arrays(np.int8, count(coded))), draw(st.integers(0, (1 << coded) - 1)))
+    if coded >= 2 and draw(st.booleans()):
+        rotation = draw(rotations(coded))
     channels = Channels(low.astype(float), high.astype(float), draw(hnp.arrays(np.int16, coded, elements=codes)),
                         draw(hnp.arrays(np.int16, coded, elements=codes)), rotation)
     nets = draw(st.none() | st.tuples(st.binary(min_size=4, max_size=4), st.binary(min_size=4, max_size=4)))
-    return Head(channels, draw(st.integers(0, 3)), draw(st.integers(0, 2)), draw(st.integers(0, 65535)),
-                draw(st.integers(0, 255)), nets), layout
+    words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
+    return Head(channels, draw(st.sampled_from(NAMES) | words), draw(st.integers(0, 31)), draw(st.integers(0, 65535)),
+                draw(st.integers(0, 255)), nets, along_time=draw(st.booleans())), layout
 
 
 @given(made=heads(), alpha=st.integers(0, 255))
 def test_a_head_survives_its_bytes(made: tuple[Head, Layout], alpha: int) -> None:
     head, layout = made
     packed = head.pack(layout)
-    read, rest = Head.unpack(packed + b"more", layout)
+    read, rest = Head.unpack(packed + b"more", layout, 2)
     assert rest == b"more"
     assert read.pack(layout) == packed
     for name in ("low", "high", "gains", "darks"):
         np.testing.assert_array_equal(getattr(read.channels, name), getattr(head.channels, name))
-    assert (read.transform, read.times, read.step, read.alpha) == (head.transform, head.times, head.step, head.alpha)
+    for name in ("transform", "times", "step", "alpha", "along_time"):
+        assert getattr(read, name) == getattr(head, name) or not head.channels.coded.any()
     if head.channels.coded.any():
-        changed, _ = Head.unpack(with_alpha(packed + b"more", alpha, layout), layout)
+        changed, _ = Head.unpack(with_alpha(packed + b"more", alpha, layout), layout, 2)
         assert changed.pack(layout) == replace(head, alpha=alpha).pack(layout)
     for end in range(len(packed)):
         with pytest.raises(FormatError):
-            Head.unpack(packed[:end], layout)
+            Head.unpack(packed[:end], layout, 2)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("uint8", 8), ("uint16", 10), ("float32", 14)])
@@ -227,10 +248,10 @@ def test_a_plain_head_is_short(dtype: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
-@given(part=st.binary(max_size=80))
+@given(part=st.binary(max_size=80), version=st.sampled_from((1, 2)))
 @hypothesis_settings(deadline=None, max_examples=150)
-def test_random_bytes_for_a_part_decode_or_are_refused(dtype: str, part: bytes) -> None:
-    header = Header(method="field", bitstream_version=1, layout=Layout((2, 5, 6), "CYX", np.dtype(dtype)))
+def test_random_bytes_for_a_part_decode_or_are_refused(dtype: str, part: bytes, version: int) -> None:
+    header = Header(method="field", bitstream_version=version, layout=Layout((2, 5, 6), "CYX", np.dtype(dtype)))
     try:
         values = open_file(write(header, [(part,)])).asarray()
     except FormatError:
@@ -241,17 +262,17 @@ def test_random_bytes_for_a_part_decode_or_are_refused(dtype: str, part: bytes) 
 def test_heads_that_make_no_sense_are_refused() -> None:
     layout = Layout((2, 2, 2), "CYX", np.dtype("uint8"))
     good = Head(Channels(np.array([3.0, 4.0]), np.array([9.0, 9.0]), np.zeros(2, np.int16), np.zeros(2, np.int16))).pack(layout)
-    Head.unpack(good, layout)
+    Head.unpack(good, layout, 2)
     for bad in (
         bytes([CONSTANT, 0x00]) + good[1:], bytes([CONSTANT, 0xE0]) + good[1:], bytes([CONSTANT | 1, 0xC0, 3, 4]),
         good[:4] + bytes([9, 9, 9, 9]) + good[8:], good[:4] + bytes([10, 4, 9, 9]) + good[8:],
     ):
         with pytest.raises(FormatError):
-            Head.unpack(bad, layout)
+            Head.unpack(bad, layout, 2)
     floats = Layout((1, 2, 2), "CYX", np.dtype("float64"))
     for low, high in ((0.0, np.nan), (-np.inf, 1.0), (-1.7e308, 1.7e308)):
         with pytest.raises(FormatError, match="range"):
-            Head.unpack(bytes(4) + np.array([low, high]).tobytes() + bytes(2), floats)
+            Head.unpack(bytes(4) + np.array([low, high]).tobytes() + bytes(2), floats, 2)
 
 
 def test_steps_run_from_two_to_a_sixty_five_thousandth() -> None:
@@ -350,7 +371,7 @@ def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_pa
     data = packed("field", "uint8")[0]
     opened = Container.open(BytesSource(data))
     (section,) = opened.part(0)
-    head, rest = Head.unpack(section, opened.header.layout)
+    head, rest = Head.unpack(section, opened.header.layout, 2)
     missing = b"\xde\xad\xbe\xef"
     for kind, nets in (("contexts", (missing, b"\0\0\0\1")), ("refinement", (PINNED[0], missing))):
         named = replace(head, nets=nets, alpha=9).pack(opened.header.layout)
@@ -364,7 +385,7 @@ def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_pa
 def test_absurd_coefficients_decode_to_grey_levels_in_range(dtype: str) -> None:
     layout = Layout((2, 3, 16, 16), "CZYX", np.dtype(dtype))
     known = Channels(np.array([-0.0, 7.0]), np.array([90.0, 99.0]), np.array([32767, -32768], np.int16),
-                     np.array([32767, -32768], np.int16), Rotation(np.array([100], np.int8), 3))
+                     np.array([32767, -32768], np.int16), Rotation(np.array([100], np.int16), 3))
     head = Head(known, step=0, alpha=255)
     groups = head.groups(layout)
     rng = np.random.default_rng(0)
@@ -429,7 +450,7 @@ def test_the_slope_of_tiles_is_the_same(packed: Callable[[str, str], Packed]) ->
     data, _ = compressed(Image(array, "YX"), "field", Budget("max_bytes", 900), tile={"x": 48})
     opened = Container.open(BytesSource(data))
     layout = opened.header.layout.with_shape((48, 48))
-    steps = [Head.unpack(opened.part(i)[0], layout)[0] for i in range(2)]
+    steps = [Head.unpack(opened.part(i)[0], layout, 2)[0] for i in range(2)]
     assert steps[0].step == steps[1].step
     assert float(steps[1].channels.gain[0]) == pytest.approx(np.ptp(array[:, 48:]) / np.ptp(array), rel=1e-3)
 
@@ -502,7 +523,7 @@ def test_extremes_that_are_no_numbers_are_refused_quietly() -> None:
     layout = Layout((4, 5), "YX", np.dtype("float32"))
     for pattern in (0x7FA00000, 0x7F800000, 0xFF800000):  # a signalling NaN, both infinities
         with pytest.raises(FormatError, match="not a range"):
-            Head.unpack(bytes([0, 0, 0, 0]) + 2 * pattern.to_bytes(4, "little") + bytes(8), layout)
+            Head.unpack(bytes([0, 0, 0, 0]) + 2 * pattern.to_bytes(4, "little") + bytes(8), layout, 2)
 
 
 def test_the_smallest_range_there_is_comes_back() -> None:

@@ -224,7 +224,8 @@ def _read_pairs(fields: ByteReader, channels: int) -> tuple[tuple[int, int], ...
 
 def packed_rotation(found: Rotation, channels: int) -> bytes:
     """The rotation of so many channels as bytes: an angle a byte for few; for many the number of leading axes, or 0 and the
-    planes, and the angles as Rice codes."""
+    planes, and the angles as Rice codes.
+    """
     if channels <= rotation.WHOLE:
         return found.angles.astype(np.int8).tobytes() + bytes([found.signs])
     signs = found.signs.to_bytes(-(-channels // 8), "little")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
 from microfield.methods.field.lifting import Axes, Floats, Schedule, forward, inverse
 from microfield.methods.field.schedules import COARSEST, WORDS, shortest
@@ -124,10 +123,12 @@ class Lattice:
 
 
 @cache
-def synthesis_norms(extent: int, splits: int) -> npt.NDArray[np.float32]:
+def synthesis_norms(extent: int, splits: int) -> Floats:
     """Norms of the synthesis functions of an axis that is split so often, one per coefficient."""
     schedule = Schedule(((1,),) * splits, (extent, extent))
-    return np.sqrt(np.square(inverse(np.eye(extent, dtype=np.float32), schedule)).sum(axis=1))
+    functions = inverse(np.eye(extent, dtype=np.float32), schedule)
+    norms: Floats = np.sqrt(np.square(functions).sum(axis=1))
+    return norms
 
 
 def price(lattice: Lattice, schedule: Schedule) -> float:
