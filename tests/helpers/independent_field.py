@@ -707,7 +707,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     if flags & 64:
         planes, scale = list(itertools.combinations(range(n), 2)), 128
         if n <= 8:
-            angles = np.frombuffer(take(len(planes)), np.int8).tolist()
+            angles = [int(a) for a in np.frombuffer(take(len(planes)), np.int8)]
         else:
             leading, precision = take(2)
             scale = 1 << precision
@@ -727,9 +727,9 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     words = SCHEDULES[flags & 15] if flags & 15 < 15 else ""
     while flags & 15 == 15:
         four = Bits(take(1))
-        codes = [four.number(2) for _ in range(4)]
-        words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in codes)
-        if 0 in codes:
+        quarters = [four.number(2) for _ in range(4)]
+        words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in quarters)
+        if 0 in quarters:
             break
     centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
     return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,

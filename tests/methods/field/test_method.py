@@ -33,7 +33,7 @@ from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
 from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
 from microfield.methods.field.method import FieldMethod, FieldOptions
-from microfield.methods.field.rotation import FINEST, PRECISION, WHOLE, Rotation, count, of_alike, rotation_of
+from microfield.methods.field.rotation import FINEST, PRECISION, WHOLE, Rotation, count, rotation_of
 from microfield.methods.field.schedules import NAMES, WORDS
 from microfield.methods.options import parse_options
 from microfield.reading.file import open_file

@@ -41,6 +41,8 @@ LONGEST = 1024
 """Most time points and planes of the window."""
 CODED = 3
 """So many schedules are coded to choose from: that of the least estimate, and the best of those with a name."""
+SMALL, CODED_OF_SMALL = 1 << 18, 2
+"""In windows of at most so many coefficients only so many are coded: there a trial takes as long as coding."""
 ROLLED_COST = 0.995
 """Planes are rolled where the cost falls below this share of the cost without."""
 BITS_A_SIGNIFICANT_COEFFICIENT = 4.0
@@ -241,65 +243,66 @@ def arrangement(values: Floats, groups: Groups, trial: Trial) -> Groups:
         return groups
     window = Window.of(groups.extents)
     best, least = _along_one_axis(values, groups, trial, window)
-    if most_times(groups.extents):
-        for other in _other_times(groups, best):
-            if trial.deadline.passed:
-                return best
-            found, cost = other, math.inf
-            if other.along_time:
-                found, cost = _along_one_axis(values, other, trial, window)
-            else:
-                cost = _cost(values, other, trial, window)
-            if cost < least:
-                best, least = found, cost
-    if trial.deadline.passed:
-        return best
-    return _aligned(values, best, trial, window)
+    for other in _other_times(groups, best):
+        if trial.deadline.passed:
+            return best
+        found, cost = _along_one_axis(values, other, trial, window) if other.along_time else (other, _cost(values, other, trial, window))
+        if cost < least:
+            best, least = found, cost
+    return best if trial.deadline.passed else _aligned(values, best, least, trial)
 
 
 def _other_times(groups: Groups, best: Groups) -> list[Groups]:
     """Other ways to see time points of volumes: apart, split until one is left, and as the axis of the wavelet."""
-    splits = sorted({0, most_times(groups.extents)} - {best.times})
+    most = most_times(groups.extents)
+    if not most:
+        return []
+    splits = sorted({0, most} - {best.times})
     return [*(replace(best, times=n) for n in splits), replace(groups, times=0, along_time=True)]
 
 
 def _along_one_axis(values: Floats, groups: Groups, trial: Trial, window: Window) -> tuple[Groups, float]:
     """The groups with the schedule of the least cost, and the cost: the best by an estimate are coded."""
     small = _small(values, groups, window)
+    if trial.deadline.passed:
+        return groups, math.inf
     if small.volume[1] == 1:
         return groups, _cost(values, groups, trial, window)
     volumes = small.volumes(window.cut(values, groups))
     lattice = Lattice(np.ascontiguousarray(volumes.reshape(-1, *volumes.shape[2:])), trial.step)
     prices = {name: price(lattice, schedule(name, lattice.shape)) for name in NAMES}
-    if not trial.deadline.passed:
-        prices[cheapest(lattice)] = -math.inf
-    candidates = sorted(prices, key=lambda name: prices[name])[:CODED]
+    prices[cheapest(lattice)] = -math.inf
+    candidates = sorted(prices, key=lambda name: prices[name])[: CODED if small.size > SMALL else CODED_OF_SMALL]
     best, least = groups, math.inf
     for name in candidates:
+        if trial.deadline.passed:
+            break
         found = replace(groups, transform=name)
         cost = _cost(values, found, trial, window)
         if cost < least:
             best, least = found, cost
-        if trial.deadline.passed:
-            break
     return best, least
 
 
-def _aligned(values: Floats, groups: Groups, trial: Trial, window: Window) -> Groups:
-    """The groups with their planes rolled, and a schedule for that, where it pays; what is rolled in at the border is charged."""
+def _aligned(values: Floats, groups: Groups, straight: float, trial: Trial) -> Groups:
+    """The groups with their planes rolled, and a schedule for that, where it pays; what is rolled in at the border is charged.
+
+    ``straight`` is the cost of the groups as they are.
+    """
     shifts = estimate(_one_by_plane(values, groups))
     if shifts is None:
         return groups
-    rolled, _ = _along_one_axis(values, replace(groups, shifts=shifts), trial, window)
+    rolled, moved = _along_one_axis(values, replace(groups, shifts=shifts), trial, Window.of(groups.extents))
+    if trial.deadline.passed:
+        return groups
     split = schedule(rolled.transform, rolled.volume)
     if not rolled.times and not any(1 in split.split(k) for k in range(len(split.levels))):
         return groups
     corner = Window.of(groups.extents, corner=True)
-    extents = np.array(groups.extents[2:])
-    share = min(1.0, float((np.abs(shifts) / extents).sum(axis=1).mean()))
-    straight, moved = ((1 - share) * _cost(values, g, trial, window) + share * _cost(values, g, trial, corner)
-                       for g in (groups, rolled))
-    return rolled if moved < ROLLED_COST * straight else groups
+    share = min(1.0, float((np.abs(shifts) / np.array(groups.extents[2:])).sum(axis=1).mean()))
+    as_they_are, rolled_in = ((1 - share) * cost + share * _cost(values, g, trial, corner)
+                              for g, cost in ((groups, straight), (rolled, moved)))
+    return rolled if rolled_in < ROLLED_COST * as_they_are else groups
 
 
 def _one_by_plane(values: Floats, groups: Groups) -> Floats:
