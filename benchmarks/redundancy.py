@@ -31,7 +31,10 @@ RATIO = 64.0
 FRAMES = 24
 """Time points of moving images."""
 
-Array = npt.NDArray[np.generic]
+TIMES = {"YX": (("Z", 64), ("T", 64), ("C", 16)), "ZYX": (("T", 10), ("C", 4)), "CYX": (("T", 16),)}
+"""Along which axis images with these axes are repeated, and how often."""
+
+Array = npt.NDArray[Any]
 
 
 class Case(NamedTuple):
@@ -48,7 +51,7 @@ def repeated(plane: Array, volume: Array, channels: Array) -> Iterator[Case]:
     for base, axes, name in ((plane, "YX", "a plane"), (volume, "ZYX", "a volume"), (channels, "CYX", "3 channels")):
         nbytes = int(base.nbytes / RATIO)
         yield Case(f"{name}", base, axes, nbytes)
-        for axis, n in (("Z", 64), ("T", 64), ("C", 16)) if axes == "YX" else (("T", 10), ("C", 4)) if axes == "ZYX" else (("T", 16),):
+        for axis, n in TIMES[axes]:
             yield Case(f"{name}, {n} times along {axis}", np.repeat(base[None], n, axis=0), axis + axes, nbytes)
     many = np.concatenate([channels, channels.max() - channels, channels, channels])
     yield Case("3 channels, copied and inverted to 12", many, "CYX", int(channels.nbytes / RATIO))
