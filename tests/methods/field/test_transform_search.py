@@ -63,6 +63,7 @@ def test_a_window_spans_time_and_depth() -> None:
     assert Window.of((1, 500, 900, 700)).extents == (1, 500, 64, 64)
     assert Window.of((1, 20, 900, 700)).extents == (1, 20, 160, 160)
     assert Window.of((30, 20, 900, 50)).extents == (30, 20, 64, 50)
+    assert Window.of((1, 20, 150, 150)).extents == (1, 20, 114, 114)
     assert Window.of((5000, 1, 90, 70)).extents == (1024, 1, 64, 64)
     assert Window.of((1, 3, 500, 700), corner=True).box == (slice(0, 1), slice(0, 3), slice(0, 160), slice(0, 160))
 

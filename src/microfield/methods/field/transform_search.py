@@ -33,10 +33,12 @@ PIECE = (32, 160, 160)
 """Depth, height and width of the piece, at most."""
 PIECE_CHANNELS = 2
 """Channels of the window, at most."""
-WINDOW = 1 << 20
-"""Voxels of a channel of the window that arrangements are tried on, about."""
+WINDOW, LEAST_WINDOW = 1 << 20, 1 << 18
+"""Voxels of a channel of the window that arrangements are tried on, about: a quarter of them, but at most and at least so many."""
 WIDEST, NARROWEST = 160, 64
 """Most and fewest rows and columns of the window."""
+FEWEST_TIMES = 4
+"""With fewer time points of volumes T is split as usual, or not at all."""
 LONGEST = 1024
 """Most time points and planes of the window."""
 CODED = 3
@@ -208,7 +210,8 @@ class Window:
     def of(cls, extents: tuple[int, int, int, int], corner: bool = False) -> Window:
         """A window in the middle of extents of T, Z, Y, X; or with the first rows and columns."""
         t, z = (min(n, LONGEST) for n in extents[:2])
-        side = min(WIDEST, max(NARROWEST, math.isqrt(WINDOW // (t * z))))
+        voxels = max(1, min(WINDOW, max(LEAST_WINDOW, math.prod(extents) // 4)))
+        side = min(WIDEST, max(NARROWEST, math.isqrt(voxels // (t * z))))
         sizes = (t, z, *(min(n, side) for n in extents[2:]))
         starts = [0 if corner and axis > 1 else (n - size) // 2 for axis, (n, size) in enumerate(zip(extents, sizes, strict=True))]
         t_box, z_box, y_box, x_box = (slice(a, a + n) for a, n in zip(starts, sizes, strict=True))
@@ -246,7 +249,11 @@ def arrangement(values: Floats, groups: Groups, trial: Trial) -> Groups:
     for other in _other_times(groups, best):
         if trial.deadline.passed:
             return best
-        found, cost = _along_one_axis(values, other, trial, window) if other.along_time else (other, _cost(values, other, trial, window))
+        found, cost = other, math.inf
+        if other.along_time:
+            found, cost = _along_one_axis(values, other, trial, window)
+        else:
+            cost = _cost(values, other, trial, window)
         if cost < least:
             best, least = found, cost
     return best if trial.deadline.passed else _aligned(values, best, least, trial)
@@ -255,8 +262,8 @@ def arrangement(values: Floats, groups: Groups, trial: Trial) -> Groups:
 def _other_times(groups: Groups, best: Groups) -> list[Groups]:
     """Other ways to see time points of volumes: apart, split until one is left, and as the axis of the wavelet."""
     most = most_times(groups.extents)
-    if not most:
-        return []
+    if groups.extents[0] < FEWEST_TIMES:
+        return [replace(best, times=0)] if most else []
     splits = sorted({0, most} - {best.times})
     return [*(replace(best, times=n) for n in splits), replace(groups, times=0, along_time=True)]
 
