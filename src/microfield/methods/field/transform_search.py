@@ -262,8 +262,10 @@ def arrangement(values: Floats, groups: Groups, trial: Trial) -> Groups:
 def _other_times(groups: Groups, best: Groups) -> list[Groups]:
     """Other ways to see time points of volumes: apart, split until one is left, and as the axis of the wavelet."""
     most = most_times(groups.extents)
+    if not most:
+        return []
     if groups.extents[0] < FEWEST_TIMES:
-        return [replace(best, times=0)] if most else []
+        return [replace(best, times=0)]
     splits = sorted({0, most} - {best.times})
     return [*(replace(best, times=n) for n in splits), replace(groups, times=0, along_time=True)]
 
