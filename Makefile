@@ -10,6 +10,9 @@ CODE := src tests benchmarks examples docs
 SECONDS ?= 60
 SEED ?= 0
 
+# The tests start many processes, which begin sooner where compiled modules are kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types format coverage docs lowest results fuzz fresh pages clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
