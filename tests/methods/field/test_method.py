@@ -27,7 +27,7 @@ from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import SUPPORTED_DTYPES, Image, Layout
 from microfield.methods.base import Context, PartData
-from microfield.methods.field import coefficients, transform_search
+from microfield.methods.field import channel_search, coefficients
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
 from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
@@ -165,7 +165,7 @@ def test_gains_make_a_step_worth_the_same_everywhere() -> None:
 
 def test_dark_is_zero() -> None:
     grey = scaled(blobs((1, 64, 64), 3), 1000, 4000, np.uint16)[None]
-    known = transform_search.with_darks(measured(grey, np.array([float(np.ptp(grey))]), np.ones(1), in_noise=False), grey)
+    known = channel_search.with_darks(measured(grey, np.array([float(np.ptp(grey))]), np.ones(1), in_noise=False), grey)
     values = known.forward(grey)
     assert abs(float(np.quantile(values, 0.005))) < 1e-3
 
@@ -177,7 +177,7 @@ def test_rotations_are_used_where_they_pay_only() -> None:
     unlike = scaled(rng.random((2, 1, 96, 90)), 0, 200, np.uint8)
     for grey, expected in ((alike, True), (unlike, False)):
         known = measured(grey, np.ptp(grey.astype(float), axis=(1, 2, 3)), np.ones(2), in_noise=False)
-        assert (transform_search.with_rotation(known, grey, 0.03).rotation is not None) is expected
+        assert (channel_search.with_rotation(known, grey, 0.03).rotation is not None) is expected
 
 
 # -- heads ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import coefficients, transform_search
+from microfield.methods.field import channel_search, coefficients, transform_search
 from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
@@ -173,9 +173,9 @@ class FieldMethod(Method):
             return FIRST
         important = self._importance(context)
         weights = important.of_channels(layout, known)
-        some = channels if channels.size <= GUESSED else transform_search.piece(channels)
-        shares = weights if weights is None or channels.size <= GUESSED else transform_search.piece(weights)
-        found = transform_search.quality_for(known.forward(some), 8 * nbytes / layout.size, shares)
+        some = channels if channels.size <= GUESSED else channel_search.piece(channels)
+        shares = weights if weights is None or channels.size <= GUESSED else channel_search.piece(weights)
+        found = channel_search.quality_for(known.forward(some), 8 * nbytes / layout.size, shares)
         return important.back(found)
 
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
@@ -240,7 +240,7 @@ class FieldMethod(Method):
         if not coded:
             return Prepared(head, groups, [], quality)
         step = step_of(self._step_code(quality, context))
-        known = transform_search.with_darks(transform_search.with_rotation(known, channels, step), channels)
+        known = channel_search.with_darks(channel_search.with_rotation(known, channels, step), channels)
         values = known.forward(channels)
         weights = self._importance(context).of_channels(layout, known)
         shortened: tuple[str, ...] = ()
