@@ -10,6 +10,8 @@ from contextlib import contextmanager
 Progress = Callable[[float, str], None]
 """Is told the fraction 0..1 that is done, and what is being done."""
 
+DRAW_SECONDS = 0.1
+"""The line is drawn anew at most every so many seconds."""
 LOG_SECONDS = 10.0
 """Where nothing can be drawn anew, such as in a log file, a line is written every so many seconds."""
 
@@ -33,9 +35,9 @@ class ProgressLine:
         self.length = 0
 
     def __call__(self, fraction: float, message: str) -> None:
-        """Show a fraction 0..1 and what is being done, at most ten times a second."""
+        """Show a fraction 0..1 and what is being done."""
         now = time.monotonic()
-        pause = 0.1 if self.active else LOG_SECONDS
+        pause = DRAW_SECONDS if self.active else LOG_SECONDS
         if not (self.active or self.log) or (now - self.shown < pause and (fraction < 1 or not self.active)):
             return
         self.shown = now

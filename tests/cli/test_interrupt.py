@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from microfield.cli.interrupt import run_interruptibly
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 PROGRAM = '''
-import ctypes, sys, time
+import ctypes, signal, sys, time
 from microfield.methods.field.method import FieldMethod
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells start jobs in the background with it ignored.
 
 def busy(*_, **__):
     print("working", flush=True)
@@ -55,6 +58,14 @@ def start(folder: Path, work: str, *words: str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"
     return process
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C interrupts this process, too, where it was started in the background of a shell, which lets it ignore that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("work", [PYTHON, NATIVE, STUBBORN], ids=["python", "native", "stubborn"])
@@ -103,6 +114,7 @@ def test_what_the_work_returns_and_raises_comes_through() -> None:
     assert others == [7]
 
 
+@pytest.mark.usefixtures("listening")
 def test_in_a_process_that_is_not_ours_ctrl_c_ends_the_command_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*_: object) -> None:

@@ -759,7 +759,7 @@ def test_channel_weights_shift_the_quality(method: str) -> None:
 
 def test_channel_weights_that_make_no_sense_are_refused() -> None:
     for weights in ((1.0,), (0.0, 0.0), (1.0, -1.0)):
-        with pytest.raises(InputError, match="channel weights"):
+        with pytest.raises(InputError, match="channel_weights= must be 2 numbers"):
             compressed(image("channels"), METHODS[0], Budget("max_bytes", 300), channel_weights=weights)
 
 

@@ -78,6 +78,7 @@ def test_every_setting_is_in_the_signature_and_the_help() -> None:
 def test_progress_is_a_line_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("microfield.progress.DRAW_SECONDS", 0.0)
     mf.compress(image("uint8"), tmp_path / "a.mfield", ratio=8, effort=0, progress=True)
     shown = capsys.readouterr().err
     assert "uint8 [" in shown
