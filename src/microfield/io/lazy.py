@@ -97,16 +97,14 @@ class MappedArray:
 
 
 @dataclass(frozen=True)
-class StoredArray:
-    """A Zarr array that notices when its folder is gone.
-
-    Zarr takes chunks that are not there for empty ones, so an array whose disk was pulled out reads as zeros.
+class LibraryArray:
+    """A lazy array of the library that reads a file; subclasses put into words what it raises.
 
     Parameters
     ----------
-    source : zarr.Array
+    source : array of Zarr, Dask or alike
     path : Path
-        Its folder, absolute.
+        The file or folder, absolute.
     """
 
     source: Any
@@ -122,6 +120,14 @@ class StoredArray:
         """Type of the values."""
         stored: np.dtype[Any] = np.dtype(self.source.dtype)
         return stored
+
+
+@dataclass(frozen=True)
+class StoredArray(LibraryArray):
+    """A Zarr array that notices when its folder is gone.
+
+    Zarr takes chunks that are not there for empty ones, so an array whose disk was pulled out reads as zeros.
+    """
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         """Values of the part asked for.

@@ -17,7 +17,7 @@ from microfield.display import NOTHING_KNOWN
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import AXES
 from microfield.io.found import Found, choose_scene, left_out, scene_name
-from microfield.io.lazy import expand_key
+from microfield.io.lazy import LibraryArray, expand_key
 from microfield.io.vendor_display import channel_colours, channel_names
 from microfield.units import to_standard
 
@@ -26,30 +26,8 @@ KNOWN = (".czi", ".nd2", ".lif")
 
 
 @dataclass(frozen=True)
-class VendorArray:
-    """A plugin's lazy array; what it raises while decoding becomes one sentence.
-
-    Parameters
-    ----------
-    source : dask array
-        Any shape and dtype.
-    path : Path
-        The file.
-    """
-
-    source: Any
-    path: Path
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extent of every axis."""
-        return tuple(int(n) for n in self.source.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        stored: np.dtype[Any] = np.dtype(self.source.dtype)
-        return stored
+class VendorArray(LibraryArray):
+    """A plugin's lazy array; what it raises while decoding becomes one sentence."""
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         """Values of the part asked for."""
