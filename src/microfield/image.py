@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -138,6 +139,7 @@ class Image:
                 f"{self.name} holds {dtype.name} values, which microfield does not compress; "
                 f"convert it to one of {', '.join(SUPPORTED_DTYPES)}."
             )
+        _check_texts(self)
         if self.display.fitting(self.sizes) != self.display:
             raise InputError(
                 f"{self.name} of axes {self.axes} and shape {self.shape} has {len(self.display.channels)} channels to be shown and "
@@ -259,6 +261,23 @@ class _Described(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
+def _check_texts(image: Image) -> None:
+    """Refuse names, units and metadata that are no texts, and steps that are no numbers: no file could hold them."""
+    names = image.channel_names
+    texts = [] if isinstance(names, str) else [name for name in names if not isinstance(name, str)]
+    if isinstance(names, str) or texts:
+        raise InputError(f"{image.name}: channel_names must be one text a channel, not {texts[0] if texts else names!r}; write "
+                         "numbers as texts.")
+    for axis, unit in image.units.items():
+        if not isinstance(unit, str):
+            raise InputError(f"{image.name}: the unit of axis {axis} must be a text such as 'micrometer', not {unit!r}.")
+    for axis, step in image.voxel_size.items():
+        if not isinstance(step, numbers.Real):
+            raise InputError(f"{image.name}: the step along axis {axis} must be a number, not {step!r}.")
+    if image.metadata is not None and not isinstance(image.metadata, str):
+        raise InputError(f"{image.name}: metadata must be a text, not {type(image.metadata).__name__}.")
+
+
 def as_image(source: Any, axes: str | None = None) -> Image:
     """An `Image` of anything array-like (dask and zarr arrays stay lazy).
 
@@ -284,6 +303,10 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     if isinstance(source, _Described):
         return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name,
                      display=source.display)
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        count = int(np.ma.getmaskarray(source).sum())
+        raise InputError(f"the array has {count} masked values, which would be taken for grey levels; fill them first "
+                         "(source.filled(0)), or compress source.data.")
     known = meaning(source, axes) if isinstance(source, Labelled) else Meaning(axes)
     data: Any = source.data if isinstance(source, Labelled) else source
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):

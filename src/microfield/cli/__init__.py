@@ -6,6 +6,7 @@ Commands are imported when one runs, so that Ctrl-C is understood as early as ca
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from microfield.cli.interrupt import INTERRUPTED, SENTENCE, leave, run_interrupt
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted."""
+    _prepare_streams()
     try:
         return _run(argv)
     except KeyboardInterrupt:
@@ -31,6 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         what = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{what}.")
+
+
+def _prepare_streams() -> None:
+    """Give closed standard streams somewhere to go, and names of files that are no text an escaped form on the terminal."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (lives as long as the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -27,6 +27,9 @@ COLUMNS = ("input", "scene", "output", "status", "message", "method", "raw_bytes
 
 Row = dict[str, Any]
 
+AS_TEXT: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+"""How the file is opened: names of files that are no text keep their bytes."""
+
 
 class Summary:
     """The rows of a folder.
@@ -59,8 +62,8 @@ class Summary:
         self.rows.pop(row["output"], None)  # So that rows stand in the order of the last call.
         self.rows[row["output"]] = row
         try:
-            new = not self.path.exists()
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            new = not self.path.exists() or not self.path.stat().st_size
+            with self.path.open("a", **AS_TEXT) as file:
                 writer = _writer(file)
                 if new:
                     writer.writeheader()
@@ -73,7 +76,7 @@ class Summary:
         from microfield.io.atomic import atomic_path
 
         try:
-            with atomic_path(self.path, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            with atomic_path(self.path, overwrite=True) as temporary, temporary.open("w", **AS_TEXT) as file:
                 writer = _writer(file)
                 writer.writeheader()
                 writer.writerows(self.rows.values())
@@ -85,16 +88,17 @@ class Summary:
         if not os.path.lexists(self.path):
             return []
         try:
-            with self.path.open(newline="", encoding="utf-8") as file:
+            with self.path.open(**AS_TEXT) as file:
                 reader = csv.DictReader(file)
                 known = set(reader.fieldnames or ())
                 rows = list(reader)
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(f"{self.path} cannot be read ({error}); move it elsewhere, since the summary has its name.") from error
-        if not set(OURS) <= known:
+        if known and not set(OURS) <= known:
             raise InputError(f"{self.path} is no summary of microfield and is not replaced; move it elsewhere, since the summary "
                              "has its name.")
-        return [row for row in rows if row["output"] and row["status"]]
+        # A row that was cut off lacks its last columns.
+        return [row for row in rows if row.get("output") and row.get("status") and row.get("verdict_why") is not None]
 
     def key(self, output: Path) -> str:
         """An output as the summary names it: below its own folder, so that the folder can be moved."""
@@ -103,7 +107,7 @@ class Summary:
     def _complain(self, error: Exception) -> None:
         """Say once that the summary cannot be written: the work goes on."""
         if not self.complained:
-            print(f"note: {self.path} cannot be written ({error}); close it where it is open.", file=sys.stderr)
+            print(f"note: {self.path} cannot be written ({error}); the work goes on without it.", file=sys.stderr)
         self.complained = True
 
 

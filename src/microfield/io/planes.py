@@ -131,13 +131,18 @@ def _at(plane: PlaneName, axis: str) -> int | str:
     return plane.channel if axis == "C" and plane.channel else plane.positions[axis]
 
 
+COUNTED = 100_000
+"""Numbers below this count planes, so that any gap is a plane that is missing; larger ones may be times in milliseconds."""
+
+
 def _check_steps(numbers: Sequence[int | str], axis: str, name: str) -> None:
     """Refuse a gap in numbers that otherwise go up in equal steps; times in milliseconds go up as they like."""
     whole = [int(n) for n in numbers]
     steps = [b - a for a, b in itertools.pairwise(whole)]
     usual = max(set(steps), key=steps.count)
+    usual = min(steps) if max(whole) < COUNTED else usual
     gaps = [i for i, step in enumerate(steps) if step > usual and step % usual == 0]
-    if gaps and 2 * steps.count(usual) > len(steps):
+    if gaps and (max(whole) < COUNTED or 2 * steps.count(usual) > len(steps)):
         at = whole[gaps[0]]
         letter = "" if axis == BARE else axis.lower()
         raise InputError(f"{name}: between {letter}{at} and {letter}{whole[gaps[0] + 1]} a plane is missing ({len(gaps)} gaps in "

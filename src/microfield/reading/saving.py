@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.display import Display
-from microfield.errors import UsageError
+from microfield.errors import InputError, MicrofieldError, UsageError
 from microfield.format.grid import Box, as_slice
 from microfield.image import Layout
 from microfield.progress import Progress, shown
@@ -133,6 +133,8 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     excerpt = Excerpt.of(f, selected(f, select))
     sources = [source for source in (f.path, mask) if isinstance(source, (str, os.PathLike))]
     check_output(path, excerpt.layout, overwrite=overwrite, sources=sources)
+    if overwrite:
+        _check_not_original(f, Path(path))
     values = excerpt if mask is None else f.asarray(mask=_marked(f, mask))
     with shown(progress, Path(path).name) as tell:
         lost = save_image(
@@ -144,6 +146,29 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     if f.metadata and select is not None:
         lost = (*lost, "metadata of the source, which describe all of the image")
     return Saved(excerpt.layout, lost)
+
+
+def _check_not_original(f: MicrofieldFile, path: Path) -> None:
+    """Refuse to replace the very image that a lossy file was made from, which its checksum tells.
+
+    Raises
+    ------
+    InputError
+        The path holds that image.
+    """
+    from microfield.io import open_image
+    from microfield.reading.original import original_checksum
+
+    if not path.exists() or f.method == "lossless" or not f.header.checksum:
+        return
+    try:
+        there = open_image(path)
+        same = there.layout.nbytes == f.layout.nbytes and original_checksum(there) == f.header.checksum
+    except MicrofieldError:
+        return  # What cannot be read as an image is not the original.
+    if same:
+        raise InputError(f"{path} is the original that {f.name} was made from, and is not replaced by its lossy copy; choose "
+                         "another name.")
 
 
 @overload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ def folder_page(entries: Sequence[Entry], title: str) -> str:
 def _row(entry: Entry) -> str:
     """One image."""
     image = f'<img src="{entry.picture}" alt="{escape(entry.name)}, the copy" loading="lazy">' if entry.picture else ""
-    linked = f'<a href="{escape(quote(entry.output))}">{escape(entry.name)}</a>' if entry.file_bytes else escape(entry.name)
+    name, link = escape(entry.name), escape(quote(os.fsencode(entry.output)))
+    linked = f'<a href="{link}">{name}</a>' if entry.file_bytes else name
     note = ""
     if entry.status not in ("done", "skipped") or not entry.file_bytes:
         note = f"<small>{escape(entry.status)}: {escape(entry.message)}</small>"

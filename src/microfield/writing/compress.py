@@ -19,6 +19,7 @@ from microfield.io.masks import Covered, read_saliency
 from microfield.methods import AUTO
 from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
+from microfield.reading.file import MicrofieldFile
 from microfield.wording import argument
 from microfield.writing.assemble import write_file
 from microfield.writing.auto import first, write_chosen
@@ -141,6 +142,10 @@ def _files_of(source: Any) -> list[str | os.PathLike[str]]:
     """The files that a source is read from, as far as it says."""
     if isinstance(source, np.memmap) and source.filename is not None:
         return [source.filename]
+    if isinstance(source, Image):
+        return _files_of(source.data)
+    if isinstance(source, MicrofieldFile):
+        return [] if source.path is None else [source.path]
     return [source] if isinstance(source, (str, os.PathLike)) else []
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def escape(text: object) -> str:
-    """Text that is harmless as HTML content and inside a quoted attribute."""
-    return html.escape(str(text), quote=True)
+    """Text that is harmless as HTML content and inside a quoted attribute; bytes of a file's name that are no text are escaped."""
+    return html.escape(str(text).encode("utf-8", "backslashreplace").decode("utf-8"), quote=True)
 
 
 def number(value: float | None, digits: int = 3) -> str:
