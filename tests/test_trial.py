@@ -53,6 +53,23 @@ def test_what_no_file_could_hold_is_refused_at_once(wrong: dict[str, Any]) -> No
         mf.Image(np.zeros((2, 8, 8), np.uint8), "CYX", **wrong)
 
 
+def test_numbers_of_numpy_are_recorded_like_those_of_python(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (80, 80)).astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    given: dict[str, Any] = {"max_bytes": np.float32(20000), "effort": np.int64(0), "saliency_weight": np.float32(3),
+                             "seed": np.int64(3), "tile": {"y": np.int64(160)}}
+    mf.compress(array, tmp_path / "a.mfield", **given)
+    with mf.open(tmp_path / "a.mfield") as f:
+        assert f.making is not None
+        assert f.making.settings["seed"] == 3
+
+
+@pytest.mark.parametrize("wrong", [{"effort": 2.5}, {"seed": "x"}, {"tile": 64}, {"tile": {"y": 64.5}}, {"saliency_weight": "x"},
+                                   {"nan_fill": "0"}, {"effort": True}, {"channel_weights": ("a",)}])
+def test_wrong_types_are_one_sentence(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(mf.MicrofieldError, match=f"{next(iter(wrong))}="):
+        mf.compress(image("uint8").read(), tmp_path / "a.mfield", ratio=8, **wrong)
+
+
 def test_masked_values_are_not_taken_for_grey_levels(tmp_path: Path) -> None:
     array = np.ma.masked_greater(image("uint8").read(), 100)
     with pytest.raises(mf.InputError, match="masked values"):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from difflib import get_close_matches
 from inspect import Parameter, getdoc, signature
+from numbers import Integral, Real
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
@@ -104,6 +105,14 @@ class Settings:
     optimiser: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in _NUMBERS.items():
+            object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
+        if self.channel_weights is not None:
+            object.__setattr__(self, "channel_weights", tuple(_plain("channel_weights", w, Real) for w in self.channel_weights))
+        if self.tile is not None:
+            if not isinstance(self.tile, Mapping):
+                raise UsageError(f"{argument('tile', self.tile)} must say axes, such as {{'y': 512, 'x': 512}}.")
+            object.__setattr__(self, "tile", {axis: _plain("tile", n, Integral) for axis, n in self.tile.items()})
         if not 0 <= self.effort <= 9:
             raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
@@ -220,6 +229,23 @@ def show_settings(function: _Function) -> _Function:
     if at is not None:
         function.__doc__ = "\n".join([*lines[:at], *about, *lines[at + 2:]])
     return function
+
+
+_NUMBERS: dict[str, type] = {"effort": Integral, "seed": Integral, "time_limit": Real, "saliency_weight": Real, "nan_fill": Real}
+"""Settings that are numbers, whole ones or any."""
+
+
+def _plain(name: str, value: Any, kind: type) -> Any:
+    """A number of Python's own, which a file can record, from one of Python or NumPy; None stays.
+
+    Raises
+    ------
+    UsageError
+        It is no such number.
+    """
+    if value is not None and (isinstance(value, (bool, np.bool_)) or not isinstance(value, kind)):
+        raise UsageError(f"{argument(name, value)} must be {'whole numbers' if kind is Integral else 'numbers'}.")
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _weights(saliency: npt.NDArray[Any] | Image, image: Image, inside: float) -> npt.NDArray[np.float32]:
