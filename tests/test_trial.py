@@ -76,7 +76,7 @@ def test_masked_values_are_not_taken_for_grey_levels(tmp_path: Path) -> None:
         mf.compress(array, tmp_path / "a.mfield", ratio=8)
 
 
-@pytest.mark.parametrize("numbers", [(1, 2, 5), (1, 2, 4), (0, 2, 4, 5)])
+@pytest.mark.parametrize("numbers", [(1, 2, 5), (1, 2, 4), (0, 2, 4, 5), (1, 3, 6)])
 def test_a_missing_plane_of_a_small_stack_is_an_error(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     for n in numbers:
         tifffile.imwrite(tmp_path / f"p_z{n:03}.tif", np.full((8, 8), n, np.uint8))

@@ -136,13 +136,13 @@ COUNTED = 100_000
 
 
 def _check_steps(numbers: Sequence[int | str], axis: str, name: str) -> None:
-    """Refuse a gap in numbers that otherwise go up in equal steps; times in milliseconds go up as they like."""
+    """Refuse numbers that do not go up in equal steps; times in milliseconds only where most steps are equal."""
     whole = [int(n) for n in numbers]
     steps = [b - a for a, b in itertools.pairwise(whole)]
-    usual = max(set(steps), key=steps.count)
-    usual = min(steps) if max(whole) < COUNTED else usual
-    gaps = [i for i, step in enumerate(steps) if step > usual and step % usual == 0]
-    if gaps and (max(whole) < COUNTED or 2 * steps.count(usual) > len(steps)):
+    counts = max(whole) < COUNTED
+    usual = min(steps) if counts else max(set(steps), key=steps.count)
+    gaps = [i for i, step in enumerate(steps) if step > usual and (counts or step % usual == 0)]
+    if gaps and (counts or 2 * steps.count(usual) > len(steps)):
         at = whole[gaps[0]]
         letter = "" if axis == BARE else axis.lower()
         raise InputError(f"{name}: between {letter}{at} and {letter}{whole[gaps[0] + 1]} a plane is missing ({len(gaps)} gaps in "
