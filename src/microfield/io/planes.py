@@ -131,15 +131,15 @@ def _at(plane: PlaneName, axis: str) -> int | str:
     return plane.channel if axis == "C" and plane.channel else plane.positions[axis]
 
 
-COUNTED = 100_000
-"""Numbers below this count planes, so that any gap is a plane that is missing; larger ones may be times in milliseconds."""
+MILLISECONDS = 10
+"""Times that go up by at least this may be milliseconds rather than numbers of time points."""
 
 
 def _check_steps(numbers: Sequence[int | str], axis: str, name: str) -> None:
     """Refuse numbers that do not go up in equal steps; times in milliseconds only where most steps are equal."""
     whole = [int(n) for n in numbers]
     steps = [b - a for a, b in itertools.pairwise(whole)]
-    counts = max(whole) < COUNTED
+    counts = axis != "T" or min(steps) < MILLISECONDS
     usual = min(steps) if counts else max(set(steps), key=steps.count)
     gaps = [i for i, step in enumerate(steps) if step > usual and (counts or step % usual == 0)]
     if gaps and (counts or 2 * steps.count(usual) > len(steps)):
