@@ -257,6 +257,7 @@ class _Described(Protocol):
     channel_names: tuple[str, ...]
     display: Display
     name: str
+    notes: tuple[str, ...]
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
@@ -302,7 +303,7 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         return replace(source, axes=axes, display=display, axes_guessed=False)
     if isinstance(source, _Described):
         return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name,
-                     display=source.display)
+                     notes=source.notes, display=source.display)
     if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
         count = int(np.ma.getmaskarray(source).sum())
         raise InputError(f"the array has {count} masked values, which would be taken for grey levels; fill them first "

@@ -25,6 +25,9 @@ DIMENSIONS = {
 }
 """Axis to the names that dimensions have besides its letter, in lower case."""
 
+METHOD, EXACT = "microfield_method", "microfield_exact"
+"""Attributes of the arrays that `MicrofieldFile.to_xarray` makes: the method, and whether the values are exact (1 or 0)."""
+
 EVEN = 0.01
 """Positions are evenly spaced where no two steps differ by more than this share of the mean step."""
 
@@ -69,6 +72,12 @@ class Meaning:
     display: Display = NOTHING_KNOWN
 
 
+def of_a_copy(name: str, method: str) -> str:
+    """What to say where an image is not an original but what a lossy file makes of one."""
+    return (f"{name} is itself a lossy copy (method {method}): quality and errors are measured against it, not against the image "
+            "that it was made from.")
+
+
 def meaning(source: Labelled, axes: str | None = None) -> Meaning:
     """What the dimensions and coordinates of a labelled array say.
 
@@ -105,6 +114,8 @@ def meaning(source: Labelled, axes: str | None = None) -> Meaning:
             if standard[1]:
                 units[letter] = standard[1]
     called = str(source.name or "array")
+    if METHOD in source.attrs and not source.attrs.get(EXACT, 0):
+        notes.append(of_a_copy(called, str(source.attrs[METHOD])))
     if named and "" in letters:
         unknown = source.dims[letters.index("")]
         raise InputError(f"{called} has a dimension {str(unknown)!r}, which is no axis that microfield knows; choose a position "

@@ -79,6 +79,7 @@ class ChannelStatistics:
     range : maximum - minimum, and 1 where a channel is constant
     low, high : 0.1 and 99.9 percentile: the value of the data at that rank, rounded down
     noise : estimated standard deviation of the noise in grey levels, 0 where none can be seen (`noise_sigma`)
+    deviation : standard deviation of all values about their mean, in grey levels
     """
 
     minimum: Floats
@@ -87,6 +88,7 @@ class ChannelStatistics:
     low: Floats
     high: Floats
     noise: Floats
+    deviation: Floats
 
     @property
     def robust_range(self) -> Floats:
@@ -112,12 +114,19 @@ class _Histogram:
         ranks = [math.floor(level * (int(cumulative[-1]) - 1)) for level in levels]
         return [float(self.first + int(np.searchsorted(cumulative, rank, side="right"))) for rank in ranks]
 
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the values."""
+        mean = np.average(levels := np.arange(self.counts.size), weights=self.counts)
+        return math.sqrt(np.average((levels - mean) ** 2, weights=self.counts))
+
 
 class _Sample:
     """Extremes and every n-th value of a channel of 32 or more bits or of floats; percentiles are those of the sample."""
 
     def __init__(self, stride: int) -> None:
         self.stride, self.minimum, self.maximum = stride, math.inf, -math.inf
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
         self.kept: list[npt.NDArray[Any]] = []
 
     def add(self, values: npt.NDArray[Any]) -> None:
@@ -127,6 +136,22 @@ class _Sample:
             self.minimum = min(self.minimum, float(finite.min()))
             self.maximum = max(self.maximum, float(finite.max()))
             self.kept.append(finite[:: self.stride].copy())
+            self._spread(finite)
+
+    def _spread(self, values: npt.NDArray[Any]) -> None:
+        """Add to mean and sum of squares about it; those of two sets are put together as Chan et al. (1979) do."""
+        with np.errstate(over="ignore", invalid="ignore"):  # Squares of the largest numbers are infinite, and so is the deviation.
+            mean = float(values.mean(dtype=np.float64))
+            squares = float(values.size * values.var(dtype=np.float64))
+            moved, total = np.float64(mean - self.mean), self.count + values.size
+            self.squares += squares + float(moved**2 * (self.count * values.size / total))
+            self.mean += float(moved * (values.size / total))
+            self.count = total
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the values; infinite or NaN where they are too large for squares, 0 without any."""
+        return math.sqrt(self.squares / self.count) if self.count else 0.0
 
     def quantiles(self, levels: tuple[float, ...]) -> list[float]:
         """Grey levels at some shares (0 to 1) of the sorted values, rounded down in rank; zeros without a finite value."""
@@ -163,7 +188,8 @@ def channel_statistics(image: Image) -> ChannelStatistics:
     minimum, low, high, maximum = table.T.copy()
     span = maximum - minimum
     noise = np.array([_channel_noise(image, number) for number in range(layout.channels)])
-    return ChannelStatistics(minimum, maximum, np.where(span > 0, span, 1.0), low, high, noise)
+    deviation = np.array([sketch.deviation for sketch in sketches])
+    return ChannelStatistics(minimum, maximum, np.where(span > 0, span, 1.0), low, high, noise, deviation)
 
 
 def windows(layout: Layout, channel: int, count: int = WINDOWS, side: int = WINDOW) -> list[Slices]:

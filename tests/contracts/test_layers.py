@@ -45,7 +45,7 @@ ROOMS = {
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective",
     "methods": "errors wording threads deadline image objective coding models nn format io",
-    "reading": "errors wording axes notebook display display_coordinates progress image io format methods",
+    "reading": "errors wording axes notebook display display_coordinates labelled progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",

@@ -192,8 +192,10 @@ def test_structured_error_is_in_units_of_the_displayed_range() -> None:
 def test_grades_fall_with_the_number() -> None:
     for criterion in CRITERIA:
         step = 0.001 if criterion.rising else -0.001
-        grades = [criterion.grade(v) for v in (criterion.fine + step, criterion.care + step, criterion.care - step, None)]
-        assert grades == [Grade.FINE, Grade.WITH_CARE, Grade.NOT_ADVISED, Grade.NOT_JUDGED]
+        grades = [criterion.grade(v) for v in (criterion.fine + step, criterion.fine - step, None)]
+        assert grades == [Grade.FINE, Grade.WITH_CARE, Grade.NOT_JUDGED]
+        if criterion.care is not None:
+            assert [criterion.grade(criterion.care + s) for s in (step, -step)] == [Grade.WITH_CARE, Grade.NOT_ADVISED]
         assert criterion.reason.endswith(".")
 
 
@@ -231,6 +233,15 @@ def test_spots_are_judged_and_what_cannot_be_judged_is_grey_with_its_reason() ->
     assert verdicts["measure"].grade == Grade.FINE
     assert "not judged: error of the area or volume of objects, since fewer than 10" in verdicts["measure"].why
     assert "traces" not in verdicts["measure"].why  # there is no time
+
+
+def test_measuring_asks_for_care_where_only_means_speak_and_the_error_exceeds_the_noise() -> None:
+    original = 100 + 20 * texture((128, 128), 20) + RNG.normal(0, 0.2, (128, 128))
+    grid = np.indices(original.shape).sum(0) % 2 * 2 - 1  # Means over regions do not see it.
+    for error, grade in ((0.2, Grade.FINE), (1.4, Grade.WITH_CARE)):
+        verdict = {v.use: v for v in judge_uses(_evidence(original, original + error * grid))}["measure"]
+        assert verdict.grade == grade
+        assert ("error in units of the noise" in verdict.why) == (grade == Grade.WITH_CARE)
 
 
 def test_a_use_that_is_graded_better_than_looking_says_why() -> None:

@@ -250,7 +250,8 @@ def reader_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix == ".mfield":
         command = spoken("microfield.decompress", "`microfield decompress`")
-        raise InputError(f"{path.name} is already a microfield file; turn it into an image first with {command}.")
+        raise InputError(f"{path.name} is already a microfield file; compress the image that it was made from, or turn it into an "
+                         f"image first with {command}.")
     if suffix in READERS:
         return READERS[suffix]
     with path.open("rb") as file:

@@ -20,6 +20,7 @@ from microfield.format.grid import block_counts, block_sums
 from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
+from microfield.labelled import EXACT, METHOD, of_a_copy
 from microfield.progress import Progress
 from microfield.reading.limits import Limits
 from microfield.reading.parts import Parts
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from microfield.methods.base import Cost
     from microfield.notebook.preview import Preview
     from microfield.reading.saving import Mask
+
+LOSSLESS = "lossless"
+"""The method whose files hold the very values."""
 
 AVERAGED = 64
 """An averaging preview decodes at most so many times what one read may return."""
@@ -175,6 +179,18 @@ class MicrofieldFile:
     def making(self) -> Making | None:
         """How the file was made: PSNR as measured when it was written, what was asked for, settings; None where it does not say."""
         return self.header.making
+
+    @property
+    def exact(self) -> bool:
+        """Whether the values are those of the image that the file was made from, as far as the file says."""
+        if self.making is None or self.making.psnr is None:
+            return self.method == LOSSLESS
+        return math.isinf(self.making.psnr) and "nan_fill" not in self.making.settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know where the values are taken for an original: that they are a lossy copy of one."""
+        return () if self.exact else (of_a_copy(self.name, self.method),)
 
     @property
     def metadata(self) -> str | None:
@@ -400,7 +416,7 @@ class MicrofieldFile:
         if "C" in self.axes and len(self.channel_names) == self.sizes["C"]:
             coords["C"] = list(self.channel_names)
         coords |= coordinates_of(self.display, self.sizes)
-        attributes = {"microfield_method": self.method, "compression_ratio": self.ratio, **attributes_of(self.display)}
+        attributes = {METHOD: self.method, EXACT: int(self.exact), "compression_ratio": self.ratio, **attributes_of(self.display)}
         return xarray.DataArray(self.to_dask(), coords, tuple(self.axes), name=self.name, attrs=attributes)
 
     def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:

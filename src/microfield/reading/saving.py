@@ -159,7 +159,7 @@ def _check_not_original(f: MicrofieldFile, path: Path) -> None:
     from microfield.io import open_image
     from microfield.reading.original import original_checksum
 
-    if not path.exists() or f.method == "lossless" or not f.header.checksum:
+    if not path.exists() or f.exact or not f.header.checksum:
         return
     try:
         there = open_image(path)

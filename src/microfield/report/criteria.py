@@ -41,7 +41,7 @@ class Criterion:
     ----------
     use : "look", "count", "spots" or "measure"
     name : what is measured, in the words of a biologist
-    fine, care : worst numbers that are still graded "fine" and "with care"
+    fine, care : worst numbers that are still graded "fine" and "with care"; with None every other number is "with care"
     rising : True where larger numbers are better
     reason : why these limits
     measure : gives the numbers of all views (or pairs of channels)
@@ -53,7 +53,7 @@ class Criterion:
     use: str
     name: str
     fine: float
-    care: float
+    care: float | None
     rising: bool
     reason: str
     measure: Callable[[Evidence], Measured]
@@ -65,15 +65,17 @@ class Criterion:
         """Grade of a number; None is not judged."""
         if value is None:
             return Grade.NOT_JUDGED
-        if self.rising:
-            return Grade.FINE if value >= self.fine else Grade.WITH_CARE if value >= self.care else Grade.NOT_ADVISED
-        return Grade.FINE if value <= self.fine else Grade.WITH_CARE if value <= self.care else Grade.NOT_ADVISED
+        sign = 1 if self.rising else -1
+        if sign * value >= sign * self.fine:
+            return Grade.FINE
+        return Grade.WITH_CARE if self.care is None or sign * value >= sign * self.care else Grade.NOT_ADVISED
 
     @property
     def limit(self) -> str:
         """The limits in words."""
         sign = "at least" if self.rising else "at most"
-        return f"fine {sign} {self.show_limit(self.fine)}, with care {sign} {self.show_limit(self.care)}"
+        return f"fine {sign} {self.show_limit(self.fine)}, with care " + (
+            "otherwise" if self.care is None else f"{sign} {self.show_limit(self.care)}")
 
 
 # -- what is measured -------------------------------------------------------------------------------------------------
@@ -139,6 +141,17 @@ def _objects(number_of: Callable[[ChannelResult], float | None], labels_decide: 
             yield view.name, number_of(channel) if applies else None
 
     return measure
+
+
+def _error_alone(evidence: Evidence) -> Measured:
+    """Error over noise of the channels of which only `intensity_changed` could be judged: they have too few objects."""
+    intensities = list(_intensity(evidence))
+    for view, channel in zip(evidence.pair.views, evidence.analysis.channels, strict=True):
+        seen = any(name == view.name and changed is not None for name, changed in intensities)
+        if seen and channel.count_original < FEWEST_OBJECTS:
+            for c in view.channels:
+                if (factor := evidence.comparison.channels[c].noise_factor) is not None:
+                    yield view.name, factor
 
 
 def _spots(evidence: Evidence) -> Measured:
@@ -253,6 +266,17 @@ CRITERIA = (
         ),
         measure=_objects(lambda c: c.area_error, labels_decide=False), show=percent, show_limit=percent_limit,
         silent=f"fewer than {FEWEST_OBJECTS} objects were found in the original",
+    ),
+    Criterion(
+        use="measure", name="error in units of the noise, where there are too few objects to measure",
+        fine=3, care=None, rising=False,
+        reason=(
+            "Root mean square error over the estimated noise of the original. A copy that lost the noise alone has 1; at 3 nine "
+            "tenths of the squared error are structure. Means over regions hide that, and where there are objects their areas "
+            "tell it."
+        ),
+        measure=_error_alone, show=number, show_limit=limit,
+        silent="no noise can be estimated",
     ),
     Criterion(
         use="measure", name="correlation of region traces over time",

@@ -25,7 +25,7 @@ from microfield.writing.plan import JobPlan
 from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_image, exactly, first_setting, with_balance
 from microfield.writing.report import Report
 from microfield.writing.request import ErrorTotals, Float64, Request, Shortage
-from microfield.writing.sentences import inexact, say_noise, say_psnr, time_note, too_small
+from microfield.writing.sentences import emptied, inexact, say_noise, say_psnr, time_note, too_small
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
 
@@ -72,7 +72,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         hint = exact_note(job, around, limit if done.errors.square_error.any() else size - 1)
         around = replace(around, notes=(*around.notes, *([hint] if hint else [])))
     inside, outside = _by_saliency(job, stream)
-    report = _report(job, done, size, limit, around.notes)
+    report = _report(job, done, size, limit, (*around.notes, *emptied(job, done.errors.square_error)))
     if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):
         report = replace(report, notes=(*report.notes, note), cut_short=request.log.ended)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
@@ -183,12 +183,14 @@ def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str
     errors, noise, raw = done.errors.square_error, job.statistics.noise, job.image.nbytes
     exact = not errors.any()
     relative = _relative(job, done)
+    stretch = job.statistics.range / job.statistics.robust_range
     noise_factor = None
     if (noise > 0).all():
         noise_factor = 0.0 if exact else float(np.sqrt(np.mean(errors / noise**2)))
     return Report(
         method=job.method.name, raw_bytes=raw, file_bytes=size, ratio=raw / size, source_bytes=job.image.source_bytes,
-        psnr=decibel(float(relative.mean())), channel_psnr=tuple(decibel(float(r)) for r in relative),
+        psnr=decibel(float(relative.mean())), psnr_robust=decibel(float((relative * stretch**2).mean())),
+        channel_psnr=tuple(decibel(float(r)) for r in relative),
         noise_factor=noise_factor,
         used=None if limit is None else size / limit, parts=job.grid.n, seconds=time.monotonic() - job.begin,
         notes=job.notes + notes, scores=done.errors.scores, axes=job.image.axes, shape=job.image.shape,

@@ -12,6 +12,9 @@ from microfield.axes import read_as
 from microfield.errors import MicrofieldError
 from microfield.notebook.preview import Preview
 
+STRETCHED = 6.0
+"""The PSNR on the range of nearly all values is told beside the PSNR where it is so many dB worse: that range is half as wide."""
+
 
 @dataclass(frozen=True, repr=False)
 class Report:
@@ -39,6 +42,8 @@ class Report:
         Time it took.
     notes : tuple of str
         What the user should know.
+    psnr_robust : float, optional
+        Overall PSNR in dB on the channels' ranges from the 0.1 to the 99.9 percentile, which no hot pixel stretches.
     psnr_inside, psnr_outside : float, optional
         Where a saliency was given: PSNR of the voxels that weigh more than the mean weight, and of the others.
     scores : mapping of name to float
@@ -81,6 +86,7 @@ class Report:
     cut_short: bool = False
     path: str = ""
     original: Preview | None = field(default=None, compare=False)
+    psnr_robust: float | None = None
 
     @property
     def read_as(self) -> str:
@@ -92,10 +98,12 @@ class Report:
         size = (f"{name or 'microfield file'}: {self.file_bytes} bytes, {self.ratio:.1f}x smaller than the raw {self.raw_bytes} "
                 "bytes")
         if self.source_bytes:
-            size += f" ({self.source_bytes / self.file_bytes:.1f}x than the source file)"
+            size += f" ({_times(self.source_bytes / self.file_bytes)} than the source file)"
         facts = ["  exact copy" if self.exact else f"  PSNR {self.psnr:.2f} dB", *self.by_saliency]
         if len(self.channel_psnr) > 1 and not self.exact:
             facts[0] += f" (channels: {', '.join(f'{p:.2f}' for p in self.channel_psnr)})"
+        if self.stretched:
+            facts[0] += f", but {self.psnr_robust:.2f} dB on the range of all but the extreme 0.1 % of the values"
         if self.noise_factor is not None and not self.exact:
             facts.append(f"error {self.noise_factor:.2f} x noise")
         facts += [f"method {self.method}", f"{self.seconds:.1f} s"]
@@ -103,6 +111,11 @@ class Report:
             facts.append(f"{self.used:.1%} of the budget")
         read_as = [f"  {self.read_as}"] if self.axes else []
         return "\n".join([size, *read_as, ", ".join(facts), *(f"  note: {note}" for note in self.notes)])
+
+    @property
+    def stretched(self) -> bool:
+        """Whether a few extreme values, such as hot pixels, make the PSNR `STRETCHED` dB or more better than it is without them."""
+        return not self.exact and self.psnr_robust is not None and self.psnr - self.psnr_robust >= STRETCHED
 
     @property
     def by_saliency(self) -> list[str]:
@@ -128,6 +141,7 @@ class Report:
             "image": self.read_as.removeprefix("read as "), "method": self.method,
             "size": f"{self.file_bytes:,} bytes, {self.ratio:.1f} times smaller than the {self.raw_bytes:,} bytes of the array",
             "PSNR": ", ".join([decibels(self.psnr), *self.by_saliency]),
+            "robust PSNR": f"{self.psnr_robust:.2f} dB, without the extreme 0.1 % of the values" if self.stretched else "",
             "error": "" if self.noise_factor is None else f"{self.noise_factor:.2f} times the noise of the image",
             "time": f"{self.seconds:.1f} s", "notes": " ".join(self.notes),
         }
@@ -142,6 +156,11 @@ class Report:
 def decibels(psnr: float) -> str:
     """A PSNR as text; an infinite one is an exact copy."""
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def _times(ratio: float) -> str:
+    """How many times smaller or larger something is."""
+    return f"{ratio:.1f}x smaller" if ratio >= 1 else f"{1 / ratio:.1f}x larger"
 
 
 def _copy(path: str, original: Preview) -> Preview | None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from microfield.errors import BudgetError
-from microfield.wording import argument
+from microfield.metrics import channel_names
+from microfield.wording import argument, listed
 from microfield.writing.budget import TOLERANCE_DB, Budget
 from microfield.writing.envelope import Envelope
 from microfield.writing.job import Job
 from microfield.writing.pace import SearchLog
 from microfield.writing.report import Report
+
+EMPTY = 0.98
+"""Of a channel whose mean squared error is this share of its variance hardly more than one grey level is left."""
 
 OVERRUN = 1.5
 """Calls that take this many times their time limit are told why."""
@@ -49,6 +56,20 @@ def inexact(job: Job, limit: int, size: int) -> BudgetError:
     """What to say where an exact copy, of ``size`` bytes, was to fit a limit."""
     return BudgetError(f"{limit} bytes are too few: an exact copy of {job.image.name} takes at least {size} bytes (ratio "
                        f"{job.image.nbytes / size:.2f}). Leave the budget out, or take a method that is not exact.")
+
+
+def emptied(job: Job, square_error: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    """A sentence on the channels of which hardly anything is left, if there are any; ``square_error`` is that of every channel."""
+    spread = job.statistics.deviation**2
+    empty = [name for name, error, all_of_it in zip(channel_names(job.image), square_error, spread, strict=True)
+             if 0 < EMPTY * all_of_it <= error]
+    if not empty:
+        return ()
+    if job.image.layout.channels == 1:
+        which = "the image: its error is as large as the spread of its values"
+    else:
+        which = f"channel{'s' * (len(empty) > 1)} {listed(empty)}: the error is as large as the spread of the values"
+    return (f"hardly more than one grey level is left of {which}. Allow more bytes, or ask for a higher quality.",)
 
 
 def time_note(limit: float | None, budget: Budget, report: Report, log: SearchLog, shortened: Sequence[str]) -> str | None:
