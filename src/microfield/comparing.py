@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from microfield import metrics
-from microfield.errors import InputError, MicrofieldError, MissingExtraError, UsageError
+from microfield.errors import InputError, MicrofieldError, MissingExtraError, NotFiniteError, UsageError
 from microfield.image import ArrayLike, Image, as_image, filled
 from microfield.io import open_image
 from microfield.io.npy import read as read_numpy
@@ -38,6 +38,8 @@ class Opened(NamedTuple):
     reconstruction: ArrayLike
     file: MicrofieldFile | None
     """The microfield file that the reconstruction is; None for other images."""
+    same_original: bool | None = None
+    """Whether that file was made from the original, by its checksum; None where there is no file, or it does not say."""
 
 
 class Reading(NamedTuple):
@@ -88,12 +90,12 @@ def compare(
     Raises
     ------
     InputError
-        The shapes or axes differ, an image cannot be read, or one holds NaN or infinity.
+        The shapes or axes differ, an image cannot be read, or one holds NaN or infinity and the other is no exact copy of it.
     """
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill, stack)) as pair:
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
         found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
-        return replace(found, previews=_previews(pair))
+        return replace(found, previews=_previews(pair), same_original=pair.same_original)
 
 
 def verdict(
@@ -125,9 +127,15 @@ def verdict(
     """
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill)) as pair, shown(progress, "verdict") as tell:
         try:
-            from microfield.report.quick import quick_verdict
+            from microfield.report.quick import QuickVerdict, quick_verdict
+            from microfield.report.verdict import exact_verdicts
 
-            return quick_verdict(pair.original, pair.reconstruction, progress=tell)
+            try:
+                return quick_verdict(pair.original, pair.reconstruction, progress=tell)
+            except NotFiniteError:
+                if not metrics.identical(pair.original, pair.reconstruction.__getitem__):
+                    raise
+                return QuickVerdict(exact_verdicts())
         except MicrofieldError:
             raise
         except ImportError:
@@ -155,10 +163,11 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
     try:
         _check_match(first, second)
         file = second.data if isinstance(second.data, MicrofieldFile) else None
-        known = filled(first, how.nan_fill)
+        known, same = filled(first, how.nan_fill), None
         if file is not None:
-            known = replace(known, notes=foreign(known, file) + known.notes)
-        yield Opened(known, second.data, file)
+            same, told = foreign(known, file)
+            known = replace(known, notes=told + known.notes)
+        yield Opened(known, second.data, file, same)
     finally:
         for source, image in ((original, first), (reconstruction, second)):
             if isinstance(image.data, MicrofieldFile) and image.data is not source:

@@ -17,6 +17,10 @@ class LabelsError(InputError):
     """The image looks like object labels or a mask, which lossy compression would spoil; not an image that is broken."""
 
 
+class NotFiniteError(InputError):
+    """An image to compare holds NaN or infinity, which have no error."""
+
+
 class BudgetError(MicrofieldError, ValueError):
     """The asked size or quality cannot be reached; the message names what can."""
 

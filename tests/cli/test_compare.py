@@ -111,10 +111,11 @@ def test_wrong_input_is_one_sentence(original: Path, packed: Path, tmp_path: Pat
 def test_labels_given_as_the_image_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = np.kron(np.arange(4).reshape(2, 2), np.ones((150, 150))).astype(np.uint16)
     np.save(tmp_path / "labels.npy", values)
-    for more in ([], ["--report", str(tmp_path / "r.html")]):
-        assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "labels.npy"), *more]) == 1
+    np.save(tmp_path / "other.npy", values + (np.indices(values.shape).sum(0) == 9))
+    for more in ([], ["--full"], ["--report", str(tmp_path / "r.html")]):
+        assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "other.npy"), *more]) == 1
         assert "--not-labels" in said(capsys)
-    assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "labels.npy"), "--not-labels"]) == 0
+    assert main(["compare", str(tmp_path / "labels.npy"), str(tmp_path / "other.npy"), "--not-labels"]) == 0
 
 
 def test_axes_that_contradict_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

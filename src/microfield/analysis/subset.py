@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.analysis.ground_truth import check_labels, match_labels, read_labels, shape_of
-from microfield.errors import InputError
+from microfield.errors import InputError, NotFiniteError
 from microfield.image import Image
 from microfield.statistics import Slices, count_invalid
 from microfield.wording import argument
@@ -219,10 +219,10 @@ def grey(colour: Array, stained: bool, white: float) -> Array:
 
 
 def _refuse_invalid(name: str, values: Array) -> None:
-    """Raise InputError where values are NaN or infinite."""
+    """Raise NotFiniteError where values are NaN or infinite."""
     nan, infinite = count_invalid(values)
     if nan or infinite:
-        raise InputError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing "
+        raise NotFiniteError(f"{name} holds {nan} NaN and {infinite} infinite values; replace them in both images before comparing "
                          f"({argument('nan_fill')} replaces those of the original).")
 
 

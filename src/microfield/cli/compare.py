@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microfield.cli.require import HELP, Requirement, check
 from microfield.cli.strict_json import strict_json
-from microfield.errors import InputError, UsageError
+from microfield.errors import LabelsError, NotFiniteError, UsageError
 from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -35,16 +37,21 @@ def add_to(commands: Any) -> None:
     p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
     p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
     p.add_argument("--no-verdict", action="store_true", help="do not judge what the copy is good for")
+    p.add_argument("--require", action="append", default=[], metavar="CONDITION", help=HELP)
     p.add_argument("--json", action="store_true", help="print everything as JSON")
     p.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the comparison, and write the report where one is asked for; the exit status."""
+    """Print the comparison, and write the report where one is asked for; the exit status, 1 where a requirement is not met."""
+    from dataclasses import replace
+
     from microfield.comparing import Reading, opened
 
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
+    requirements = [Requirement.parse(text) for text in arguments.require]
+    check(requirements, ssim=not arguments.no_ssim, verdict=not arguments.no_verdict)
     if arguments.report:
         from microfield.report.page import check_destination
 
@@ -57,20 +64,47 @@ def run(arguments: argparse.Namespace) -> int:
         with opened(arguments.original, arguments.reconstruction, reading) as pair:
             labels = _labels(arguments, pair.original)
             comparison, downstream, verdict = _measure(arguments, pair.original, pair.reconstruction, pair.file, labels, line)
+            comparison = replace(comparison, same_original=pair.same_original)
     finally:
         line.close()
+    unmet = [why for one in requirements if (why := one.unmet(comparison, verdict))]
     if arguments.json:
         analysis = {} if downstream is None else {"downstream": downstream.as_dict()}
-        print(strict_json(comparison.as_dict() | analysis | {"verdict": None if verdict is None else verdict.as_dict()}))
+        judged = {"verdict": None if verdict is None else verdict.as_dict(), "unmet": unmet}
+        print(strict_json(comparison.as_dict() | analysis | judged))
     else:
         parts: list[Comparison | AnalysisResult] = [comparison, *([] if downstream is None else [downstream])]
         print("\n\n".join([*(part.table() for part in parts), "\n".join(filter(None, (part.legend() for part in parts)))]))
         if verdict is not None:
             print("\n" + "\n".join(verdict.lines()))
-    return 0
+    if unmet:
+        print(f"microfield: what is required of {arguments.reconstruction} does not hold: {'; '.join(unmet)}.", file=sys.stderr)
+    return 1 if unmet else 0
 
 
 def _measure(
+    arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
+    progress: Callable[[float, str], None],
+) -> tuple[Comparison, AnalysisResult | None, QuickVerdict | None]:
+    """What `_measured` gives; of labels and of images with NaN, which it refuses, only whether the copy is exact.
+
+    Raises
+    ------
+    InputError
+        As `_measured`, where the copy is not exact.
+    """
+    from microfield.metrics import exact_comparison, identical
+
+    try:
+        return _measured(arguments, original, reconstruction, file, labels, progress)
+    except (LabelsError, NotFiniteError):
+        if arguments.report or not identical(original, reconstruction.__getitem__):
+            raise
+    comparison = exact_comparison(original, None if file is None else file.file_bytes)
+    return comparison, None, None if arguments.no_verdict else _verdict(original, reconstruction, comparison, progress)
+
+
+def _measured(
     arguments: argparse.Namespace, original: Image, reconstruction: Any, file: Any, labels: Any,
     progress: Callable[[float, str], None],
 ) -> tuple[Comparison, AnalysisResult | None, QuickVerdict | None]:
@@ -95,8 +129,8 @@ def _measure(
     from microfield.metrics import compare
 
     if not arguments.not_labels and looks_like_labels(original):
-        raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; "
-                         "give the image itself (labels go to --labels), or --not-labels if it is one.")
+        raise LabelsError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; "
+                          "give the image itself (labels go to --labels), or --not-labels if it is one.")
     size = None if file is None else file.file_bytes
     progress(0.0, "metrics")
     if not (arguments.full or labels is not None):

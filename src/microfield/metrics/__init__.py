@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from microfield.errors import NotFiniteError
 from microfield.image import Image, as_image
 from microfield.metrics.accumulate import ChannelSums, Read, check_shapes, measure
+from microfield.metrics.accumulate import identical as identical
 from microfield.metrics.blocking import blocking as blocking
 from microfield.metrics.comparison import MEANS, ChannelComparison, Comparison
 from microfield.metrics.decibel import decibel
@@ -103,7 +105,7 @@ def compare(
     Raises
     ------
     InputError
-        If the shapes differ, or either holds NaN or infinity.
+        If the shapes differ, or either holds NaN or infinity and the reconstruction is not exact.
 
     Notes
     -----
@@ -115,7 +117,12 @@ def compare(
     original = as_image(original)
     check_shapes(original.shape, tuple(reconstruction.shape))
     known = statistics if statistics is not None else channel_statistics(original)
-    found = measure(original, lambda box: np.asarray(reconstruction[box]), known, ssim=ssim, full=full)
+    try:
+        found = measure(original, lambda box: np.asarray(reconstruction[box]), known, ssim=ssim, full=full)
+    except NotFiniteError:
+        if not identical(original, reconstruction.__getitem__):
+            raise
+        return exact_comparison(original, file_bytes)
     robust = known.robust_range / known.range
     noise = known.noise / known.range
     normalised = np.array([sums.mse / sums.range**2 for sums in found])
@@ -137,6 +144,15 @@ def compare(
         notes=original.notes,
         **means,
     )
+
+
+def exact_comparison(original: Image, file_bytes: int | None = None) -> Comparison:
+    """The comparison with an exact copy of an image whose values mean nothing to other metrics: labels, or some that are NaN."""
+    nothing: dict[str, Any] = {"psnr": math.inf, "psnr_robust": math.inf, "ssim": None, "nrmse": 0.0, "pearson": None,
+                               "max_error": 0.0, "noise_factor": None}
+    channels = tuple(ChannelComparison(name, **nothing) for name in channel_names(original))
+    return Comparison(**nothing, channels=channels, raw_bytes=original.nbytes, file_bytes=file_bytes,
+                      source_bytes=original.source_bytes, notes=original.notes)
 
 
 def channel_names(image: Image) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import InputError
+from microfield.errors import InputError, NotFiniteError
 from microfield.image import CHANNELS, Image, Layout
 from microfield.metrics.blocking import Steps
 from microfield.metrics.distributions import Correlation, GreyValues
@@ -80,7 +80,9 @@ def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *
     Raises
     ------
     InputError
-        If the shapes differ, or either image holds NaN or infinity.
+        If the shapes differ.
+    NotFiniteError
+        If either image holds NaN or infinity.
     """
     layout = original.layout
     channels = [ChannelSums(layout, c, statistics, ssim=ssim, full=full) for c in range(layout.channels)]
@@ -90,6 +92,15 @@ def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *
         channels[piece.channel].add(piece)
     _refuse(invalid, original.name)
     return channels
+
+
+def identical(original: Image, read: Read) -> bool:
+    """Whether a reconstruction has the values of its original everywhere, NaN where that is NaN; read until they differ."""
+    for box in boxes(original.layout):
+        a, b = original.read(box), np.asarray(read(box))
+        if not np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f"):
+            return False
+    return True
 
 
 def check_shapes(original: tuple[int, ...], reconstruction: tuple[int, ...]) -> None:
@@ -233,7 +244,7 @@ def _refuse(invalid: npt.NDArray[np.int64], name: str) -> None:
     """Raise InputError where values were not finite."""
     for which, (nan, infinite) in zip((name, "the reconstruction"), invalid.tolist(), strict=True):
         if nan or infinite:
-            raise InputError(
+            raise NotFiniteError(
                 f"{which} holds {nan} NaN and {infinite} infinite values, which have no error; "
                 "replace them in both images before comparing."
             )

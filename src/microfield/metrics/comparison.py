@@ -82,7 +82,9 @@ class Comparison(Mapping[str, Any]):
     ``psnr``, ``psnr_robust``, ``nrmse`` and ``noise_factor`` are as in `ChannelComparison`, from the mean over channels
     of the normalised square errors; ``max_error`` is the maximum over channels and the others are the mean over those
     channels that have a value. ``channels`` has one `ChannelComparison` each. ``file_bytes`` and ``source_bytes`` are
-    None where unknown, and so are the ratios. ``notes`` say what the user should know of the original: that it is not the
+    None where unknown, and so are the ratios. ``exact`` says whether every value of the copy is that of the original, and
+    ``same_original`` whether the file that the copy is was made from this original, by its checksum; None where the copy is no
+    microfield file or does not say. ``notes`` say what the user should know of the original: that it is not the
     image that the file was made from, what of its own file is not in it. ``previews`` are small pictures of both images for
     notebooks, where there are any.
     """
@@ -104,7 +106,13 @@ class Comparison(Mapping[str, Any]):
     blocking: float | None = None
     frc_cutoff: float | None = None
     notes: tuple[str, ...] = ()
+    same_original: bool | None = None
     previews: tuple[Preview, ...] = field(default=(), compare=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every value of the copy is that of the original."""
+        return self.max_error == 0
 
     @property
     def ratio(self) -> float | None:
@@ -128,7 +136,7 @@ class Comparison(Mapping[str, Any]):
         return len(self._names())
 
     def _names(self) -> tuple[str, ...]:
-        return (*(f.name for f in fields(self) if f.name != "previews"), "ratio", "source_ratio")
+        return (*(f.name for f in fields(self) if f.name != "previews"), "exact", "ratio", "source_ratio")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: dicts, lists, numbers, None; infinity becomes None."""

@@ -30,8 +30,8 @@ def _slabs(image: Image) -> Iterator[npt.NDArray[Any]]:
         yield image.read((slice(start, min(start + rows, image.shape[0])), *rest))
 
 
-def foreign(image: Image, file: MicrofieldFile) -> tuple[str, ...]:
-    """What to say where a file was made from other values than an image's; nothing where it was made from it, or does not say.
+def foreign(image: Image, file: MicrofieldFile) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether a file was made from an image (None where it does not say), and what to say where it was made from another one.
 
     Parameters
     ----------
@@ -42,10 +42,11 @@ def foreign(image: Image, file: MicrofieldFile) -> tuple[str, ...]:
     """
     made_from = file.header.checksum
     if not made_from or not any(made_from):
-        return ()
+        return None, ()
     found = original_checksum(image)
     if found == made_from:
-        return ()
+        return True, ()
     kinds = "" if np.dtype(image.dtype) == file.dtype else f"; it holds {image.dtype} values and the file {file.dtype}"
-    return (f"{file.name} was not made from {image.name} as it is now: the checksum of its original is {made_from.hex()}, and that "
-            f"of {image.name} is {found.hex()}{kinds}. What follows compares two different images.",)
+    return False, (
+        f"{file.name} was not made from {image.name} as it is now: the checksum of its original is {made_from.hex()}, and that "
+        f"of {image.name} is {found.hex()}{kinds}. What follows compares two different images.",)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microfield.analysis.judge import AnalysisResult, judge
-from microfield.errors import InputError
+from microfield.errors import LabelsError
 from microfield.label_images import looks_like_labels
 from microfield.metrics import compare
 from microfield.report.crop_choice import Crop, choose_crops
@@ -108,10 +108,10 @@ def refuse_labels(original: Image) -> None:
 
     Raises
     ------
-    InputError
+    LabelsError
         Always.
     """
-    raise InputError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; give the "
+    raise LabelsError(f"{original.name} looks like object labels or a mask, for which these measures mean nothing; give the "
                      f"image itself (labels go to {argument('labels')}), or {argument('not_labels', True)} if it is one.")
 
 
