@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from microfield import metrics
+from microfield import checks, metrics
 from microfield.errors import InputError, MicrofieldError, MissingExtraError, NotFiniteError, UsageError
 from microfield.image import ArrayLike, Image, as_image, filled
 from microfield.io import open_image
@@ -92,6 +92,8 @@ def compare(
     InputError
         The shapes or axes differ, an image cannot be read, or one holds NaN or infinity and the other is no exact copy of it.
     """
+    if file_bytes is not None:
+        file_bytes = checks.number("file_bytes", file_bytes, whole=True, least=1)
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill, stack)) as pair:
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
         found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
@@ -125,6 +127,7 @@ def verdict(
     MissingExtraError
         What it takes is not installed.
     """
+    checks.listener("progress", progress)
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill)) as pair, shown(progress, "verdict") as tell:
         try:
             from microfield.report.quick import QuickVerdict, quick_verdict
@@ -152,6 +155,9 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
         They cannot be read, or their shapes or axes differ.
     """
     how = reading or Reading()
+    how = how._replace(axes=checks.letters("axes", how.axes))
+    if how.nan_fill is not None:
+        how = how._replace(nan_fill=checks.number("nan_fill", how.nan_fill))
     if _names_axes(reconstruction):
         second = _open(reconstruction)
         first = _open(original, how if how.axes or _names_axes(original) else how._replace(axes=second.axes), beside=second)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from microfield import checks
 from microfield.axes import guess_axes, in_words, said_sizes
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
@@ -132,7 +133,11 @@ class Image:
     axes_guessed: bool = False
 
     def __post_init__(self) -> None:
+        if not all(hasattr(self.data, a) for a in ("shape", "dtype", "__getitem__")):
+            raise checks.wrong("data", self.data, "an array; numpy.asarray makes one of a list")
         check_axes(self.axes, len(self.data.shape), self.name)
+        checks.mapping("voxel_size", self.voxel_size, "{'Y': 0.1, 'X': 0.1}")
+        checks.mapping("units", self.units, "{'X': 'micrometer'}")
         dtype = np.dtype(self.data.dtype)
         if dtype.name not in SUPPORTED_DTYPES:
             raise InputError(
@@ -232,6 +237,7 @@ def check_axes(axes: str, ndim: int, name: str = "the array") -> None:
     InputError
         A letter is unknown or repeated, Y or X is missing, the letters are not as many as the dimensions, or these are not 2 to 5.
     """
+    checks.letters("axes", axes)
     unknown = sorted(set(axes) - set(AXES))
     if unknown:
         raise InputError(
@@ -296,6 +302,7 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     InputError
         microfield cannot compress such an array, or its axes are not named and cannot be assumed.
     """
+    axes = checks.letters("axes", axes)
     if isinstance(source, Image):
         if axes is None:
             return source
@@ -311,7 +318,10 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     known = meaning(source, axes) if isinstance(source, Labelled) else Meaning(axes)
     data: Any = source.data if isinstance(source, Labelled) else source
     if not all(hasattr(data, a) for a in ("shape", "dtype", "__getitem__")):
-        data = np.asarray(data)
+        try:
+            data = np.asarray(data)
+        except ValueError:
+            raise InputError("the source is a list of rows that differ in length; an image is an array.") from None
     is_mask = isinstance(data, np.ndarray) and data.dtype == np.bool_
     if is_mask:
         data = data.view(np.uint8)

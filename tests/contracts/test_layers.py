@@ -24,6 +24,7 @@ ROOMS = {
     # The ground: no images, no files.
     "errors": "",
     "wording": "",
+    "checks": "errors wording",
     "progress": "",
     "threads": "",
     "deadline": "",
@@ -36,26 +37,26 @@ ROOMS = {
     "units": "",
     "labelled": "errors wording display display_coordinates units",
     "notebook": "display",
-    "image": "errors wording axes display labelled notebook",
+    "image": "errors wording checks axes display labelled notebook",
     "statistics": "image noise",
     "label_images": "image statistics",
     "objective": "errors wording",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
-    "io": "errors wording axes display progress units image",
+    "io": "errors wording checks axes display progress units image",
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective",
     "methods": "errors wording threads deadline image objective coding models nn format io",
-    "reading": "errors wording axes notebook display display_coordinates labelled progress image io format methods",
+    "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",
     # Making files, and the networks that ship.
-    "writing": "errors wording notebook axes display progress deadline image label_images statistics objective io "
+    "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective io "
                "format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording display image label_images statistics io metrics analysis",
-    "comparing": "errors wording notebook progress labelled image io reading metrics report",
+    "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
            "analysis writing report bench",

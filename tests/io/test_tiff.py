@@ -154,6 +154,17 @@ def test_scenes(tmp_path: Path) -> None:
         open_image(tmp_path / "a.ome.tif", scene="middle")
 
 
+def test_names_that_occur_twice_are_refused_with_their_numbers(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as out:
+        for name, planes in (("cell", 2), ("sky", 3), ("cell", 4)):
+            out.write(ramp((planes, 8, 9)), metadata={"axes": "CYX", "Name": name, "Channel": {"Name": ["GFP"] * planes}})
+    with pytest.raises(InputError, match=r"has 2 scenes named 'cell', number 0 and 2; choose one by its number, such as scene=0\."):
+        open_image(tmp_path / "a.ome.tif", scene="cell")
+    assert [open_image(tmp_path / "a.ome.tif", scene=s).shape[0] for s in ("0", 2, "sky")] == [2, 4, 3]
+    with pytest.raises(InputError, match=r"has 2 channels named 'GFP', number 0 and 1; choose one by its number"):
+        open_image(tmp_path / "a.ome.tif", channel="GFP")
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_channels(tmp_path: Path, compression: str | None) -> None:
     values = ramp((3, 2, 8, 9))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from microfield import checks
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
@@ -86,12 +87,13 @@ def open_image(
     MissingExtraError
         The file needs an optional part of microfield.
     """
-    return to_image(read_found(path, scene, stack), axes, channel, beside)
+    letters, channel = checks.letters("axes", axes), checks.name_or_number("channel", channel)
+    return to_image(read_found(path, scene, stack), letters, channel, beside)
 
 
 def read_found(path: str | os.PathLike[str], scene: str | int | None = None, stack: bool = False) -> Found:
     """What the reader of a path finds there, before axes are guessed; parameters and errors are those of `open_image`."""
-    found: Found = _ask(path, "read", stack, scene)
+    found: Found = _ask(path, "read", stack, checks.name_or_number("scene", scene))
     return found
 
 
@@ -121,7 +123,7 @@ def list_scenes(path: str | os.PathLike[str], *, stack: bool = False) -> list[st
 
 def _ask(path: str | os.PathLike[str], what: str, stack: bool, *arguments: Any) -> Any:
     """What a function of the reader of a path gives."""
-    text = os.fspath(path)
+    text = os.fspath(checks.path("path", path))
     if "://" in text:
         raise InputError(f"{text} is a web address, and images are read from local files; download it first.")
     where = Path(text)

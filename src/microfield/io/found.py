@@ -14,7 +14,7 @@ from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
-from microfield.wording import argument, spoken
+from microfield.wording import argument, listed, spoken
 
 UNNAMED = "IQ"
 """Letters that tifffile gives to axes of which the file does not say what they are: a bare sequence of pages."""
@@ -81,7 +81,7 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
     UsageError
         The letters are not as many as the axes, or there is no such channel.
     """
-    given = axes.upper() if axes is not None else _axes_beside(found, beside or {})
+    given = axes if axes is not None else _axes_beside(found, beside or {})
     if given is None and found.doubt is not None:
         raise InputError(found.doubt)
     unnamed = [a for a, n in zip(found.axes, found.shape, strict=True) if a in UNNAMED and n > 1]
@@ -173,12 +173,14 @@ def _renamed(letters: str, extents: Sequence[int], given: str | None, found: Fou
 def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, letters: str) -> int:
     """Position of a channel given by index from 0 or by name; UsageError, which lists the channels, where there is none."""
     count = dict(zip(found.axes, found.shape, strict=True)).get("C", 1) if "C" in letters else 1
-    if isinstance(channel, str) and channel in names:
+    if isinstance(channel, str) and names.count(channel) == 1:
         return names.index(channel)
     if isinstance(channel, int) or channel.isdecimal():
         index = int(channel)
         if 0 <= index < count:
             return index
+    if channel in names:
+        raise UsageError(_ambiguous("channel", str(channel), names, found.name))
     listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names)) if names else f"0 to {count - 1}"
     raise UsageError(f"{found.name} has no channel {channel!r}; it has {count}: {listed}.")
 
@@ -203,12 +205,21 @@ def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> in
     """
     if scene is None:
         return 0
-    if isinstance(scene, str) and scene in names:
+    if isinstance(scene, str) and list(names).count(scene) == 1:
         return list(names).index(scene)
     if (isinstance(scene, int) or scene.isdecimal()) and 0 <= int(scene) < len(names):
         return int(scene)
+    if scene in names:
+        raise UsageError(_ambiguous("scene", str(scene), names, file))
     listed = ", ".join(f"{i} {n!r}" for i, n in enumerate(names[:20])) + (", ..." if len(names) > 20 else "")
     raise UsageError(f"{file} has no scene {scene!r}; it has {len(names)}: {listed}.")
+
+
+def _ambiguous(kind: str, name: str, names: Sequence[str], file: str) -> str:
+    """What to say where a name belongs to several scenes or channels."""
+    numbers = [str(i) for i, other in enumerate(names) if other == name]
+    return (f"{file} has {len(numbers)} {kind}s named {name!r}, number {listed(numbers)}; choose one by its number, such as "
+            f"{argument(kind, numbers[0])}.")
 
 
 def left_out(scene: int | str | None, index: int, names: Sequence[str], many: str = "scenes") -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield import checks
 from microfield.axes import in_words, said_sizes
 from microfield.display import Display
 from microfield.display_coordinates import attributes_of, coordinates_of
@@ -72,6 +73,11 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
     MissingExtraError
         The source or the method needs an optional part that is not installed.
     """
+    if max_read_bytes is not None:
+        max_read_bytes = int(checks.number("max_read_bytes", max_read_bytes, least=0))
+    cache_parts = checks.number("cache_parts", cache_parts, whole=True, least=0)
+    if host is not None and not isinstance(host, Layout):
+        raise checks.wrong("host", host, "a microfield.Layout")
     options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host, "trusted": trusted}
     opened = open_source(source)
     return MicrofieldFile(Container.open(opened, host), opened, options)
@@ -281,6 +287,7 @@ class MicrofieldFile:
             values: npt.NDArray[Any] = self[...]
             return values
         checked = check_mask(mask, self.shape)
+        fill = checks.number("fill", fill)
         if self.dtype.kind in "iu":
             limits = np.iinfo(self.dtype)
             if not (limits.min <= fill <= limits.max and fill == int(fill)):
@@ -306,8 +313,7 @@ class MicrofieldFile:
             `field` averages what its coarse levels alone make of the image, without the refinement. That is close (the
             tests hold it within 1 % of the range, root mean square), not equal.
         """
-        if n < 1:
-            raise InputError(f"preview({n}) is not possible: n counts voxels and is at least 1.")
+        n = checks.number("n", n, whole=True, least=1)
         steps = tuple(n if axis in SPATIAL else 1 for axis in self.axes)
         if not average or n == 1:
             return np.asarray(self[tuple(slice(None, None, step) for step in steps)])

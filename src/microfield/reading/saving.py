@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
+from microfield import checks
 from microfield.display import Display
 from microfield.errors import InputError, MicrofieldError, UsageError
 from microfield.format.grid import Box, as_slice
@@ -128,6 +129,9 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     """Write a file, or part of it, as a normal image (see `MicrofieldFile.save`)."""
     from microfield.io import check_output, save_image
 
+    checks.path("path", path)
+    checks.listener("progress", progress)
+    checks.switch("overwrite", overwrite)
     if select is not None and mask is not None:
         raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
     excerpt = Excerpt.of(f, selected(f, select))

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from microfield import checks
 from microfield.errors import UsageError
 from microfield.image import Layout
 from microfield.wording import argument
@@ -44,7 +45,10 @@ class Budget:
             raise UsageError(f"give exactly one of {', '.join(map(argument, KINDS))} (got {named}).")
         kind, raw = next(iter(given.items()))
         if kind == LOSSLESS:
+            checks.switch(kind, raw)
             return cls(kind, 1.0)
+        if not isinstance(raw, str):
+            raw = checks.number(kind, raw)
         value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
         if not (math.isfinite(value) and value > 0):
             raise UsageError(f"{argument(kind, raw)} must be a positive number.")

@@ -10,6 +10,7 @@ from typing import IO, Any, Unpack
 
 import numpy as np
 
+from microfield import checks
 from microfield.deadline import Deadline
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
@@ -87,6 +88,7 @@ def compress(
     BudgetError
         If the budget cannot be met; the message says what can.
     """
+    checks.switch("overwrite", overwrite)
     sizes = {"ratio": ratio, "bits_per_voxel": bits_per_voxel, "max_bytes": max_bytes}
     qualities = {"psnr": psnr, "least_psnr": least_psnr, "noise_factor": noise_factor}
     budget, settings = _asked(lossless, {**sizes, **qualities}, settings)
@@ -95,6 +97,9 @@ def compress(
     chosen = Settings.of(**(settings if mask is None else {**settings, "saliency": None}))
     if destination is None:
         raise UsageError("give the path of the file to write.")
+    checks.path("destination", destination)
+    checks.listener("progress", progress)
+    axes = checks.letters("axes", axes)
     check_destination(destination, overwrite, [*_files_of(source), *([] if mask is None else [mask])])
     image = load(source, axes, scene, channel, stack)
     if mask is not None:
@@ -112,6 +117,7 @@ def compress(
 def _asked(lossless: bool, budgets: dict[str, float | str | None], settings: Given) -> tuple[Budget, Given]:
     """The budget, and the settings with the method that makes exact copies where one is asked for by either name."""
     method = settings.get("method", LOSSLESS)
+    checks.switch("lossless", lossless)
     if lossless and method != LOSSLESS:
         raise UsageError(f"{argument('lossless', True)} makes an exact copy by a method of its own; leave out "
                          f"{argument('method', method)}.")

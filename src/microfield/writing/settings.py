@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from difflib import get_close_matches
 from inspect import Parameter, getdoc, signature
-from numbers import Integral, Real
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield import checks
 from microfield.errors import InputError, UsageError
 from microfield.image import Image
 from microfield.objective import Guidance, Objective
@@ -105,14 +105,22 @@ class Settings:
     optimiser: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in _NUMBERS.items():
-            object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
+        for name, whole in _NUMBERS.items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checks.number(name, value, whole=whole))
+        for name in ("not_labels", "keep_metadata"):
+            checks.switch(name, getattr(self, name))
+        if not isinstance(self.method, str):
+            raise checks.wrong("method", self.method, "the name of a method, such as 'field'")
         if self.channel_weights is not None:
-            object.__setattr__(self, "channel_weights", tuple(_plain("channel_weights", w, Real) for w in self.channel_weights))
+            weights = tuple(checks.number("channel_weights", w) for w in self.channel_weights)
+            object.__setattr__(self, "channel_weights", weights)
         if self.tile is not None:
-            if not isinstance(self.tile, Mapping):
-                raise UsageError(f"{argument('tile', self.tile)} must say axes, such as {{'y': 512, 'x': 512}}.")
-            object.__setattr__(self, "tile", {axis: _plain("tile", n, Integral) for axis, n in self.tile.items()})
+            cut = checks.mapping("tile", self.tile, "{'y': 512, 'x': 512}")
+            object.__setattr__(self, "tile", {axis: checks.number("tile", n, whole=True) for axis, n in cut.items()})
+        if self.options is not None:
+            checks.mapping("options", self.options, "{'refine': False}")
+        checks.mapping("guidance_arrays", self.guidance_arrays, "{'edges': array}")
         if not 0 <= self.effort <= 9:
             raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
@@ -231,21 +239,8 @@ def show_settings(function: _Function) -> _Function:
     return function
 
 
-_NUMBERS: dict[str, type] = {"effort": Integral, "seed": Integral, "time_limit": Real, "saliency_weight": Real, "nan_fill": Real}
-"""Settings that are numbers, whole ones or any."""
-
-
-def _plain(name: str, value: Any, kind: type) -> Any:
-    """A number of Python's own, which a file can record, from one of Python or NumPy; None stays.
-
-    Raises
-    ------
-    UsageError
-        It is no such number.
-    """
-    if value is not None and (isinstance(value, (bool, np.bool_)) or not isinstance(value, kind)):
-        raise UsageError(f"{argument(name, value)} must be {'whole numbers' if kind is Integral else 'numbers'}.")
-    return value.item() if isinstance(value, np.generic) else value
+_NUMBERS = {"effort": True, "seed": True, "time_limit": False, "saliency_weight": False, "nan_fill": False}
+"""Settings that are numbers, and whether only whole ones will do."""
 
 
 def _weights(saliency: npt.NDArray[Any] | Image, image: Image, inside: float) -> npt.NDArray[np.float32]:
