@@ -16,6 +16,7 @@ from microfield import checks
 from microfield.axes import guess_axes, in_words, said_sizes
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
+from microfield.kinds import Converted, kept
 from microfield.labelled import Labelled, Meaning, meaning
 from microfield.wording import argument
 
@@ -295,7 +296,8 @@ def as_image(source: Any, axes: str | None = None) -> Image:
     axes : str, optional
         One letter of ``TCZYXS`` per dimension. By default what the dimensions of a DataArray are called, or those that `guess_axes`
         assumes. Steps, units and channel names come from the coordinates of a DataArray (see `microfield.labelled.meaning`).
-        An array of booleans is a mask, whose values are 0 and 1 (uint8).
+        An array of booleans is a mask, whose values are 0 and 1 (uint8); half floats and 64-bit integers are kept as types that
+        hold the same values (see `microfield.kinds`).
 
     Raises
     ------
@@ -322,10 +324,10 @@ def as_image(source: Any, axes: str | None = None) -> Image:
             data = np.asarray(data)
         except ValueError:
             raise InputError("the source is a list of rows that differ in length; an image is an array.") from None
-    is_mask = isinstance(data, np.ndarray) and data.dtype == np.bool_
-    if is_mask:
-        data = data.view(np.uint8)
-    shape = tuple(int(n) for n in data.shape)
+    is_mask, shape = np.dtype(data.dtype) == np.bool_, tuple(int(n) for n in data.shape)
+    how = kept(data, known.name)
+    if how.note:
+        data = data.view(np.uint8) if is_mask and isinstance(data, np.ndarray) else Converted(data, how.dtype)
     return Image(data, known.axes or guess_axes(shape, data.dtype), known.voxel_size, known.units, known.channel_names,
-                 labels=True if is_mask else None, name=known.name, notes=known.notes, display=known.display,
-                 axes_guessed=known.axes is None and len(shape) > 2)
+                 labels=True if is_mask else None, name=known.name, notes=(*known.notes, *filter(None, [how.note])),
+                 display=known.display, axes_guessed=known.axes is None and len(shape) > 2)

@@ -94,7 +94,7 @@ def test_npz(tmp_path: Path) -> None:
 def test_refused_in_one_sentence(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     np.save(tmp_path / "line.npy", np.zeros(5))
-    np.save(tmp_path / "long.npy", np.zeros((5, 6), "uint64"))
+    np.save(tmp_path / "long.npy", np.full((5, 6), 1 << 60, "uint64"))
     np.save(tmp_path / "cut.npy", np.zeros((50, 60)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:1000])
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00\x10\x00garbage garbage!")

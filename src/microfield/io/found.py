@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import AXES, ArrayLike, Image
 from microfield.io.lazy import View
+from microfield.kinds import kept
 from microfield.wording import argument, listed, spoken
 
 UNNAMED = "IQ"
@@ -61,7 +61,7 @@ def to_image(found: Found, axes: str | None = None, channel: int | str | None = 
 
     Axes of extent 1 that `Image` does not know are dropped. Axes that the file does not name are guessed (see
     `microfield.axes.guess_axes`); where it names others, a single one is taken for depth, or for time where there is depth.
-    Booleans become uint8, marked as labels, and float16 becomes float32.
+    Booleans become uint8, marked as labels; half floats and 64-bit integers become types that hold the same values.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _image(found: Found, letters: str, fixed: list[int | None], channel: int | s
             fixed[[i for i, at in enumerate(fixed) if at is None][letters.index("C")]] = index
             display, names = display.cut(sizes, {"C": [index]}), names[index : index + 1]
             letters = letters.replace("C", "")
-    data, was_mask = _as_supported(found.data, fixed)
+    data, note = _as_supported(found, fixed)
     sizes = dict(zip(letters, data.shape, strict=True))
     return Image(
         data, letters,
@@ -117,7 +117,8 @@ def _image(found: Found, letters: str, fixed: list[int | None], channel: int | s
         units={a: u for a, u in found.units.items() if a in letters and a in found.voxel_size},
         channel_names=names if len(names) == sizes.get("C", 1) else (),
         source_bytes=found.source_bytes, metadata=found.metadata,
-        labels=True if was_mask else found.labels, name=name, notes=found.notes, display=display, not_kept=found.not_kept,
+        labels=True if np.dtype(found.data.dtype) == np.bool_ else found.labels, name=name,
+        notes=(*found.notes, *filter(None, [note])), display=display, not_kept=found.not_kept,
         axes_guessed=guessed,
     )  # fmt: skip
 
@@ -185,14 +186,12 @@ def _channel_index(channel: int | str, names: tuple[str, ...], found: Found, let
     raise UsageError(f"{found.name} has no channel {channel!r}; it has {count}: {listed}.")
 
 
-def _as_supported(data: ArrayLike, fixed: Sequence[int | None]) -> tuple[ArrayLike, bool]:
-    """The array without the axes that are fixed at an index and with values of a type that `Image` takes; whether it was bool."""
-    stored = np.dtype(data.dtype)
-    widened = {"bool": "uint8", "float16": "float32"}.get(stored.name)
-    converted: np.dtype[Any] = np.dtype(widened) if widened else stored.newbyteorder("=")
-    if converted == stored and stored.isnative and all(at is None for at in fixed):
-        return data, False
-    return View(data, tuple(fixed), converted), stored == np.bool_
+def _as_supported(found: Found, fixed: Sequence[int | None]) -> tuple[ArrayLike, str]:
+    """The array without the axes that are fixed at an index and with values of a type that `Image` takes; what to say of that."""
+    stored, how = np.dtype(found.data.dtype), kept(found.data, found.name)
+    if not how.note and stored.isnative and all(at is None for at in fixed):
+        return found.data, ""
+    return View(found.data, tuple(fixed), how.dtype), how.note
 
 
 def choose_scene(scene: int | str | None, names: Sequence[str], file: str) -> int:
