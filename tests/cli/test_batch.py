@@ -14,8 +14,9 @@ import tifffile
 
 import microfield as mf
 from microfield.cli import batch, main
+from microfield.cli.locked import locked
 from microfield.cli.strict_json import strict_json
-from microfield.cli.summary import COLUMNS
+from microfield.cli.summary import COLUMNS, Summary
 
 FLAT = np.full((20, 20), 3, np.uint8)
 CALL = ["--max-bytes", "200"]
@@ -114,8 +115,12 @@ def test_only_files_of_this_source_with_these_settings_are_trusted(tmp_path: Pat
     assert main(["compress", str(source), "--out-dir", str(out), "--max-bytes", "150", "--method", "av1"]) == 1
     told = capsys.readouterr().out
     assert "was made with other settings (max-bytes 200, method not given); --overwrite replaces it." in told
-    assert summary(out) == rows
+    now = summary(out)["a.mfield"]
+    assert now["status"] == "failed"
+    assert "was made with other settings" in now["message"]
+    assert {k: v for k, v in now.items() if rows["a.mfield"][k] != v}.keys() == {"status", "message"}
     assert compress(source, "--out-dir", out) == 0
+    assert summary(out)["a.mfield"]["status"] == "skipped"
     flat(source, 9)
     os.utime(source, ns=(1, 10**18))
     assert compress(source, "--out-dir", out) == 1
@@ -210,6 +215,44 @@ def test_a_summary_that_is_locked_does_not_stop_the_work(tmp_path: Path, capsys:
     told = capsys.readouterr()
     assert "1 done" in told.out
     assert told.err.count("cannot be written") == 1
+
+
+def test_calls_that_run_at_the_same_time_keep_each_others_rows(tmp_path: Path) -> None:
+    """Each has read the summary before the other wrote its rows, and writes it anew afterwards."""
+    first, second = Summary(tmp_path), Summary(tmp_path)
+    rows = {name: {"input": name, "output": str(tmp_path / f"{name}.mfield"), "status": "done", "message": "x" * 20000}
+            for name in "abcd"}
+    first.add(rows["a"])
+    second.add(rows["b"])
+    assert second.earlier(tmp_path / "a.mfield") is not None
+    first.add(rows["c"] | {"status": "started"})
+    first.write()
+    second.add(rows["d"])
+    first.add(rows["c"])
+    second.write()
+    first.write()
+    assert {name: row["status"] for name, row in summary(tmp_path).items()} == {f"{name}.mfield": "done" for name in "abcd"}
+    assert os.listdir(tmp_path) == ["microfield-summary.csv"]
+
+
+def test_a_summary_of_another_version_gets_rows_that_fit(tmp_path: Path) -> None:
+    (tmp_path / "microfield-summary.csv").write_text("input,output,status,settings,verdict_why\na,a.mfield,done,{},good\n")
+    known = Summary(tmp_path)
+    known.add({"input": "b", "output": str(tmp_path / "b.mfield"), "status": "started", "psnr_robust": 30})
+    found = summary(tmp_path)
+    assert list(found["a.mfield"]) == list(COLUMNS)
+    assert (found["a.mfield"]["verdict_why"], found["b.mfield"]["psnr_robust"]) == ("good", "30")
+
+
+def test_the_lock_of_a_process_that_was_killed_is_broken(tmp_path: Path) -> None:
+    lock = tmp_path / ".a.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    with locked(tmp_path / "a"):
+        assert lock.stat().st_mtime > 1
+    assert not lock.exists()
+    with locked(tmp_path / "nowhere" / "a"):
+        pass
 
 
 # -- what is found ----------------------------------------------------------------------------------------------------

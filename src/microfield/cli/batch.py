@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from microfield.cli.inputs import Input, gather
 from microfield.cli.interrupt import last_words
 from microfield.cli.judging import judged
+from microfield.cli.locked import locked
 from microfield.cli.one import compress_one, decibels
 from microfield.cli.record import fault, settings_text, state_of
 from microfield.cli.strict_json import strict_json
@@ -112,7 +113,8 @@ class Batch:
             self.summary.write()
             self._total()
             if self.pictures:  # Else nothing has changed, and who ends early is not kept.
-                write_page(self.summary.path.parent, self.summary.rows.values(), self.pictures)
+                with locked(self.summary.path.with_name(PAGE_FILE)):
+                    write_page(self.summary.path.parent, self.summary.rows.values(), self.pictures)
 
     def _one(self, image: Input) -> None:
         """Compress one input, record its row and print what became of it."""
@@ -124,12 +126,7 @@ class Batch:
         # A crash, or Ctrl-C, may have come between the file and its row.
         begun = earlier is not None and earlier["status"] in ("started", "interrupted")
         if destination.exists() and not self.arguments.overwrite and not begun:
-            why = fault(destination, earlier, settings, state)
-            if why:
-                row |= {"status": "failed", "message": f"{why}; --overwrite replaces it."}
-            else:
-                row |= {"status": "skipped", "message": f"{destination} is there, made from it with these settings."}
-            self._finish(image, row, record=earlier is None)
+            self._leave_in_place(image, row, earlier, fault(destination, earlier, settings, state))
             return
         try:
             self._check(image, destination, self.arguments.overwrite or begun)
@@ -152,6 +149,19 @@ class Batch:
             row |= {"status": "failed",
                     "message": f"{type(error).__name__}: {error}; this is a fault of microfield, please report it."}
         self._finish(image, row)
+
+    def _leave_in_place(self, image: Input, row: Row, earlier: Row | None, why: str) -> None:
+        """Finish an input whose output exists: it is what this call would make, or ``why`` says that it is not.
+
+        The record of how the file was made stays, with the state that the input has now.
+        """
+        if why:
+            now = {"status": "failed", "message": f"{why}; --overwrite replaces it."}
+        else:
+            now = {"status": "skipped", "message": f"{row['output']} is there, made from it with these settings."}
+        unchanged = earlier is not None and not why and earlier["status"] != "failed"
+        record = {} if unchanged else (earlier or row) | now | {"output": row["output"]}
+        self._finish(image, row | now, record)
 
     def _check(self, image: Input, destination: Path, overwrite: bool) -> None:
         """Refuse an output that cannot be written, or that is one of the inputs."""
@@ -182,12 +192,14 @@ class Batch:
             message = f"{message.removesuffix(report.read_as)}good for: {', '.join(grades)}, {report.read_as}"
         return {**found.columns(), "message": message}
 
-    def _finish(self, image: Input, row: Row, record: bool = True) -> None:
-        """Record a row and print it. What was there already keeps the row of the call that made it."""
+    def _finish(self, image: Input, row: Row, record: Row | None = None) -> None:
+        """Record a row and print it; where ``record`` is given, that is recorded instead, unless it is empty."""
         self.current = None
         self.rows.append(row)
+        if record is None:
+            record = row | {"notes": " | ".join(row.get("notes") or ())}
         if record:
-            self.summary.add(row | {"notes": " | ".join(row.get("notes") or ())})
+            self.summary.add(record)
         if not self.arguments.json:
             status = "" if row["status"] == "done" else f"{row['status']}: "
             print("\n".join([f"{image.title}: {status}{row['message']}", *(f"  note: {n}" for n in row.get("notes") or ())]),

@@ -63,7 +63,8 @@ def fault(destination: Path, earlier: Mapping[str, Any] | None, settings: str, s
         container.verify()
     except (MicrofieldError, OSError) as error:
         return f"{destination} exists and is no intact microfield file ({str(error).rstrip('.')})"
-    if earlier is None or earlier["status"] not in ("done", "skipped"):
+    # A failure to make the file anew leaves the record of the one that is there.
+    if earlier is None or not (earlier["status"] in ("done", "skipped") or earlier["file_bytes"]):
         return f"{destination} exists, and the summary beside it does not say how it was made"
     if earlier["file_bytes"] != str(os.path.getsize(destination)):
         return f"{destination} exists and is not the file that the summary beside it describes"
