@@ -340,6 +340,21 @@ def test_info(packed_flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 x 6 x 5" in capsys.readouterr().out
 
 
+def test_info_has_the_same_keys_for_every_file(packed_flat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from microfield import Image, compress
+    from microfield.format.framing import FORMAT_VERSION
+
+    image = Image(np.arange(30, dtype=np.uint8).reshape(1, 5, 6), "CYX", {"Y": 2.0}, {"Y": "micrometer"}, ("DAPI",))
+    compress(image, tmp_path / "named.mfield", lossless=True)
+    found = []
+    for path in (packed_flat, tmp_path / "named.mfield"):
+        assert main(["info", str(path), "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0].keys() == found[1].keys()
+    assert (found[0]["voxel_size"], found[0]["channels"], found[0]["damaged"]) == (None, None, None)
+    assert (found[1]["channels"], found[1]["exact"], found[1]["format_version"]) == (["DAPI"], True, FORMAT_VERSION)
+
+
 def test_verify_tells_good_from_damaged(packed_flat: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(packed_flat)]) == 0
     assert "intact" in capsys.readouterr().out

@@ -56,7 +56,7 @@ ROOMS = {
                "format methods reading metrics",
     "training": "threads models io methods",
     # For people: nothing but the command line uses these.
-    "report": "errors wording display image label_images statistics io metrics analysis",
+    "report": "errors wording display notebook image label_images statistics io metrics analysis",
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "

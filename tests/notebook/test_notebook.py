@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -182,3 +183,13 @@ def test_comparisons(packed: Callable[[str, str], Packed]) -> None:
     assert "previews" not in dict(found)
     assert repr(found).startswith("<Comparison of 2 channels: PSNR ")
     assert str(found).startswith(found.table())
+
+
+def test_verdicts(packed: Callable[[str, str], Packed]) -> None:
+    pytest.importorskip("skimage")
+    found = mf.verdict(image("channels"), packed("field", "channels")[0])
+    page = Page(found._repr_html_())
+    assert all(use in page.words for use in ("look", "count", "spots", "measure"))
+    again = pickle.loads(pickle.dumps(found))
+    assert str(again) == str(found)
+    assert again.verdicts[0].findings[0].criterion is found.verdicts[0].findings[0].criterion

@@ -357,3 +357,13 @@ def test_to_dask_and_xarray() -> None:
     np.testing.assert_array_equal(named["Y"].values, np.arange(8) * 0.5)
     assert named["Y"].attrs == {"units": "micrometer"}
     assert "X" not in named.coords
+
+
+def test_a_pickle_notices_that_another_file_has_its_place(tmp_path: Path) -> None:
+    path, array = tmp_path / "a.mfield", random((6, 8), np.uint8)
+    path.write_bytes(stored(array))
+    data = pickle.dumps(open_file(path))
+    np.testing.assert_array_equal(pickle.loads(data)[...], array)
+    path.write_bytes(stored(array[::-1].copy()))
+    with pytest.raises(InputError, match="is not the file any more that was pickled: another one has taken its place"):
+        pickle.loads(data)

@@ -13,6 +13,7 @@ import pytest
 import microfield as mf
 from helpers.files import Packed, compressed
 from helpers.images import image
+from microfield.cli import main
 from microfield.writing.budget import Budget
 
 
@@ -110,3 +111,19 @@ def test_progress(packed: Callable[[str, str], Packed], tmp_path: Path, capsys: 
     assert told == sorted(told)
     assert told[-1] == 1
     assert capsys.readouterr().err == ""
+
+
+def test_an_open_file_is_held_to_the_limit_of_a_call(series: Path, tmp_path: Path) -> None:
+    with mf.open(series) as f:
+        for destination in (None, tmp_path / "a.npy"):
+            with pytest.raises(mf.InputError, match="more than max_read_bytes=100"):
+                mf.decompress(f, destination, max_read_bytes=100)
+        assert mf.decompress(f, max_read_bytes=10**6).shape == f.shape == f[...].shape
+
+
+def test_a_selection_that_goes_beyond_the_image_says_so(series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n, (asked, words) in enumerate((("z=1:90", ["z=1:90 goes beyond the image, which ends at 3 along Z."]), ("z=0:3,y=::2", []),
+                                        ("z=-9:2", ["z=-9:2 goes beyond the image, which ends at 3 along Z."]))):
+        assert main(["decompress", str(series), str(tmp_path / f"{n}.ome.tif"), "--select", asked]) == 0
+        told = capsys.readouterr().out
+        assert [line.removeprefix("  note: ") for line in told.splitlines() if "beyond" in line] == words

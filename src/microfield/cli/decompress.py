@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             line.close()
     layout = saved.layout
     print(f"{arguments.output}: {layout.axes} {' x '.join(map(str, layout.shape))} {layout.dtype}")
+    for note in saved.notes:
+        print(f"  note: {note}")
     if saved.lost:
         print(f"  note: not in {Path(arguments.output).name}: {listed(saved.lost)}.")
     return 0

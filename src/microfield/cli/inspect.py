@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 
 CHECKED_BYTES = 1 << 26
 """``info`` also checks files of at most so many bytes (64 MiB), which takes no noticeable time."""
+
+JSON_ONLY = ("display", "format_version", "bitstream_version")
+"""Facts that people are told otherwise, or not."""
 
 PACKAGE = "microfield"
 """What our own methods belong to."""
@@ -44,12 +46,12 @@ def run_info(arguments: argparse.Namespace) -> int:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
             display, making = f.display, f.making
-        if facts["file_bytes"] <= CHECKED_BYTES and (fault := _fault(path)):
-            facts["damaged"] = fault
+        fault = _fault(path) if facts["file_bytes"] <= CHECKED_BYTES else ""
         if arguments.json:
-            print(strict_json(facts))
+            print(strict_json(facts | {"damaged": fault or None}))
         else:
-            facts.pop("display", None)
+            facts = {key: value for key, value in facts.items() if value is not None and key not in JSON_ONLY}
+            facts |= {"damaged": fault} if fault else {}
             facts = _with_making(facts, making)
             facts |= display_lines(display)
             width = max(map(len, facts))
@@ -58,27 +60,25 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def _facts(f: MicrofieldFile) -> dict[str, Any]:
-    """What the header of a file says, JSON-ready; ``voxel_size`` holds a pair of step and unit per axis."""
-    header = f.header
-    facts: dict[str, Any] = {
+    """What the header of a file says, JSON-ready, None for what it does not say; ``voxel_size`` holds a pair of step and unit per
+    axis.
+    """
+    header, making = f.header, f.making
+    asked = None if making is None else {making.budget or "unknown": making.value, "effort": making.effort, **making.settings}
+    return {
         "axes": f.axes, "shape": list(f.shape), "dtype": str(f.dtype), "method": f.method,
         "file_bytes": f.file_bytes, "raw_bytes": f.nbytes, "ratio": round(f.ratio, 2),
         "bits_per_voxel": round(8 * f.file_bytes / f.size, 5), "parts": header.n_parts,
+        "voxel_size": {a: [v, f.units.get(a)] for a, v in f.voxel_size.items()} or None,
+        "channels": list(f.channel_names) or None,
+        "display": display_facts(f.display) if f.display else None,
+        "psnr_when_written": None if making is None or f.exact else making.psnr,
+        "exact": f.exact if f.exact or making is not None else None,
+        "asked_for": asked,
+        "original_checksum": header.checksum.hex() or None,
+        "metadata_bytes": len(f.metadata.encode()) if f.metadata else 0,
+        "format_version": f.format_version, "bitstream_version": header.bitstream_version,
     }
-    if f.voxel_size:
-        facts["voxel_size"] = {a: [v, f.units.get(a)] for a, v in f.voxel_size.items()}
-    if f.channel_names:
-        facts["channels"] = list(f.channel_names)
-    if f.display:
-        facts["display"] = display_facts(f.display)
-    if (making := f.making) is not None:
-        exact = making.psnr is not None and math.isinf(making.psnr)
-        facts["psnr_when_written"] = None if exact else making.psnr
-        facts["exact"] = exact
-        facts["asked_for"] = {making.budget or "unknown": making.value, "effort": making.effort, **making.settings}
-    facts["original_checksum"] = header.checksum.hex()
-    facts["metadata_bytes"] = len(f.metadata.encode()) if f.metadata else 0
-    return facts
 
 
 def _with_making(facts: dict[str, Any], making: Making | None) -> dict[str, Any]:

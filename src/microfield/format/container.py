@@ -11,6 +11,7 @@ The *embedded* profile (flag 1) leaves out what its host knows. Files of several
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -60,13 +61,17 @@ class Container:
         Sections that all parts use.
     embedded : bool
         Whether the file leaves out what its host knows.
+    version : int
+        Of the format.
     """
 
     def __init__(self, source: Source, front: _Front, shared: Sections, ranges: _Int64s) -> None:
         self._source = source
         self._ranges = ranges
         self._sealed = front.sealed
+        self._crc = front.crc
         self.embedded = front.embedded
+        self.version = front.version
         self.header = front.header
         self.shared = shared
 
@@ -74,6 +79,11 @@ class Container:
     def nbytes(self) -> int:
         """Size of the file."""
         return int(self._ranges[-1]) + (0 if self._sealed else CRC_BYTES)
+
+    @cached_property
+    def identity(self) -> tuple[int, bytes]:
+        """What tells this file from one that took its place: its size, and the checksums of its front and at its end."""
+        return self.nbytes, self._crc + self._source.read(self.nbytes - CRC_BYTES, self.nbytes)
 
     @classmethod
     def open(cls, source: Source, host: Layout | None = None) -> Container:
@@ -148,7 +158,7 @@ class _Front(NamedTuple):
 
     ``shared`` is the length of the shared block, ``lengths`` holds the bytes of every part without its CRC (None for a single
     part, which takes what is left), ``end`` is where the front ends, its CRC included; ``sealed`` says whether front and parts
-    have checksums of their own.
+    have checksums of their own, ``crc`` is that of the front (empty without) and ``version`` that of the format.
     """
 
     header: Header
@@ -157,11 +167,13 @@ class _Front(NamedTuple):
     shared: int
     lengths: _Int64s | None
     end: int
+    crc: bytes
+    version: int
 
 
 def _read_front(source: Source, host: Layout | None) -> _Front:
     first = source.head(FIRST_READ)
-    flags = _check_start(first, source)
+    version, flags = _check_start(first, source)
     embedded, indexed = bool(flags & EMBEDDED), bool(flags & INDEXED)
     has_crc = not embedded or bool(flags & SEALED)
     if embedded and host is None:
@@ -188,11 +200,11 @@ def _read_front(source: Source, host: Layout | None) -> _Front:
         lengths, stop = varint.decode_deltas(front[: at + n_header + n_index], header.n_parts, at + n_header)
         if stop != at + n_header + n_index:
             raise FormatError(f"{source.name} has an index of the wrong length: it is damaged.")
-    return _Front(header, embedded, has_crc, shared, lengths, end)
+    return _Front(header, embedded, has_crc, shared, lengths, end, front[end - CRC_BYTES :] if has_crc else b"", version)
 
 
-def _check_start(first: bytes, source: Source) -> int:
-    """Refuse what is not a microfield file of a known version; gives the flags."""
+def _check_start(first: bytes, source: Source) -> tuple[int, int]:
+    """Refuse what is not a microfield file of a known version; gives the version and the flags."""
     if not first.startswith(MAGIC):
         if first[:1] == b"\x80" and first[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") \
                 and source.read(source.size - 1, source.size) == b".":
@@ -206,7 +218,7 @@ def _check_start(first: bytes, source: Source) -> int:
     version, flags = divmod(first[len(MAGIC)], 16)
     if version > FORMAT_VERSION or flags > (EMBEDDED | INDEXED | SEALED) or (flags & SEALED and not flags & EMBEDDED):
         raise FormatError(f"{source.name} is of a newer format (version {version}): update microfield to open it.")
-    return flags
+    return version, flags
 
 
 def _ranges(front: _Front, start: int, end: int | None) -> _Int64s:

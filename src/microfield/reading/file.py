@@ -187,6 +187,16 @@ class MicrofieldFile:
         return self.header.making
 
     @property
+    def format_version(self) -> int:
+        """Version of the file format (docs/format.md)."""
+        return self._container.version
+
+    @property
+    def identity(self) -> tuple[int, bytes]:
+        """What tells this file from one that took its place: its size, and the checksums of its front and at its end."""
+        return self._container.identity
+
+    @property
     def exact(self) -> bool:
         """Whether the values are those of the image that the file was made from, as far as the file says."""
         if self.making is None or self.making.psnr is None:
@@ -238,12 +248,17 @@ class MicrofieldFile:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    def limited(self, max_read_bytes: int) -> MicrofieldFile:
+        """The same file with another limit of what one read may take (see `open_file`), and decoders of its own."""
+        limit = int(checks.number("max_read_bytes", max_read_bytes, least=0))
+        return MicrofieldFile(self._container, self._source, self._options | {"max_read_bytes": limit})
+
     def close(self) -> None:
         """Drop the cached decoders and the memory they hold; a later read opens what it needs again."""
         self._parts.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._source, self._options)
+        return _reopen, (self._source, self._options, self._container.identity)
 
     def __getitem__(self, key: Any) -> Any:
         selection = Selection.from_index(key, self.shape)
@@ -448,5 +463,15 @@ def _whole_blocks(box: tuple[slice, ...], steps: tuple[int, ...], shape: tuple[i
                for s, step, n in zip(box, steps, shape, strict=True))
 
 
-def _reopen(source: Source, options: dict[str, Any]) -> MicrofieldFile:
-    return open_file(source, **options)
+def _reopen(source: Source, options: dict[str, Any], identity: tuple[int, bytes]) -> MicrofieldFile:
+    """The file of a pickle.
+
+    Raises
+    ------
+    InputError
+        Another file has its place by now.
+    """
+    found = open_file(source, **options)
+    if found.identity != identity:
+        raise InputError(f"{found.name} is not the file any more that was pickled: another one has taken its place; open it again.")
+    return found

@@ -118,10 +118,11 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Saved:
-    """What was written: its layout, and in words what the file says that is not in it."""
+    """What was written: its layout, in words what the file says that is not in it, and what became of the selection."""
 
     layout: Layout
     lost: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, mask: Mask | None = None,
@@ -134,7 +135,8 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
     checks.switch("overwrite", overwrite)
     if select is not None and mask is not None:
         raise UsageError(f"give {argument('select')} or {argument('mask')}, not both.")
-    excerpt = Excerpt.of(f, selected(f, select))
+    chosen = selected(f, select)
+    excerpt = Excerpt.of(f, chosen)
     sources = [source for source in (f.path, mask) if isinstance(source, (str, os.PathLike))]
     check_output(path, excerpt.layout, overwrite=overwrite, sources=sources)
     if overwrite:
@@ -149,7 +151,7 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
         )
     if f.metadata and select is not None:
         lost = (*lost, "metadata of the source, which describe all of the image")
-    return Saved(excerpt.layout, lost)
+    return Saved(excerpt.layout, lost, chosen.notes)
 
 
 def _check_not_original(f: MicrofieldFile, path: Path) -> None:
@@ -224,7 +226,10 @@ def decompress(source: Any, destination: str | os.PathLike[str] | None = None, *
     """
     from microfield.reading.file import MicrofieldFile, open_file
 
-    f = source if isinstance(source, MicrofieldFile) else open_file(source, max_read_bytes=max_read_bytes)
+    if not isinstance(source, MicrofieldFile):
+        f = open_file(source, max_read_bytes=max_read_bytes)
+    else:
+        f = source if max_read_bytes is None else source.limited(max_read_bytes)
     try:
         if destination is not None:
             save(f, destination, select, mask, overwrite, progress)

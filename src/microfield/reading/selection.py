@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,14 @@ class Selection:
         Array axes that were indexed with an integer and are absent from the result.
     mask : bool array of the array's shape, optional
         Where present, the result is 1-D: the voxels where it is true, in C order.
+    notes : tuple of str
+        Sentences on what was asked for and is not there, where the selection was a text.
     """
 
     box: Box
     squeezed: tuple[int, ...] = ()
     mask: npt.NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def box_shape(self) -> tuple[int, ...]:
@@ -115,6 +118,7 @@ class Selection:
             An axis is unknown or named twice, or what follows ``=`` is no integer inside the axis and no slice.
         """
         key: dict[int, int | slice] = {}
+        notes: list[str] = []
         for item in text.split(","):
             letter, _, value = (part.strip() for part in item.partition("="))
             axis = axes.find(letter.upper()) if len(letter) == 1 else -1
@@ -123,8 +127,12 @@ class Selection:
                                  f"write for example {axes[-1].lower()}=0:10.")
             if axis in key:
                 raise UsageError(f"selection {text!r} names axis {axes[axis]} twice; the image's axes are {axes}.")
-            key[axis] = _parse_item(item.strip(), value, axes, shape[axis])
-        return cls.from_index(tuple(key.get(axis, slice(None)) for axis in range(len(shape))), shape)
+            one = key[axis] = _parse_item(item.strip(), value, axes, shape[axis])
+            ends = () if isinstance(one, int) else (one.start, one.stop)
+            if any(end is not None and abs(end) > shape[axis] for end in ends):
+                notes.append(f"{item.strip()} goes beyond the image, which ends at {shape[axis]} along {axes[axis]}.")
+        found = cls.from_index(tuple(key.get(axis, slice(None)) for axis in range(len(shape))), shape)
+        return replace(found, notes=tuple(notes))
 
 
 def check_mask(mask: Any, shape: Sequence[int]) -> npt.NDArray[np.bool_]:

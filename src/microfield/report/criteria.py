@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,10 @@ class Criterion:
     show: Callable[[float | None], str]
     show_limit: Callable[[float], str]
     silent: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle names the criterion, since functions within functions cannot be in one."""
+        return _named, (self.use, self.name)
 
     def grade(self, value: float | None) -> Grade:
         """Grade of a number; None is not judged."""
@@ -299,3 +304,7 @@ CRITERIA = (
     ),
 )
 """Every criterion, in the order of the page."""
+
+
+def _named(use: str, name: str) -> Criterion:
+    return next(criterion for criterion in CRITERIA if (criterion.use, criterion.name) == (use, name))

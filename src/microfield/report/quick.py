@@ -34,6 +34,13 @@ class QuickVerdict:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
+    def _repr_html_(self) -> str:
+        """The grades with their reasons, for notebooks."""
+        from microfield.notebook.card import card
+
+        facts = {v.use: f"{v.grade.words}{f': {v.why}' if v.why else ''}" for v in self.verdicts}
+        return card("What the copy is good for", facts | {"judged on": (self.judged_on or "").removeprefix("judged on ")})
+
     def lines(self) -> list[str]:
         """Lines of plain text."""
         return verdict_lines(self.verdicts, self.judged_on)
