@@ -22,6 +22,7 @@ from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import Worth
 from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.sparse import Sparse
 from microfield.methods.field.transform_search import Trial
 from microfield.methods.field.tuning import Changes, Seen, tuned
 from microfield.methods.options import option
@@ -106,7 +107,7 @@ class Attempt:
 
     prepared: Prepared
     head: Head
-    values: list[Floats]
+    values: list[Sparse]
     seconds: float = 0.0
 
 
@@ -161,7 +162,7 @@ class FieldMethod(Method):
         if coded is None:
             coded = self._coded(prepared, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
-        attempt = Attempt(prepared, head, coded.values, time.monotonic() - begin)
+        attempt = Attempt(prepared, head, [Sparse.of(values) for values in coded.values], time.monotonic() - begin)
         encoded = Encoded((section,), None, attempt, shortened=prepared.shortened)
         return self.finish(encoded, block, layout, context) if context.measure else encoded
 
@@ -184,7 +185,7 @@ class FieldMethod(Method):
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
         channels = gathered(block, layout)
-        values = attempt.prepared.groups.inverse(attempt.values)
+        values = attempt.prepared.groups.inverse([kept.full() for kept in attempt.values])
         weights = self._importance(context).of_channels(layout, attempt.head.channels)
         # The refinement takes about as long as coding does.
         late = self.options.refine and context.deadline.remaining < attempt.seconds
