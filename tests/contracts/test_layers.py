@@ -45,7 +45,7 @@ ROOMS = {
     # Files of other people; our own file; networks; the methods that fill it; opening it.
     "io": "errors wording checks axes kinds display progress units image",
     "format": "errors wording display image coding",
-    "nn": "errors wording threads deadline image objective",
+    "nn": "errors wording threads deadline image objective models",
     "methods": "errors wording threads deadline image objective coding models nn format io",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
@@ -54,7 +54,7 @@ ROOMS = {
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective io "
                "format methods reading metrics",
-    "training": "threads models io methods",
+    "training": "threads models io nn methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording display notebook image label_images statistics io metrics analysis",
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",

@@ -19,7 +19,7 @@ class NoOptions:
 
 
 def option(default: Any, help: str, *, low: float | None = None, high: float | None = None,  # noqa: A002
-           choices: tuple[str, ...] | None = None) -> Any:
+           choices: tuple[str, ...] | None = None, also: tuple[str, ...] = ()) -> Any:
     """A field of an options dataclass.
 
     Parameters
@@ -32,8 +32,10 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
         Smallest and largest value.
     choices : tuple of str, optional
         The only values allowed.
+    also : tuple of str
+        Other spellings of its name.
     """
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices, "also": also})
 
 
 def parse_options(method: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
@@ -45,12 +47,16 @@ def parse_options(method: str, kind: type[Any], given: Mapping[str, Any]) -> Any
         If an option is unknown, of the wrong type or out of bounds; the message names ``method`` and what is allowed.
     """
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    spellings = {name: f for f in fields.values() for name in (f.name, *f.metadata["also"])}
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in fields:
+        if key not in spellings:
             known = ", ".join(sorted(fields)) or "none"
             raise UsageError(f"method {method!r} has no option {key!r}; its options: {known}.")
-        values[key] = _parse_one(method, fields[key], value)
+        spec = spellings[key]
+        if spec.name in values:
+            raise UsageError(f"option {spec.name} of method {method!r} is given twice, once as {key!r}.")
+        values[spec.name] = _parse_one(method, spec, value)
     return kind(**values)
 
 

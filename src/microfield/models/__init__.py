@@ -24,8 +24,8 @@ from microfield.errors import FormatError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-KINDS = ("contexts", "refinement")
-"""What networks do: predict the coefficients of `field`, and refine its decoded images."""
+KINDS = ("contexts", "refinement", "optimiser")
+"""What networks do: predict the coefficients of `field`, refine its decoded images, and take the steps of a fit of `inif`."""
 
 HASH = 4
 """Bytes of the hash that name a network."""
@@ -49,7 +49,7 @@ def load(kind: str, hash4: bytes) -> Arrays:
 
     Parameters
     ----------
-    kind : "contexts" or "refinement"
+    kind : one of `KINDS`
     hash4 : bytes
         The first four bytes of its `fingerprint`.
 
@@ -95,7 +95,7 @@ def save(kind: str, name: str, arrays: Mapping[str, npt.NDArray[Any]], record: M
 
     Parameters
     ----------
-    kind : "contexts" or "refinement"
+    kind : one of `KINDS`
     name : "all", "a" or "b"
     arrays : mapping of name to array
         Its weights, as `load` is to give them.

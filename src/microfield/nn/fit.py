@@ -92,8 +92,11 @@ class FitSchedule:
         """Learning rates where these parts of the fit, 0 to 1, are done."""
         done = np.clip(fraction, 0, 1)
         rise = np.minimum(1, (done + FIRST_RATE) / max(self.warmup, 1e-6))
-        phase = self.start + (1.0 - self.start) * done
-        return np.asarray(self.rate * rise * 0.5 * (1 + np.cos(np.pi * phase)), np.float32)
+        return np.asarray(self.rate * rise * 0.5 * (1 + np.cos(np.pi * self.progress(done))), np.float32)
+
+    def progress(self, fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Parts of the schedule done where these parts of the fit, 0 to 1, are done: they begin at `start`."""
+        return np.asarray(self.start + (1.0 - self.start) * np.clip(fraction, 0, 1))
 
 
 def _ignore(fraction: float) -> None:
@@ -174,7 +177,7 @@ class _Chunk(NamedTuple):
     """What the steps of a chunk work on; every array has the steps as its first axis.
 
     ``blocks`` are those of a guidance, or None; ``rates`` and ``progress`` are float32: the learning rate of every step, and the
-    part of the fit that is done before it.
+    part of the schedule that is done before it.
     """
 
     batches: Batch
@@ -371,7 +374,7 @@ class _Run:
         """Take one chunk of steps; ``fraction`` is the part of the fit that is done before each."""
         rates = self.schedule.rates(fraction) * np.float32(self.slowdown)
         blocks = self.blocks.draw(self.rng, CHUNK_STEPS) if self.blocks else None
-        chunk = _Chunk(next(self.batches), blocks, rates, fraction.astype(np.float32))
+        chunk = _Chunk(next(self.batches), blocks, rates, self.schedule.progress(fraction).astype(np.float32))
         learn = jnp.float32(1.0 if self.schedule.learn_frequency else 0.0)
         (self.params, self.state), loss = _run_chunk(
             (self.params, self.state), chunk, self.quantiser, learn, self.optimiser, self.guidance)

@@ -20,7 +20,7 @@ from microfield.methods.coordinate.quantise import Rate, as_params, group_steps,
 from microfield.nn.coordinates import CoordinateMap
 from microfield.nn.fit import FitSchedule, Hooks, fit
 from microfield.nn.network import Params, init_folded
-from microfield.nn.optimisers import OPTIMISERS, Optimiser
+from microfield.nn.optimisers import Optimiser, optimiser_and_rate
 from microfield.nn.sampling import Target, evaluation_batch
 
 # -- design of the network --------------------------------------------------------------------------------------------
@@ -120,6 +120,7 @@ class Recipe:
     outputs: str = "auto"
     frequency: float = 0.0
     depth: int = 0
+    velo: str = ""
 
 
 class Coded(NamedTuple):
@@ -223,8 +224,8 @@ class PartEncoder:
 
     def _optimiser(self) -> tuple[Optimiser, float]:
         """The optimiser and its peak learning rate."""
-        factory, rate = OPTIMISERS[self.recipe.optimiser]
-        return (self.context.optimiser or factory)(), rate
+        optimiser, rate = optimiser_and_rate(self.recipe.optimiser, self.recipe.velo)
+        return (self.context.optimiser() if self.context.optimiser else optimiser), rate
 
     def schedule(self, shape: Shape, target: Target, share: float = 1.0) -> FitSchedule:
         """How a fit runs at the context's effort, or the given share of one."""

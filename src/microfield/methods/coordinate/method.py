@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy.typing as npt
 
-from microfield.errors import BudgetError, FormatError, MissingExtraError
+from microfield.errors import BudgetError, FormatError, MissingExtraError, UsageError
 from microfield.image import Layout
 from microfield.methods.base import ByteLimit, Context, Encoded, Method, PartData, Usable, measure_error
 from microfield.methods.coordinate.bitstream import Shape, published_bytes
@@ -34,7 +34,9 @@ class CoordinateOptions:
     depth: int = option(0, "sine layers; 0 chooses by size", low=0, high=12)
     frequency: float = option(0.0, "largest initial frequency in radians per voxel; 0 tries several", low=0, high=10)
     bits_per_weight: float = option(7.0, "planned size of a weight: fewer bits make a wider network", low=3, high=12)
-    optimiser: str = option("soap", "optimiser of the fit", choices=("soap", "adam", "adamax"))
+    optimiser: str = option("auto", "optimiser of the fit; auto is soap, or adamax with paper=true",
+                            choices=("auto", "soap", "learned", "velo", "adam", "adamax"), also=("optimizer",))
+    velo: str = option("", "for optimiser=velo: folder or file of a VeLO checkpoint in the published layout")
 
 
 class CoordinateMethod(Method):
@@ -49,6 +51,16 @@ class CoordinateMethod(Method):
     """Whether the frequency factor of the sines is fitted with the weights."""
     published_frequency: ClassVar[float]
     """The frequency factor (w0) of the published configuration, with which its fit begins."""
+
+    @classmethod
+    def with_options(cls, given: Mapping[str, Any]) -> Self:
+        """The method with options from text or Python values; UsageError where one is wrong, or velo lacks its checkpoint."""
+        method = super().with_options(given)
+        if method.options.optimiser == "velo" and not method.options.velo:
+            raise UsageError(f"option optimiser='velo' of method {cls.name!r} needs the path of a checkpoint in option velo.")
+        if method.options.velo and method.options.optimiser != "velo":
+            raise UsageError(f"option velo={method.options.velo!r} of method {cls.name!r} needs option optimiser='velo'.")
+        return method
 
     @property
     def quality(self) -> ByteLimit:
@@ -84,7 +96,7 @@ class CoordinateMethod(Method):
         from microfield.methods.coordinate.encoder import PartEncoder, Recipe
 
         o = self.options
-        recipe = Recipe(self.learn_frequency, o.optimiser, o.bits_per_weight, o.outputs, o.frequency, o.depth)
+        recipe = Recipe(self.learn_frequency, self._optimiser("soap"), o.bits_per_weight, o.outputs, o.frequency, o.depth, o.velo)
         return PartEncoder(block, layout, recipe, context).encode(limit, state)
 
     def _published(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context) -> bytes:
@@ -92,7 +104,12 @@ class CoordinateMethod(Method):
         shape = published_shape(layout, limit)
         if shape is None:
             raise BudgetError(f"{limit} bytes are too few for the published configuration of {self.name}.")
-        return fit_published(block, layout, shape, PublishedRecipe(self.published_frequency, self.learn_frequency), context)
+        recipe = PublishedRecipe(self.published_frequency, self.learn_frequency, self._optimiser("adamax"), self.options.velo)
+        return fit_published(block, layout, shape, recipe, context)
+
+    def _optimiser(self, usual: str) -> str:
+        """The name of the optimiser; ``usual`` is what ``auto`` means."""
+        return usual if self.options.optimiser == "auto" else str(self.options.optimiser)
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant per channel, or a published network of width 1."""

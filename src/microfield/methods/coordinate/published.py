@@ -2,8 +2,9 @@
 
 Seven linear layers with sines between them, float32 weights, every axis a coordinate (channels and time too), grey
 values 0..100 over the part's minimum and maximum, the largest width that fits (Dai et al. 2024; details from the authors'
-public code). Their learned optimiser needs weights that cannot be shipped, so Adamax takes its place, as in the authors' own
-baseline. What this configuration reaches here is therefore not what the paper reports.
+public code). Their learned optimiser, VeLO, needs weights that cannot be shipped, so Adamax takes its place unless
+``optimiser=velo`` names a checkpoint, as in the authors' own baseline. What this configuration reaches with Adamax is therefore not
+what the paper reports.
 """
 
 from __future__ import annotations
@@ -53,17 +54,22 @@ def published_shape(layout: Layout, limit: int) -> Shape | None:
 
 @dataclass(frozen=True)
 class PublishedRecipe:
-    """What tells the published INIF from its SIREN baseline: the frequency factor of all sines, and whether it is learned."""
+    """What tells the published INIF from its SIREN baseline: the frequency factor of all sines, and whether it is learned.
+
+    ``optimiser`` is its name, and ``velo`` the path of a checkpoint for that of this name.
+    """
 
     frequency: float
     learn_frequency: bool
+    optimiser: str = "adamax"
+    velo: str = ""
 
 
 def fit_published(block: npt.NDArray[Any], layout: Layout, shape: Shape, recipe: PublishedRecipe, context: Context) -> bytes:
     """Fit the published configuration to a block and return the bytes of the part."""
     from microfield.nn.fit import FitSchedule, Hooks, fit
     from microfield.nn.network import init_published
-    from microfield.nn.optimisers import adamax
+    from microfield.nn.optimisers import optimiser_and_rate
     from microfield.nn.sampling import Target
 
     low, high = float(block.min()), float(block.max())
@@ -77,7 +83,8 @@ def fit_published(block: npt.NDArray[Any], layout: Layout, shape: Shape, recipe:
     schedule = FitSchedule(steps, batch, RATE, warmup=0.0, seed=context.seed, deadline=context.deadline,
                            learn_frequency=recipe.learn_frequency)
     params = init_published(context.seed, shape.inputs, shape.width, shape.depth, 1, recipe.frequency)
-    best = fit(target, params, context.optimiser() if context.optimiser else adamax(), schedule, objective=context.objective,
+    optimiser, _ = optimiser_and_rate(recipe.optimiser, recipe.velo)
+    best = fit(target, params, context.optimiser() if context.optimiser else optimiser, schedule, objective=context.objective,
                hooks=Hooks(progress=lambda done: context.progress(done, "fit"))).params
     return pack_published(_to_published(best, shape, scale[0], np.float32(low)), "")
 

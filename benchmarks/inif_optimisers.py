@@ -1,0 +1,63 @@
+"""`inif` with SOAP and with the learned optimiser at equal bytes and effort: ``python -m benchmarks.inif_optimisers --data DIR``.
+
+Real files of the crops of learning_rates.py, decoded and compared: what decides which optimiser is the default. Every file is a row
+of inif_optimisers.jsonl; finished ones are not repeated. The page is docs/studies/learning-rates.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.learning_rates import IMAGES, block_of
+from microfield.image import Image
+from microfield.writing.budget import Budget
+from microfield.writing.compress import compress_to_bytes
+from microfield.writing.settings import Settings
+
+ROWS = Path(__file__).parent / "inif_optimisers.jsonl"
+RATIO = 64.0
+EFFORTS, OPTIMISERS, SEEDS = (2, 4), ("soap", "learned", "adam"), (0, 1)
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """All files of the comparison, one effort after the other."""
+    for effort in EFFORTS:
+        for seed in SEEDS:
+            for image in IMAGES:
+                yield from ({"image": image, "optimiser": name, "effort": effort, "seed": seed} for name in OPTIMISERS)
+
+
+def measure(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
+    """The row of one file: its bytes, PSNR in dB and seconds."""
+    block = block_of(folder, case["image"])
+    settings = Settings(method="inif", options={"optimiser": case["optimiser"]}, effort=case["effort"], seed=case["seed"])
+    data, report = compress_to_bytes(Image(block, "ZYX"[-block.ndim :]), Budget("ratio", RATIO), settings)
+    return {**case, "bytes": len(data), "psnr": round(report.psnr, 4), "seconds": round(report.seconds, 1)}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Finished files."""
+    return [json.loads(line) for line in ROWS.read_text("utf-8").splitlines()] if ROWS.exists() else []
+
+
+def main() -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the images of images.toml")
+    parser.add_argument("--optimisers", default=",".join(OPTIMISERS), help="only these")
+    parser.add_argument("--again", default="", help="an optimiser whose files are made anew")
+    arguments = parser.parse_args()
+    done = [row for row in rows() if row["optimiser"] != arguments.again]
+    for case in cases():
+        if case["optimiser"] in arguments.optimisers.split(",") and not any(case.items() <= row.items() for row in done):
+            done.append(measure(arguments.data, case))
+            ROWS.write_text("".join(json.dumps(row) + "\n" for row in done), encoding="utf-8")
+            print(done[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
