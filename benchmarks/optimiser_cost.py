@@ -50,12 +50,12 @@ def measure(width: int, batch: int) -> dict[str, Any]:
     for name, (factory, _) in OPTIMISERS.items():
         optimiser = factory()
         runs[name] = chunk(optimiser), optimiser.init(params)
-        jax.block_until_ready(runs[name][0](params, runs[name][1], batches))
+        jax.block_until_ready(runs[name][0](params, runs[name][1], batches))  # type: ignore[no-untyped-call]
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(TURNS):
         for name, (run, state) in runs.items():
             begin = time.perf_counter()
-            jax.block_until_ready(run(params, state, batches))
+            jax.block_until_ready(run(params, state, batches))  # type: ignore[no-untyped-call]
             times[name].append(1000 * (time.perf_counter() - begin) / STEPS)
     return {"width": width, "batch": batch, **{name: round(min(t), 3) for name, t in times.items()}}
 

@@ -16,7 +16,7 @@ from microfield.nn.velo_checkpoint import load_velo
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "velo.npz"
 """Two fits of the public program (google/learned_optimization at 32186aa, jax 0.10.2) with random weights of 6 units and 4 small
-networks: ``usual`` as VeLO was published, ``old`` with both settings of older checkpoints. For tensors of seven shapes: start,
+networks: ``usual`` as VeLO was published, ``old`` with both settings of older checkpoints. For tensors of four shapes: start,
 gradients, losses and the parameters after every step."""
 
 CONFIG = ("# a comment\nHyperV2.lstm_hidden_size = 6\nHyperV2.use_bugged_loss_features = {0}\n"
@@ -34,7 +34,7 @@ def written(folder: Path, case: str) -> Path:
 def test_every_step_is_that_of_the_public_program(case: str, tmp_path: Path) -> None:
     velo = load_velo(written(tmp_path, case))
     with np.load(VECTORS) as vectors:
-        starts, grads, after = ([vectors[f"{case}_{what}_{i}"] for i in range(7)] for what in ("start", "grads", "params"))
+        starts, grads, after = ([vectors[f"{case}_{what}_{i}"] for i in range(4)] for what in ("start", "grads", "params"))
         losses, steps = vectors[f"{case}_loss"], int(vectors[f"{case}_steps"])
     params: Any = [jnp.asarray(p) for p in starts]
     state = velo.init(params)
