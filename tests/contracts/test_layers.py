@@ -42,15 +42,15 @@ ROOMS = {
     "statistics": "image noise",
     "label_images": "image statistics",
     "objective": "errors wording",
+    # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
+    "metrics": "errors wording notebook image statistics",
+    "analysis": "errors wording noise image label_images statistics",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
     "io": "errors wording checks axes kinds display progress units image",
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective models",
-    "methods": "errors wording threads deadline image objective coding models nn format io",
+    "methods": "errors wording threads deadline image objective coding models nn format io metrics analysis",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
-    # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
-    "metrics": "errors wording notebook image statistics",
-    "analysis": "errors wording noise image label_images statistics",
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective io "
                "format methods reading metrics",
@@ -73,7 +73,8 @@ OWED: set[tuple[str, str]] = set()
 
 DECODES = (
     "microfield.reading.file", "microfield.methods.field.method", "microfield.methods.coordinate.siren",
-    "microfield.methods.coordinate.inif", "microfield.methods.conventional.downsample", "microfield.methods.lossless.method",
+    "microfield.methods.coordinate.inif", "microfield.methods.hybrid.method",
+    "microfield.methods.conventional.downsample", "microfield.methods.lossless.method",
 )
 """What is imported to open a file of our own methods."""
 

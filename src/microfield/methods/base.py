@@ -84,6 +84,11 @@ class Decoder(ABC):
         """Bytes that the decoder keeps from one read to the next, about."""
         return 0
 
+    @property
+    def extremes(self) -> tuple[Floats, Floats] | None:
+        """Least and largest grey level of every channel, float64 of shape (channels,) each, where the part's bytes hold them."""
+        return None
+
     def averaged(self, steps: tuple[int, ...]) -> Floats | None:
         """About the means of blocks of ``steps`` voxels, where the part holds coarse levels that tell them quickly; else None."""
         del steps

@@ -247,6 +247,11 @@ class ConventionalDecoder(WholeDecoder):
         elif rest:
             raise FormatError("a constant part is followed by a stream.")
 
+    @property
+    def extremes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Extremes of the channels, which the intensity mapping holds."""
+        return self.intensities.low, self.intensities.high
+
     def _decode(self) -> npt.NDArray[Any]:
         """All values of the part."""
         arranged = Sheets(self.layout, self.arrangement.order)

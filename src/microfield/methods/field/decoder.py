@@ -78,6 +78,11 @@ class FieldDecoder(WholeDecoder):
         """Bytes of the decoded part; a constant one holds a value per channel."""
         return super().held if self.groups is not None else 16 * self.layout.channels
 
+    @property
+    def extremes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Extremes of the channels, which the head holds."""
+        return self.head.channels.low, self.head.channels.high
+
     def _decode(self) -> npt.NDArray[Any]:
         if self.groups is None:
             shape = [self.layout.shape[i] for i in self.layout.channel_axes]
