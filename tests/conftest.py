@@ -6,10 +6,12 @@ jax's compiled code is kept in a folder of the session, which all workers share 
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -36,11 +38,25 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def packed() -> Callable[[str, str], Packed]:
     """Method and kind of image to file and report, compressed when first asked for."""
-    return cache(lambda method, kind: compressed(image(kind), method, Budget("max_bytes", room(method, kind))))
+    return cache(lambda method, kind: _shared(f"{method} {kind}", lambda: compressed(
+        image(kind), method, Budget("max_bytes", room(method, kind)))))
 
 
 @pytest.fixture(scope="session")
 def packed_tiles() -> Callable[[str], Packed]:
     """Method to file and report of the 2-D image cut into 2 by 2 parts."""
-    return cache(lambda method: compressed(image("uint8"), method, Budget("max_bytes", int(800 * ROOM.get(method, 1))),
-                                           tile={"y": 24, "x": 20}))
+    return cache(lambda method: _shared(f"{method} tiles", lambda: compressed(
+        image("uint8"), method, Budget("max_bytes", int(800 * ROOM.get(method, 1))), tile={"y": 24, "x": 20})))
+
+
+def _shared(name: str, make: Callable[[], Packed]) -> Packed:
+    """What ``make`` gives, or gave another worker of the session, whose folder keeps it."""
+    path = Path(os.environ[_CACHE]) / f"{name}.packed"
+    if path.exists():
+        found: Packed = pickle.loads(path.read_bytes())
+        return found
+    made = make()
+    begun = path.with_suffix(f".{os.getpid()}")
+    begun.write_bytes(pickle.dumps(made))
+    begun.replace(path)
+    return made

@@ -162,7 +162,11 @@ def test_an_asked_quality_is_reached_and_hardly_exceeded(method: str, budget: Bu
         budget = Budget("psnr", 25.0) if budget.kind == "psnr" else Budget("noise_factor", 3.0)
     if method == "nested-for-tests":
         budget = Budget("psnr", 20.0) if budget.kind == "psnr" else Budget("noise_factor", 6.0)
-    original = Image(scaled(blobs((160, 144), count=60), 20, 200, np.uint8), "YX")
+    shape, count = (160, 144), 60
+    if method in NETWORKS:  # A search fits them again and again.
+        shape, count = (64, 56), 4
+        budget = Budget("noise_factor", 2.5) if budget.kind == "noise_factor" else budget
+    original = Image(scaled(blobs(shape, count=count), 20, 200, np.uint8), "YX")
     data, report = compressed(original, method, budget)
     errors = square_errors(original, lambda box: np.asarray(open_file(data)[box]))
     scale = channel_statistics(original).range if budget.kind == "psnr" else channel_statistics(original).noise
@@ -508,7 +512,7 @@ def test_every_truncation_is_noticed(name: str) -> None:
 @every_method
 def test_fitted_files_notice_damage(packed: Files, packed_tiles: Callable[[str], Packed], method: str) -> None:
     for data in (packed(method, "channels")[0], packed_tiles(method)[0]):
-        for position in range(0, len(data), 3):
+        for position in range(0, len(data), 7):
             with pytest.raises(FormatError):
                 read_all(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
             with pytest.raises(FormatError):
@@ -548,7 +552,7 @@ def test_every_byte_of_a_part_may_lie(packed: Files, method: str) -> None:
     part, *others = Container.open(BytesSource(data)).part(0)
     outcomes = set()
     for position in range(min(14, len(part))):
-        for value in range(0, 256, 5):
+        for value in range(0, 256, 11):
             changed = part[:position] + bytes([value]) + part[position + 1 :]
             outcomes.add(decodes_or_refuses(rebuilt(data, [(changed, *others)])))
     assert outcomes == {True, False}
@@ -693,16 +697,15 @@ def test_every_dtype(method: str, dtype: str) -> None:
     ((6, 5), "YX"), ((1, 1), "YX"), ((3, 6, 5), "ZYX"), ((6, 5, 3), "YXS"), ((2, 6, 5), "CYX"), ((2, 3, 6, 5), "CZYX"),
     ((2, 3, 4, 6, 5), "TCZYX"), ((6, 3, 5), "YCX"), ((5, 6, 4), "XYS"), ((4, 6, 5), "TYX"),
 ])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "uint32", "float64"])
-def test_constant_images_of_any_shape_are_exact(method: str, shape: tuple[int, ...], axes: str, dtype: str) -> None:
-    value = {"uint8": 255, "uint16": 40000, "int16": -32768, "float32": -1.5e-3, "uint32": 2**32 - 1,
-             "float64": 1 / 3}[dtype]
-    array = np.full(shape, value, dtype)
-    data, report = compressed(Image(array, axes), method, Budget("max_bytes", 400))
-    np.testing.assert_array_equal(open_file(data).asarray(), array, strict=True)
-    assert report.psnr == np.inf
-    # The methods that prove the seam store levels and steps as doubles, twice where they nest.
-    assert len(data) < (110 + 13 * Layout(shape, axes, np.dtype(dtype)).channels) * (3 if method in SEAM else 1)
+def test_constant_images_of_any_shape_are_exact(method: str, shape: tuple[int, ...], axes: str) -> None:
+    values = {"uint8": 255, "uint16": 40000, "int16": -32768, "float32": -1.5e-3, "uint32": 2**32 - 1, "float64": 1 / 3}
+    for dtype, value in values.items():
+        array = np.full(shape, value, dtype)
+        data, report = compressed(Image(array, axes), method, Budget("max_bytes", 400))
+        np.testing.assert_array_equal(open_file(data).asarray(), array, strict=True)
+        assert report.psnr == np.inf
+        # The methods that prove the seam store levels and steps as doubles, twice where they nest.
+        assert len(data) < (110 + 13 * Layout(shape, axes, np.dtype(dtype)).channels) * (3 if method in SEAM else 1), dtype
 
 
 @every_compact_method

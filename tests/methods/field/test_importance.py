@@ -37,7 +37,7 @@ def pollen() -> Image:
 
 def synthetic(axes: str = "YX") -> Image:
     """Clouds: the finer, the fainter."""
-    sizes = {"T": 4, "Z": 4, "C": 2, "Y": 96, "X": 80, "S": 3}
+    sizes = {"T": 3, "Z": 3, "C": 2, "Y": 96, "X": 80, "S": 3}
     shape = tuple(sizes[a] for a in axes)
     grid = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")
     power = sum(g**2 for g in grid) + 1e-3

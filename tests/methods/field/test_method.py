@@ -6,6 +6,7 @@ import math
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from microfield.image import SUPPORTED_DTYPES, Image, Layout
 from microfield.methods.base import Context, PartData
 from microfield.methods.field import channel_search, coefficients
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
+from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
 from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
@@ -381,19 +383,23 @@ def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_pa
             mf.open(path)[:]
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
+@cache
+def wild(order: CodingOrder) -> bytes:
+    """Coefficients far beyond what an image has, coded; they do not depend on the type of the values."""
+    rng = np.random.default_rng(0)
+    groups = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in order.schedules]
+    for group in groups:
+        group[..., 0, 0] = 1e30
+    return coefficients.encode(groups, order, step_of(0), contexts_of(PINNED[0])).data
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_absurd_coefficients_decode_to_grey_levels_in_range(dtype: str) -> None:
-    layout = Layout((2, 3, 16, 16), "CZYX", np.dtype(dtype))
+    layout = Layout((2, 2, 8, 16), "CZYX", np.dtype(dtype))
     known = Channels(np.array([-0.0, 7.0]), np.array([90.0, 99.0]), np.array([32767, -32768], np.int16),
                      np.array([32767, -32768], np.int16), Rotation(np.array([100], np.int16), 3))
     head = Head(known, step=0, alpha=255)
-    groups = head.groups(layout)
-    rng = np.random.default_rng(0)
-    wild = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in groups.order.schedules]
-    for group in wild:
-        group[..., 0, 0] = 1e30
-    coded = coefficients.encode(wild, groups.order, step_of(0), contexts_of(PINNED[0]))
-    values = decoded(layout, (head.pack(layout) + coded.data,))
+    values = decoded(layout, (head.pack(layout) + wild(head.groups(layout).order),))
     for channel, low, high in zip(values, known.low, known.high, strict=True):
         assert np.isfinite(channel.astype(float)).all()
         assert low <= channel.min()
@@ -420,7 +426,8 @@ def test_coding_takes_bounded_memory(shape: tuple[int, ...], axes: str) -> None:
     block = scaled(blobs(shape, 2, 30) + np.random.default_rng(0).normal(0, 0.05, shape), 0, 5000, np.uint16)
     layout = Layout(shape, axes, block.dtype)
     context = context_for(block, layout, effort=5)
-    FieldMethod().encode(block, layout, 300, context)
+    corner = block[tuple(slice(0, 32) for _ in shape)]
+    FieldMethod().encode(corner, layout.with_shape(corner.shape), 300, context)  # What is loaded once does not count.
     tracemalloc.start()
     encoded = FieldMethod().encode(block, layout, 360, context)
     FieldMethod().encode(block, layout, 380, context, encoded.state)
