@@ -552,7 +552,7 @@ def test_every_byte_of_a_part_may_lie(packed: Files, method: str) -> None:
     part, *others = Container.open(BytesSource(data)).part(0)
     outcomes = set()
     for position in range(min(14, len(part))):
-        for value in range(0, 256, 11):
+        for value in range(0, 256, 5 if method in SEAM else 11):
             changed = part[:position] + bytes([value]) + part[position + 1 :]
             outcomes.add(decodes_or_refuses(rebuilt(data, [(changed, *others)])))
     assert outcomes == {True, False}

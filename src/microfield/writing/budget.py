@@ -45,7 +45,6 @@ class Budget:
             raise UsageError(f"give exactly one of {', '.join(map(argument, KINDS))} (got {named}).")
         kind, raw = next(iter(given.items()))
         if kind == LOSSLESS:
-            checks.switch(kind, raw)
             return cls(kind, 1.0)
         if not isinstance(raw, str):
             raw = checks.number(kind, raw)
