@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from helpers.clock import Clock, stopped_clock
 from helpers.images import blobs, scaled
@@ -98,6 +99,31 @@ def test_large_images_end_near_their_budget_too(monkeypatch: pytest.MonkeyPatch)
     _, report, _ = limited(Budget("ratio", 40), 1.0, 0.2, tile={"y": 32, "x": 40})
     assert report.parts == 4
     assert report.used > 0.85
+
+
+@pytest.mark.parametrize("budget", [Budget("ratio", 12), Budget("psnr", 34)], ids=["size", "quality"])
+def test_many_parts_are_encoded_hardly_more_than_once(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No attempt can be cut off, so the first one at all parts begins where a search among some of them has led."""
+    calls = []
+    encode = FieldMethod.encode
+
+    def counted(self: FieldMethod, block: npt.NDArray[Any], *rest: Any) -> Encoded:
+        calls.append(block.size)
+        return encode(self, block, *rest)
+
+    monkeypatch.setattr(FieldMethod, "encode", counted)
+    rng = np.random.default_rng(0)
+    values = gaussian_filter(rng.normal(size=(192, 192)), 1.5) + rng.normal(0, 0.005, (192, 192))
+    image = Image(scaled((values - values.min()) / np.ptp(values), 100, 3000, np.uint16), "YX")
+    told: list[float] = []
+    with stopped_clock(0.05):
+        settings = Settings(time_limit=1, tile={"y": 24, "x": 24})
+        data, report = compress_to_bytes(image, budget, settings, lambda done, _: told.append(done))
+    assert report.parts == 64
+    assert sum(calls) < 2 * image.layout.size
+    assert 0.9 <= report.used <= 1 if report.used is not None else 34 <= report.psnr < 34.5
+    assert told == sorted(told)
+    assert open_file(data).shape == image.shape
 
 
 # -- auto -------------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import numpy as np
 
 from microfield.methods.base import Encoded, KnobTraits
 from microfield.writing.budget import TOLERANCE_DB
-from microfield.writing.pace import Pace
+from microfield.writing.pace import Pace, SearchLog
 from microfield.writing.prediction import predicted_bytes, water_level
 from microfield.writing.request import Lineage, Request, attempt_context, encode_part, normalised_error, part_context
+from microfield.writing.sample import only, sample_of
 
 Result = TypeVar("Result")
 
@@ -35,6 +36,13 @@ RESCUES = 4
 
 FILLING = 3
 """Attempts that are made after the time is up, at most, until one is large enough, where there is one that fits."""
+
+MANY_PARTS, SAMPLED_SHARE, SAMPLED_TIME = 32, 1 / 16, 0.25
+"""With a time limit an image of so many parts is begun with a search among this share of them, in this share of the time: an
+attempt at all of them cannot be cut off, so the first one should be good enough."""
+
+TIMELY = 0.95
+"""Share of a size that such a sample is made to fill: it may not be like the rest."""
 
 MOST_CHEAP = 12
 """Cheap attempts at the end of a search, at most."""
@@ -264,6 +272,8 @@ class Knob:
         if limit <= 0:
             return self.traits.first
         request, parts = self.request, self.request.parts
+        if self._starts_with_a_sample():
+            return self._sampled(lambda some, share: some.finest(int(TIMELY * share * limit)))
         if self.traits.octaves is not None and math.isfinite(request.context.deadline.end):
             at_one, octave = self.traits.octaves
             theta = water_level(request.with_curves().curves, 8 * limit)
@@ -278,7 +288,29 @@ class Knob:
         request = self.request
         if math.isinf(request.context.deadline.end):
             return self.traits.first
+        if self._starts_with_a_sample():
+            return self._sampled(lambda some, _share: some.coarsest(error))
         return self._guess(int(predicted_bytes(request.with_curves().curves, error, request.voxels)))
+
+    def _starts_with_a_sample(self) -> bool:
+        """Whether time is short and there are parts enough to look for the setting in some of them."""
+        return math.isfinite(self.request.context.deadline.end) and len(self.request.parts) >= MANY_PARTS
+
+    def _sampled(self, find: Callable[[Knob, float], Attempt | None]) -> float:
+        """The setting that a search among some of the parts finds, which leaves their states.
+
+        ``find`` is given a knob of these parts and their share of all array elements.
+        """
+        whole, context = self.request, self.request.context
+        numbers = sample_of(whole, max(8, int(SAMPLED_SHARE * len(whole.parts))))
+        quiet = replace(context, deadline=context.deadline.share(SAMPLED_TIME),
+                        progress=lambda _done, _what: context.progress(0.0, "sampled parts"))
+        some = only(replace(whole, context=quiet, log=SearchLog()), numbers)
+        knob = Knob(some, self.request.context.measure)
+        found = find(knob, some.voxels / whole.voxels)
+        for number, state in zip(numbers, knob.states, strict=True):
+            self.states[number] = state
+        return self.traits.first if found is None else found.quality
 
     def _size(self, quality: float, limit: int, cheaply: bool) -> tuple[float, Attempt]:
         encoded = self.at(quality, cheaply)

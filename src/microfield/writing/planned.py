@@ -18,6 +18,7 @@ from microfield.writing.pace import Pace, SearchLog
 from microfield.writing.plan import ByteShares, encode_of
 from microfield.writing.prediction import water_level
 from microfield.writing.request import ErrorTotals, Lineage, Request, Shortage, rate_curve
+from microfield.writing.sample import only, sample_of
 from microfield.writing.to_a_quality import encode_to_quality
 
 SAMPLED_VOXELS = 1 << 23
@@ -38,7 +39,6 @@ PASSES = 4
 """How often all parts are encoded at most."""
 REPORTED = 16
 """Progress is told every so many parts."""
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass
@@ -123,19 +123,8 @@ def _prepared(request: Request) -> Request:
 
 def sampled(request: Request) -> Request:
     """Some of the parts, spread over the image, together with those they build on."""
-    parts, n = request.parts, len(request.parts)
-    count = min(n, MOST_SAMPLED, max(SAMPLED_PARTS, SAMPLED_VOXELS // parts[0].layout.size))
-    chosen: set[int] = set()
-    for k in range(count):
-        # Multiples of the golden ratio fill the interval evenly and keep to no column of the grid.
-        number: int | None = int((0.5 + k * _GOLDEN) % 1.0 * n)
-        while number is not None and number not in chosen:
-            chosen.add(number)
-            number = request.references.get(number)
-    numbers = sorted(chosen)
-    place = {number: i for i, number in enumerate(numbers)}
-    references = {place[p]: place[r] for p, r in request.references.items() if p in place}
-    return replace(request, parts=[parts[i] for i in numbers], references=references)
+    count = min(MOST_SAMPLED, max(SAMPLED_PARTS, SAMPLED_VOXELS // request.parts[0].layout.size))
+    return only(request, sample_of(request, count))
 
 
 # -- one setting of a knob ------------------------------------------------------------------------------------------------------
