@@ -184,19 +184,19 @@ class RangeDecoder:
 
 
 class Decisions:
-    """Binary decisions of three kinds and 32 buckets."""
+    """Binary decisions of several kinds and 32 buckets."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, number_of_kinds: int = 3) -> None:
         bits = Bits(data)
         lanes = 1 << bits.unary()
-        kinds = [self._head(bits) for _ in range(3)]
+        kinds = [self._head(bits) for _ in range(number_of_kinds)]
         while bits.at % 8:
             assert bits.number(1) == 0
         tables = [gap_table(*row) for row in gap_rows()]
         chosen = [tables[row] for counts, rows in kinds for row, n in zip(rows, counts, strict=True) for _ in range(n)]
         gaps = iter(self._gaps(RangeDecoder(data[bits.at // 8 :], lanes), chosen))
         self.left = [[list(itertools.islice(gaps, n))[::-1] for n in counts] for counts, _ in kinds]
-        self.met = [[0] * 32 for _ in range(3)]
+        self.met = [[0] * 32 for _ in range(number_of_kinds)]
 
     @staticmethod
     def _head(bits: Bits) -> tuple[list[int], list[int]]:
@@ -571,7 +571,11 @@ class Group:
 
     def values(self, centroids: tuple[float, ...], q: np.float32) -> Array:
         """The joined values."""
-        v = reconstruct(self.quantised, centroids) * q
+        return self.joined(reconstruct(self.quantised, centroids) * q)
+
+    def joined(self, coefficients: Array) -> Array:
+        """Coefficients joined."""
+        v = coefficients.copy()
         for k in reversed(range(len(self.levels))):
             inside = corner(self.extents[k])
             for axis in reversed(self.levels[k]):
@@ -665,6 +669,8 @@ class Head(NamedTuple):
     time_splits: int
     along_time: bool
     shifts: Array | None
+    film: tuple[int, int, int, int] | None
+    motion: tuple[bytes, bytes]
     centroids: tuple[float, ...]
     end: int
 
@@ -691,7 +697,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     empty: Array = np.zeros(0)
     if not n:
         assert flags == 16
-        return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, (), at)
+        return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, None, (b"", b""), (), at)
     maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
     codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
     gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
@@ -719,6 +725,12 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         rotations = [(i, j, angle / scale) for (i, j), angle in zip(planes, angles, strict=True)]
         sign_bits = int.from_bytes(take(-(-n // 8)), "little")
     second = take(1)[0] if flags & 128 else 0
+    film = None
+    if second >= 128 and second & 124:
+        assert second & 124 == 4
+        octaves, offset, segment = take(3)
+        film = (1 << (octaves >> 4), 8 << (octaves & 15), offset, segment + 1)
+        second &= 3
     networks = (take(4), take(4)) if second & 1 else pinned
     shifts = None
     if second & 2:
@@ -731,9 +743,14 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in quarters)
         if 0 in quarters:
             break
+    motion = (b"", b"")
+    if film:
+        n_bits, at = varint(section, at)
+        n_decisions, at = varint(section, at)
+        motion = take(n_bits), take(n_decisions)
     centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
     return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,
-                second >> 2 & 31, second >= 128, shifts, centroids, at)
+                second >> 2 & 31, second >= 128, shifts, film, motion, centroids, at)
 
 
 def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes]) -> Array:
@@ -764,7 +781,11 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
         volumes = (times, depth, ny, nx) if times > 1 and depth > 1 else (1, times * depth, ny, nx)
         if head.along_time:
             volumes = (depth, times, ny, nx)
-        values = read_values(section, head, volumes)
+        if head.film:
+            values = read_film(section, head, (times, depth, ny, nx)).reshape(-1, *volumes)
+        else:
+            values = read_values(section, head, volumes)
+        values = refined(values, head)
         if head.along_time:
             values = values.swapaxes(1, 2)
         values = unroll(values.reshape(-1, times * depth, ny, nx), head)
@@ -774,13 +795,31 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
     return out.reshape([shape[i] for i in order]).transpose(np.argsort(order))
 
 
-def read_values(section: bytes, head: Head, volumes: Index) -> Array:
-    """The values V of all coded channels, refined: (channel, batch, z, y, x)."""
+def read_groups(section: bytes, head: Head, groups: list[Group], one_by_one: bool) -> None:
+    """Decode the coefficients of all groups."""
     n_numbers, at = varint(section, head.end)
     n_decisions, at = varint(section, at)
     numbers, signs = Bits(section[at : at + n_numbers]), Bits(section[at + n_numbers + n_decisions :])
     decisions = Decisions(section[at + n_numbers : at + n_numbers + n_decisions])
     streams = Streams(Contexts(head.networks[0], numbers), decisions, signs)
+    for group in groups:
+        group.read_numbers(numbers)
+    numbers.end()
+    for some in [[group] for group in groups] if one_by_one else [groups]:
+        for level in reversed(range(len(some[0].levels))):
+            for group in some:
+                group.read_level(level, streams)
+    decisions.end()
+    assert len(signs.text) - signs.at < 8
+
+
+def step_of(head: Head) -> np.float32:
+    """The quantiser step q."""
+    return F(2.0 ** (1 - 17 * head.step / 65535))
+
+
+def read_values(section: bytes, head: Head, volumes: Index) -> Array:
+    """The values V of all coded channels, not refined: (channel, batch, z, y, x)."""
     n = len(head.maximum)
     halves = [volumes[0]]
     for _ in range(head.time_splits):
@@ -790,24 +829,299 @@ def read_values(section: bytes, head: Head, volumes: Index) -> Array:
     for extent in bands:
         for channel in range(n):
             groups.append(Group(head.words, (extent, *volumes[1:]), groups[-1] if channel else None))
-    for group in groups:
-        group.read_numbers(numbers)
-    numbers.end()
-    for level in reversed(range(len(groups[0].levels))):
-        for group in groups:
-            group.read_level(level, streams)
-    decisions.end()
-    assert len(signs.text) - signs.at < 8
-    q = F(2.0 ** (1 - 17 * head.step / 65535))
-    joined = [group.values(head.centroids, q) for group in groups]
+    read_groups(section, head, groups, one_by_one=False)
+    joined = [group.values(head.centroids, step_of(head)) for group in groups]
     values = np.stack([np.concatenate(joined[channel::n]) for channel in range(n)])
     for k in reversed(range(head.time_splits)):
         values[:, : halves[k]] = join(values[:, : halves[k]], 1)
+    return values
+
+
+def refined(values: Array, head: Head) -> Array:
+    """The values V with their refinement."""
     if head.alpha:
         layers = refinement_layers(head.networks[1])
         for channel, batch in np.ndindex(values.shape[:2]):
-            values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], q, layers)
+            values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], step_of(head), layers)
     return values
+
+
+# -- Films ------------------------------------------------------------------------------------------------------------
+
+
+class Generation(NamedTuple):
+    """Time points of one place, and what each of them is predicted from."""
+
+    depth: int
+    frames: list[int]
+    references: list[list[int]]
+
+
+def generations(times: int, group: int, segment: int) -> list[Generation]:
+    """All of them in their order."""
+    places: dict[Index, list[tuple[int, list[int]]]] = {}
+
+    def put(place: Index, frame: int, references: list[int]) -> None:
+        places.setdefault(place, []).append((frame, references))
+
+    def between(a: int, b: int, depth: int) -> None:
+        if b - a > 1:
+            m = (a + b) // 2
+            put((depth, 0, 2), m, [a, b])
+            between(a, m, depth + 1)
+            between(m, b, depth + 1)
+
+    for s in range(0, times, segment):
+        e = min(s + segment, times)
+        put((0, 0, 0), s, [])
+        if group == 1:
+            for f in range(s + 1, e):
+                references = [r for r in (f - 1, f - 2) if r >= s]
+                put((1, f - s, len(references)), f, references)
+            continue
+        row = sorted({*range(s, e, group), e - 1})
+        for k, (a, b) in enumerate(itertools.pairwise(row)):
+            put((1, k, 1), b, [a])
+            between(a, b, 2)
+    return [Generation(place[0], *(list(part) for part in zip(*sorted(places[place]), strict=True))) for place in sorted(places)]
+
+
+class MotionBits:
+    """Flags, runs and plain bits of the motion."""
+
+    def __init__(self, bits: bytes, decisions: bytes) -> None:
+        self.bits, self.decisions = Bits(bits), Decisions(decisions, 2)
+        self.buckets = [self.bits.number(5) if self.bits.number(1) else 0 for _ in range(36)]
+
+    def flag(self, context: int) -> int:
+        """A flag."""
+        return self.decisions.take(0, self.buckets[context])
+
+    def run(self, context: int) -> int:
+        """A run."""
+        return self.decisions.run(1, self.buckets[context])
+
+
+Place = tuple[int, int]
+
+
+def block_steps(rows: int, columns: int) -> Iterator[list[tuple[Place, list[Place]]]]:
+    """Step by step the blocks and their neighbours."""
+    yield [((0, 0), [])]
+    d = 1
+    while d < max(rows, columns):
+        d *= 2
+    while d > 1:
+        d //= 2
+        diagonal = [(-d, -d), (-d, d), (d, -d), (d, d)]
+        along_x, along_y = [(0, -d), (0, d)], [(-d, 0), (d, 0)]
+        for (odd_y, odd_x), offsets in (((1, 1), diagonal), ((0, 1), along_x + along_y), ((1, 0), along_y + along_x)):
+            step = []
+            for i in range(odd_y * d, rows, 2 * d):
+                for j in range(odd_x * d, columns, 2 * d):
+                    near: list[Place] = []
+                    for dy, dx in offsets:
+                        y = i + dy if 0 <= i + dy < rows else i - dy
+                        x = j + dx if 0 <= j + dx < columns else j - dx
+                        near.append((y, x) if 0 <= y < rows and 0 <= x < columns else near[0])
+                    step.append(((i, j), near))
+            if step:
+                yield step
+
+
+def read_modes(source: MotionBits, planes: int, grid: Place, references: int) -> Array:
+    """Modes (planes, rows, columns)."""
+    modes: Array = np.zeros((planes, *grid), np.int64)
+    for step in block_steps(*grid):
+        open_ = [(p, place, near) for p in range(planes) for place, near in step]
+        found = {}
+        for mode, first in ((3, 0), (2, 4), (1, 8))[: 3 if references == 2 else 1]:
+            left = []
+            for p, place, near in open_:
+                same = sum(modes[(p, *n)] == mode for n in near)
+                if source.flag(first + (3 if not near else (0, 1, 1, 2, 2)[same])):
+                    found[p, *place] = mode
+                else:
+                    left.append((p, place, near))
+            open_ = left
+        for at, mode in found.items():
+            modes[at] = mode
+    return modes
+
+
+def read_vectors(source: MotionBits, used: Array, earlier: Array) -> Array:
+    """Vectors (planes, rows, columns, 2) for a reference."""
+    vectors: Array = np.zeros((*used.shape, 2), np.int64)
+    for step in block_steps(*used.shape[1:]):
+        asked = []
+        for p in range(len(used)):
+            for place, near in step:
+                at = (p, *place)
+                around = [tuple(vectors[(p, *n)].tolist()) for n in near]
+                before = tuple(earlier[at].tolist())
+                expected, c = before, 3
+                if near:
+                    parts = list(zip(*around, strict=True))
+                    expected = tuple((sum(v) - max(v) - min(v)) // 2 for v in parts)
+                    spread = max(max(v) - min(v) for v in parts)
+                    c = 0 if spread == 0 else 1 if spread <= 4 else 2
+                vectors[at] = expected
+                if used[at]:
+                    asked.append((at, c, [expected, before, *around]))
+        found = dict[Index, tuple[int, ...]]()
+        for k, context in enumerate((12, 16, 17, 18, 18, 18) if step[0][1] else (12, 16)):
+            for at, c, candidates in asked:
+                if at not in found and candidates[k] not in candidates[:k] and source.flag(context + (c if k == 0 else 0)):
+                    found[at] = candidates[k]
+        for chosen, vector in found.items():
+            vectors[chosen] = vector
+        read_differences(source, vectors, [(at, c) for at, c, _ in asked if at not in found])
+    return vectors
+
+
+def read_differences(source: MotionBits, vectors: Array, asked: list[tuple[Index, int]]) -> None:
+    """Add differences to vectors that are as expected so far."""
+    in_y = [not source.flag(20 + c) for _, c in asked]
+    in_x = [not source.flag(24 + c) if y else True for (_, c), y in zip(asked, in_y, strict=True)]
+    for axis, moved in enumerate((in_y, in_x)):
+        some = [block for block, m in zip(asked, moved, strict=True) if m]
+        octaves = [source.run(28 + c) for _, c in some]
+        for (at, _), h in zip(some, octaves, strict=True):
+            u = source.bits.number(h + 1)
+            vectors[(*at, axis)] += (-1) ** (u & 1) * ((1 << h) + u // 2)
+
+
+TAPS = ((0, 0, 0, 64, 0, 0, 0, 0), (-1, 4, -10, 58, 17, -5, 1, 0), (-1, 4, -11, 40, 40, -11, 4, -1), (0, 1, -5, 17, 58, -10, 4, -1))
+
+
+def window_of(plane: Array, top: int, left: int, side: int, vector: Array) -> Array:
+    """A window of a decoded plane moved by a vector."""
+    ny, nx = plane.shape
+    (wy, wx), (py, px) = (int(v) // 4 for v in vector), (int(v) % 4 for v in vector)
+    y = np.clip(np.arange(top + wy - 3, top + wy + side + 4), 0, ny - 1)
+    x = np.clip(np.arange(left + wx - 3, left + wx + side + 4), 0, nx - 1)
+    wide: Array = plane[np.ix_(y, x)]
+    if py == px == 0:
+        return wide[3:-4, 3:-4]
+    for axis, p in enumerate((py, px)):
+        v = np.moveaxis(wide, axis, 0)
+        out: Array = F(TAPS[p][3] / 64) * v[3 : 3 + side]
+        for k in (2, 4, 1, 5, 0, 6, 7):
+            out = out + F(TAPS[p][k] / 64) * v[k : k + side]
+        wide = np.moveaxis(out, 0, axis)
+    return wide
+
+
+def predict(references: list[Array], vectors: list[Array], modes: Array, block: int) -> Array:
+    """A plane from its references, each with its vectors."""
+    ny, nx = references[0].shape
+    a = 2 * np.arange(block) + 1
+    rise = np.where(a < block, 32 * a * a // block**2, 64 - 32 * (2 * block - a) ** 2 // block**2)
+    weights = (np.concatenate([rise, 64 - rise]) / 64).astype(F)
+    half = block // 2
+    total: Array = np.zeros(((len(modes) + 1) * block, (len(modes[0]) + 1) * block), F)
+    norm = total.copy()
+    for top, left in itertools.product((0, block), repeat=2):
+        quarter = slice(top, top + block), slice(left, left + block)
+        weight = weights[quarter[0], None] * weights[None, quarter[1]]
+        for i, j in np.ndindex(modes.shape):
+            window: Array = np.zeros((2 * block, 2 * block), F)
+            for k, (plane, field) in enumerate(zip(references, vectors, strict=True)):
+                if modes[i, j] in (k, 2):
+                    factor = F(0.5 if modes[i, j] == 2 else 1)
+                    window = window + window_of(plane, i * block - half, j * block - half, 2 * block, field[i, j]) * factor
+            at = slice(i * block + top, (i + 1) * block + top), slice(j * block + left, (j + 1) * block + left)
+            total[at] += window[quarter] * weight
+            norm[at] += weight
+    inside = slice(half, half + ny), slice(half, half + nx)
+    return total[inside] / norm[inside]
+
+
+def split(values: Array, axis: int) -> Array:
+    """Lifting along one axis, in float32: the inverse of `join`."""
+    v = np.moveaxis(values, axis, 0)
+    a, d = v[0::2].copy(), v[1::2].copy()
+    m1, m2 = len(a), len(d)
+    for step, target in reversed(LIFTING):
+        c = F(-step)
+        if target == "a":
+            a[0] = a[0] + F(2) * c * d[0]
+            for i in range(1, m2):
+                a[i] = a[i] + c * (d[i - 1] + d[i])
+            if m1 > m2:
+                a[m2] = a[m2] + F(2) * c * d[m2 - 1]
+        else:
+            for i in range(m1 - 1):
+                d[i] = d[i] + c * (a[i] + a[i + 1])
+            if m1 == m2:
+                d[m2 - 1] = d[m2 - 1] + F(2) * c * a[m1 - 1]
+    return np.moveaxis(np.concatenate([a * F(LIFTING_SCALE), d * F(1 / LIFTING_SCALE)]), 0, axis)
+
+
+def read_film(section: bytes, head: Head, shape: Index) -> Array:
+    """The values V of a film, not refined: (channel, time, z, y, x)."""
+    assert head.film
+    group_length, block, offset, segment = head.film
+    times, depth, ny, nx = shape
+    n = len(head.maximum)
+    order = generations(times, group_length, segment)
+    groups: list[Group] = []
+    for k, generation in enumerate(order):
+        alike = [i for i in range(k) if order[i].depth == generation.depth and len(order[i].frames) == len(generation.frames)]
+        for channel in range(n):
+            reference = groups[-1] if channel else groups[alike[-1] * n] if alike else None
+            groups.append(Group(head.words, (len(generation.frames), depth, ny, nx), reference))
+    read_groups(section, head, groups, one_by_one=True)
+    source, grid = MotionBits(*head.motion), (-(-ny // block), -(-nx // block))
+    decoded: Array = np.zeros((n, *shape), F)
+    paths: dict[int, tuple[int, Array]] = {}
+    for k, generation in enumerate(order):
+        q = F(float(step_of(head)) * float(F(2.0 ** (offset * generation.depth / 8))))
+        some = groups[k * n : (k + 1) * n]
+        r = len(generation.references[0])
+        if r:
+            modes, vectors, weights = read_motion(source, generation, grid, depth, paths, [len(group.bands) + 1 for group in some])
+        for channel, group in enumerate(some):
+            coefficients = reconstruct(group.quantised, head.centroids) * q
+            if r:
+                seen = np.empty(coefficients.shape, F)
+                for f, z in np.ndindex(len(generation.frames), depth):
+                    planes = [decoded[channel, t, z] for t in generation.references[f]]
+                    p = f * depth + z
+                    seen[f, z] = predict(planes, [v[p] for v in vectors], modes[p], block)
+                for level, axes in enumerate(group.levels):
+                    inside = corner(group.extents[level])
+                    for axis in axes:
+                        seen[inside] = split(seen[inside], axis)
+                boxes = [*(group.box(*band) for band in group.bands), corner(group.extents[-1])]
+                for f in range(len(seen)):
+                    for weight, box in zip(weights[channel][f], boxes, strict=True):
+                        seen[f][box[1:]] *= F(weight / 8)
+                coefficients = coefficients + seen
+            decoded[channel, generation.frames] = group.joined(coefficients)
+    source.bits.end()
+    source.decisions.end()
+    return decoded
+
+
+def read_motion(source: MotionBits, generation: Generation, grid: Place, depth: int, paths: dict[int, tuple[int, Array]],
+                bands: list[int]) -> tuple[Array, list[Array], list[list[list[int]]]]:
+    """Modes, vectors by reference, and weights of a generation; its vectors are added to the paths."""
+    n, r = len(generation.frames), len(generation.references[0])
+    earlier: Array = np.zeros((r, n, depth, *grid, 2), np.int64)
+    for f, (frame, references) in enumerate(zip(generation.frames, generation.references, strict=True)):
+        known = [paths[t] for t in references if t in paths]
+        for k, reference in enumerate(references):
+            if known:
+                d, v = known[-1]
+                t = (reference - frame) * (1 if d > 0 else -1)
+                earlier[k, f] = (2 * t * v + abs(d)) // (2 * abs(d))
+    modes = read_modes(source, n * depth, grid, r)
+    vectors = [read_vectors(source, (modes == k) | (modes == 2), earlier[k].reshape(-1, *grid, 2)) for k in range(r)]
+    weights = [[[8 - source.run(32 + min(b, 3)) for b in range(count)] for _ in range(n)] for count in bands]
+    for f, (frame, references) in enumerate(zip(generation.frames, generation.references, strict=True)):
+        paths[frame] = references[0] - frame, vectors[0].reshape(n, depth, *grid, 2)[f]
+    return modes, vectors, weights
 
 
 def unroll(values: Array, head: Head) -> Array:

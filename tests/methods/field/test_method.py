@@ -32,6 +32,7 @@ from microfield.methods.field import channel_search, coefficients
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
 from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.decoder import _pooled, contexts_of
+from microfield.methods.field.film_order import Film
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
 from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
 from microfield.methods.field.method import FieldMethod, FieldOptions
@@ -219,27 +220,30 @@ def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
                         draw(hnp.arrays(np.int16, coded, elements=codes)), rotation)
     nets = draw(st.none() | st.tuples(st.binary(min_size=4, max_size=4), st.binary(min_size=4, max_size=4)))
     words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
-    return Head(channels, draw(st.sampled_from(NAMES) | words), draw(st.integers(0, 31)), draw(st.integers(0, 65535)),
-                draw(st.integers(0, 255)), nets, along_time=draw(st.booleans())), layout
+    film = st.builds(Film, st.just(extents_of(layout)[0]), st.integers(1, 128), st.sampled_from([1, 4, 64]),
+                     st.sampled_from([8, 64]), st.integers(0, 15))
+    time = st.builds(dict, times=st.integers(0, 31)) | st.just({"along_time": True}) | st.builds(dict, film=film)
+    return Head(channels, draw(st.sampled_from(NAMES) | words), step=draw(st.integers(0, 65535)), alpha=draw(st.integers(0, 255)),
+                nets=nets, **draw(time)), layout
 
 
 @given(made=heads(), alpha=st.integers(0, 255))
 def test_a_head_survives_its_bytes(made: tuple[Head, Layout], alpha: int) -> None:
     head, layout = made
     packed = head.pack(layout)
-    read, rest = Head.unpack(packed + b"more", layout, 2)
+    read, rest = Head.unpack(packed + b"more", layout, 3)
     assert rest == b"more"
     assert read.pack(layout) == packed
     for name in ("low", "high", "gains", "darks"):
         np.testing.assert_array_equal(getattr(read.channels, name), getattr(head.channels, name))
-    for name in ("transform", "times", "step", "alpha", "along_time"):
+    for name in ("transform", "times", "step", "alpha", "along_time", "film"):
         assert getattr(read, name) == getattr(head, name) or not head.channels.coded.any()
     if head.channels.coded.any():
-        changed, _ = Head.unpack(with_alpha(packed + b"more", alpha, layout), layout, 2)
+        changed, _ = Head.unpack(with_alpha(packed + b"more", alpha, layout), layout, 3)
         assert changed.pack(layout) == replace(head, alpha=alpha).pack(layout)
     for end in range(len(packed)):
         with pytest.raises(FormatError):
-            Head.unpack(packed[:end], layout, 2)
+            Head.unpack(packed[:end], layout, 3)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("uint8", 8), ("uint16", 10), ("float32", 14)])

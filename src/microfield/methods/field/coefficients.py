@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from microfield.coding import varint
 from microfield.coding.bits import BitReader, BitWriter
@@ -24,7 +24,7 @@ from microfield.methods.field.coarsest import coarsest_box, from_residuals, resi
 from microfield.methods.field.coders import CoefficientDecoder, CoefficientEncoder, ContextModel
 from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.quantise import CENTROIDS, PLAIN, Worth, centroids, measure_centroids
+from microfield.methods.field.quantise import CENTROIDS, PLAIN, Codes, Worth, centroids, measure_centroids
 from microfield.methods.field.symbols import SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Ints, Visitor, Walk, reconstruct, walk
@@ -41,10 +41,18 @@ class CodingOrder:
         One per group, of arrays (batch, z, y, x) whose batch axis is never split.
     references : tuple of int or None
         For every group the number of an earlier one of the same shapes whose magnitudes serve as context, or None.
+    scales : tuple of float, optional
+        What the quantiser step of every group is multiplied by. With it groups are coded one after the other, as predictions need;
+        without it all groups are coded level by level.
     """
 
     schedules: tuple[Schedule, ...]
     references: tuple[int | None, ...]
+    scales: tuple[float, ...] | None = None
+
+    def steps(self, step: float) -> list[float]:
+        """The quantiser step of every group."""
+        return [step] * len(self.schedules) if self.scales is None else [step * scale for scale in self.scales]
 
     @property
     def size(self) -> int:
@@ -61,14 +69,44 @@ class EncodedCoefficients:
     data : bytes
     values : list of float32 arrays
         Reconstructed coefficients of every group, as `decode` gives them.
+    codes : uint8 array (3,)
+        Those of the centroids that would have been best.
     """
 
     data: bytes
     values: list[Floats]
+    codes: Codes
+
+
+class Predictor(Protocol):
+    """Predicts groups from those that were coded before; what is coded is the difference."""
+
+    def of(self, group: int) -> Floats | None:
+        """The coefficients that a group, by its number, is expected to have."""
+        ...
+
+    def decoded(self, group: int, coefficients: Floats) -> None:
+        """The group was coded; these are the coefficients that the decoder will have."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """What an encoder of predicted groups must know before it begins.
+
+    Attributes
+    ----------
+    predictor : Predictor
+    codes : uint8 array (3,)
+        Of the centroids: predictions are made of reconstructed coefficients.
+    """
+
+    predictor: Predictor
+    codes: Codes
 
 
 def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, contexts: ContextNet, worth: Worth = PLAIN,
-           changes: Changes | None = None, seen: Seen | None = None) -> EncodedCoefficients:
+           changes: Changes | None = None, seen: Seen | None = None, beforehand: Beforehand | None = None) -> EncodedCoefficients:
     """Quantise and encode coefficients.
 
     Parameters
@@ -86,25 +124,70 @@ def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, cont
         Of the last layer of the context network; they are stored.
     seen : Seen, optional
         Gathers a sample of coefficients for `tuning.tuned`.
+    beforehand : Beforehand, optional
+        Where groups are predicted from others.
     """
     side, symbols = BitWriter(), SymbolWriter()
-    quantisers = worth.quantisers(step, len(coefficients))
     tuning.write(side, changes)
     if changes is not None:
         contexts = tuning.changed(contexts, changes)
     with _workers() as pool:
-        model = ContextModel(contexts, pool)
-        encoders = [CoefficientEncoder(group, schedule, quantiser, model, symbols, seen)
-                    for group, schedule, quantiser in zip(coefficients, order.schedules, quantisers, strict=True)]
-        quantised = [encoder.quantised for encoder in encoders]
-        walk(_walks(order, quantised, encoders))
+        coder = _Coder(order, order.steps(step), worth, ContextModel(contexts, pool), symbols, seen)
+        if beforehand is None:
+            encoders = coder.together(coefficients)
+        else:
+            coefficients, encoders = coder.in_turn(coefficients, beforehand)
     for encoder, schedule in zip(encoders, order.schedules, strict=True):
         side.rice(residuals(encoder.quantised[coarsest_box(schedule)]))
         side.rice(np.diff(encoder.means, prepend=0).tolist())
-    codes = measure_centroids(quantised, coefficients, step, worth.weights)
+    quantised = [encoder.quantised for encoder in encoders]
+    measured = measure_centroids(quantised, _on_one_scale(coefficients, order), step, worth.weights)
+    codes = measured if beforehand is None else beforehand.codes
     numbers, (decisions, signs) = side.finish(), symbols.finish()
     data = codes.tobytes() + varint.encode((len(numbers), len(decisions))) + numbers + decisions + signs
-    return EncodedCoefficients(data, [_reconstructed(q, codes, step) for q in quantised])
+    values = [_reconstructed(q, codes, size) for q, size in zip(quantised, order.steps(step), strict=True)]
+    return EncodedCoefficients(data, values, measured)
+
+
+@dataclass(frozen=True)
+class _Coder:
+    """Codes the groups of an order: together, level by level, or in turn, each predicted from those before."""
+
+    order: CodingOrder
+    steps: Sequence[float]
+    worth: Worth
+    model: ContextModel
+    symbols: SymbolWriter
+    seen: Seen | None
+
+    def together(self, coefficients: Sequence[Floats]) -> list[CoefficientEncoder]:
+        """Code all groups."""
+        quantisers = self.worth.quantisers(self.steps)
+        encoders = [CoefficientEncoder(group, schedule, quantiser, self.model, self.symbols, self.seen)
+                    for group, schedule, quantiser in zip(coefficients, self.order.schedules, quantisers, strict=True)]
+        _walk_all(self.order, _walks(self.order, [encoder.quantised for encoder in encoders], encoders))
+        return encoders
+
+    def in_turn(self, coefficients: Sequence[Floats], beforehand: Beforehand) -> tuple[list[Floats], list[CoefficientEncoder]]:
+        """Code what predictions leave of all groups: that, and the encoders."""
+        rests, encoders, walks = list[Floats](), list[CoefficientEncoder](), list[Walk]()
+        quantisers = self.worth.quantisers(self.steps)
+        for i, (group, quantiser, reference) in enumerate(zip(coefficients, quantisers, self.order.references, strict=True)):
+            schedule, expected = self.order.schedules[i], beforehand.predictor.of(i)
+            rests.append(group if expected is None else group - expected)
+            encoders.append(CoefficientEncoder(rests[i], schedule, quantiser, self.model, self.symbols, self.seen))
+            walks.append(Walk(schedule, encoders[i].quantised, encoders[i], None if reference is None else walks[reference].coded))
+            walk([walks[i]])
+            found = _reconstructed(encoders[i].quantised, beforehand.codes, self.steps[i])
+            beforehand.predictor.decoded(i, found if expected is None else found + expected)
+        return rests, encoders
+
+
+def _on_one_scale(coefficients: Sequence[Floats], order: CodingOrder) -> Sequence[Floats]:
+    """Coefficients of every group as if all had the same quantiser step."""
+    if order.scales is None:
+        return coefficients
+    return [group * np.float32(1 / scale) for group, scale in zip(coefficients, order.scales, strict=True)]
 
 
 def decode(data: bytes, order: CodingOrder, step: float, contexts: ContextNet, level: int = 0) -> list[Floats]:
@@ -131,11 +214,11 @@ def decode(data: bytes, order: CodingOrder, step: float, contexts: ContextNet, l
         for schedule in order.schedules:
             quantised.append(_coarsest(side, schedule))
             decoders.append(CoefficientDecoder(side, schedule, model, symbols))
-        walk(_walks(order, quantised, decoders), level)
+        _walk_all(order, _walks(order, quantised, decoders), level)
     if not level:
         side.finish()
         symbols.finish()
-    return [_reconstructed(q, codes, step) for q in quantised]
+    return [_reconstructed(q, codes, size) for q, size in zip(quantised, order.steps(step), strict=True)]
 
 
 def _coarsest(side: BitReader, schedule: Schedule) -> Ints:
@@ -155,6 +238,15 @@ def _walks(order: CodingOrder, quantised: Sequence[Ints], visitors: Sequence[Vis
     return walks
 
 
+def _walk_all(order: CodingOrder, walks: Sequence[Walk], level: int = 0) -> None:
+    """Code all groups down to a level: together, or one after the other where they have scales of their own."""
+    if order.scales is None:
+        walk(walks, level)
+        return
+    for one in walks:
+        walk([one], level)
+
+
 @contextmanager
 def _workers() -> Iterator[ThreadPoolExecutor | None]:
     """A thread for every processor, each with BLAS on that thread alone; None where there is one processor."""
@@ -167,7 +259,7 @@ def _workers() -> Iterator[ThreadPoolExecutor | None]:
             yield pool
 
 
-def _reconstructed(quantised: Ints, codes: npt.NDArray[np.uint8], step: float) -> Floats:
+def _reconstructed(quantised: Ints, codes: Codes, step: float) -> Floats:
     """Coefficients from quantised values, the codes of the centroids, and the quantiser step."""
     values = reconstruct(quantised, centroids(codes))
     values *= np.float32(step)

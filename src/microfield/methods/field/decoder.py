@@ -13,7 +13,7 @@ from microfield.errors import FormatError
 from microfield.format.grid import Box
 from microfield.image import Layout
 from microfield.methods.base import Cost
-from microfield.methods.field import coefficients
+from microfield.methods.field import coefficients, film
 from microfield.methods.field.groups import Groups, scattered
 from microfield.methods.field.head import ALPHA, PINNED, Head, step_of
 from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
@@ -90,12 +90,16 @@ class FieldDecoder(WholeDecoder):
             order = (*self.layout.channel_axes, *(i for i, a in enumerate(self.layout.axes) if a not in "CS"))
             low = self.head.channels.low.astype(self.layout.dtype).reshape(shape).transpose(np.argsort(order))
             return np.broadcast_to(low, self.layout.shape)
-        values = self.groups.inverse(self._coefficients(self.groups, 0))
+        if self.groups.film is not None:
+            guesses, rest = film.unpacked(self.data, self.groups)
+            values = film.assembled(self.groups, guesses, self._coefficients(self.groups, 0, rest))
+        else:
+            values = self.groups.inverse(self._coefficients(self.groups, 0, self.data))
         return scattered(restored(values, self.head, self.groups, self.layout), self.layout)
 
-    def _coefficients(self, groups: Groups, level: int) -> list[Floats]:
+    def _coefficients(self, groups: Groups, level: int, data: bytes) -> list[Floats]:
         contexts = contexts_of((self.head.nets or PINNED)[0])
-        return coefficients.decode(self.data, groups.order, step_of(self.head.step), contexts, level)
+        return coefficients.decode(data, groups.order, step_of(self.head.step), contexts, level)
 
     # -- previews -------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class FieldDecoder(WholeDecoder):
         level = self._level(groups, wanted)
         if not level:
             return None
-        values = groups.inverse(self._coefficients(groups, level), level)
+        values = groups.inverse(self._coefficients(groups, level, self.data), level)
         frames = values.reshape(len(values), -1, *values.shape[3:])
         split = groups.order.schedules[0]
         halved = [sum(axis in split.split(k) for k in range(level)) for axis in (1, 2, 3)]
@@ -123,8 +127,9 @@ class FieldDecoder(WholeDecoder):
 
     def _level(self, groups: Groups, wanted: tuple[int, int, int, int]) -> int:
         """The coarsest level whose approximations are fine enough, 0 where that is none but the voxels themselves."""
-        # Rolled planes have other blocks, and where Z is the batch it would have to be averaged plane by plane.
-        if groups.shifts is not None or groups.along_time:
+        # Rolled planes have other blocks, where Z is the batch it would have to be averaged plane by plane, and films are predicted
+        # at full resolution.
+        if groups.shifts is not None or groups.along_time or groups.film is not None:
             return 0
         t, z, y, _ = wanted
         # Frames that are not averaged must be there: those of T, which may be the wavelet's first axis.

@@ -1,14 +1,15 @@
 """Which values are transformed together: a part's axes as (channels, T, Z, Y, X), then as groups of coefficients, and back.
 
 Z, or T where there is no Z, is an axis of the wavelet. Where a part has both, either T is split first, and every band of it is a
-group of its own, a batch of volumes; or T is the axis of the wavelet and Z is the batch.
+group of its own, a batch of volumes; or T is the axis of the wavelet and Z is the batch. In a film T is no axis of the wavelet: the
+time points of a generation (`film_order`) are a group.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,7 @@ from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field.align import Shifts, roll
 from microfield.methods.field.coefficients import CodingOrder
+from microfield.methods.field.film_order import Film
 from microfield.methods.field.lifting import Floats, Schedule, forward, gain, inverse
 from microfield.methods.field.schedules import NAMES, schedule
 
@@ -96,6 +98,8 @@ class Groups:
         By how much planes are rolled along y and x before all else; planes are those of T, or of Z where there is no T.
     along_time : bool
         T takes the place of z in the wavelet, and Z is the batch; only where there are both.
+    film : Film, optional
+        How time points are predicted from others; T is then not split.
     """
 
     channels: int
@@ -104,6 +108,7 @@ class Groups:
     times: int = 0
     shifts: Shifts | None = None
     along_time: bool = False
+    film: Film | None = None
 
     def check(self) -> None:
         """Raise FormatError where a part of these extents cannot be grouped so."""
@@ -111,7 +116,9 @@ class Groups:
             raise FormatError("a part splits a time axis that it does not have.")
         if self.along_time and (self.times or not most_times(self.extents)):
             raise FormatError("a part is transformed along a time axis that it does not have.")
-        found = schedule(self.transform, self.volume)
+        if self.film is not None and (self.extents[0] < 2 or self.shifts is not None):
+            raise FormatError("a part is no film.")
+        found = schedule(self.transform, (1, *self.extents[1:]) if self.film is not None else self.volume)
         if self.transform not in NAMES and not all(found.split(k) for k in range(len(found.levels))):
             raise FormatError("a part has levels that split nothing.")
 
@@ -164,6 +171,8 @@ class Groups:
     @cached_property
     def order(self) -> CodingOrder:
         """The order of coding: the reference of a group is the same band of T of the channel before."""
+        if self.film is not None:
+            return _film_order(self.film, self.transform, self.extents[1:], self.channels)
         shapes = [(band.stop - band.start, *self.volume[1:]) for band in self.bands]
         schedules = tuple(schedule(self.transform, shape) for shape in shapes for _ in range(self.channels))
         references = tuple(None if i % self.channels == 0 else i - 1 for i in range(len(schedules)))
@@ -171,14 +180,21 @@ class Groups:
 
     def forward(self, values: Floats) -> list[Floats]:
         """Coefficients of every group, float32, from values of shape (channels, frames, Y, X)."""
-        split = list(self.volumes(self.rolled(values)))
+        return [forward(piece, s) for piece, s in zip(self.pieces(values, forward), self.order.schedules, strict=True)]
+
+    def pieces(self, values: Floats, split: Callable[[Floats, Schedule], Floats]) -> Iterator[Floats]:
+        """What `forward` transforms: values of every group before y, x and z are split, T being split by the function."""
+        if self.film is not None:
+            series = values.reshape(self.channels, *self.extents)
+            yield from (channel[generation.frames] for generation in self.film.generations for channel in series)
+            return
+        in_time = list(self.volumes(self.rolled(values)))
         if self.times:
-            split = [forward(v, self.in_time) for v in split]
-        pieces = (v[band] for band in self.bands for v in split)
-        return [forward(piece, s) for piece, s in zip(pieces, self.order.schedules, strict=True)]
+            in_time = [split(v, self.in_time) for v in in_time]
+        yield from (v[band] for band in self.bands for v in in_time)
 
     def inverse(self, coefficients: Sequence[Floats], level: int = 0) -> Floats:
-        """Values of shape (channels, batch, z, y, x) from the coefficients of every group; planes are still rolled.
+        """Values of shape (channels, batch, z, y, x) from the coefficients of every group, not of a film; planes are still rolled.
 
         Parameters
         ----------
@@ -203,3 +219,21 @@ class Groups:
     def size(self) -> int:
         """Number of coefficients."""
         return self.channels * math.prod(self.extents)
+
+
+def _film_order(film: Film, transform: str, volume: tuple[int, ...], channels: int) -> CodingOrder:
+    """The order of coding of a film.
+
+    The reference of a group is the channel before; that of the first channel is the generation before of the same depth, if it has
+    as many time points.
+    """
+    schedules, references, scales = list[Schedule](), list[int | None](), list[float]()
+    last: dict[tuple[int, int], int] = {}
+    for generation in film.generations:
+        n, depth = len(generation.frames), generation.depth
+        for channel in range(channels):
+            references.append(len(schedules) - 1 if channel else last.get((depth, n)))
+            schedules.append(schedule(transform, (n, *volume)))
+            scales.append(film.scale(depth))
+        last[depth, n] = len(schedules) - channels
+    return CodingOrder(tuple(schedules), tuple(references), tuple(scales))

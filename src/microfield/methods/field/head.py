@@ -15,6 +15,7 @@ from microfield.image import Layout
 from microfield.methods.field import rotation
 from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
+from microfield.methods.field.film_order import LARGEST_BLOCK, LARGEST_GROUP, LARGEST_OFFSET, LONGEST_SEGMENT, Film
 from microfield.methods.field.groups import Groups, extents_of
 from microfield.methods.field.rotation import Rotation
 from microfield.methods.field.schedules import NAMES, OCTAVES, packed, unpacked
@@ -28,9 +29,13 @@ FREE = 0x0F
 NETS, SHIFTED, ALONG_TIME = 1, 2, 0x80
 """Flags of the second byte: networks are named; planes are rolled; T takes the place of Z."""
 _TIMES_SHIFT, _TIMES_MASK = 2, 0x1F
-"""Between them how often T is split."""
+"""Between them how often T is split. Where that is not 0 and T takes the place of Z, which excludes it, the part is a film."""
+_FILM = ALONG_TIME | 1 << _TIMES_SHIFT
+"""Those flags of a film, as they are written."""
 _FIRST_VERSION_TIMES = 3
 """Files of bitstream version 1 split T at most so often."""
+_FILM_VERSION = 3
+"""Files of earlier bitstream versions hold no films."""
 _ALPHA_AT = 3
 """Index of the byte of alpha where no channel is constant: after the flags and two bytes of the step."""
 LARGEST_STEP_CODE = 65535
@@ -40,7 +45,7 @@ _COARSEST_STEP_OCTAVE = 1
 _LARGEST_SHIFT = 1 << 24
 """Planes are not rolled further."""
 PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
-"""Hashes of the context and the refinement network that a file of bitstream versions 1 and 2 need not name. They stay for ever."""
+"""Hashes of the context and the refinement network that a file of bitstream versions 1 to 3 need not name. They stay for ever."""
 ALPHA = 128
 """The code of alpha, the factor of the refinement's correction, that stands for 1."""
 
@@ -72,6 +77,8 @@ class Head:
         Hashes of the context network and of the refinement network; None means `PINNED`.
     shifts : int32 array (planes, 2), optional
         By how much planes were rolled along y and x.
+    film : Film, optional
+        How time points are predicted from others.
     """
 
     channels: Channels
@@ -82,6 +89,7 @@ class Head:
     nets: tuple[bytes, bytes] | None = None
     shifts: Shifts | None = None
     along_time: bool = False
+    film: Film | None = None
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
@@ -113,6 +121,9 @@ class Head:
         """What only few parts have, after a byte of its own flags; empty where this part has none of it."""
         flags = self.times << _TIMES_SHIFT | (ALONG_TIME if self.along_time else 0)
         parts: list[bytes] = []
+        if self.film is not None:
+            flags |= _FILM
+            parts.append(packed_film(self.film))
         if self.nets is not None and self.nets != PINNED:
             flags |= NETS
             parts.extend(self.nets)
@@ -123,7 +134,7 @@ class Head:
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout, version: int) -> tuple[Head, bytes]:
-        """The head of a part written in a bitstream version, 1 or 2, and what follows it.
+        """The head of a part written in a bitstream version, 1 to 3, and what follows it.
 
         Raises
         ------
@@ -147,7 +158,8 @@ class Head:
             raise FormatError("a part is transformed in a way that this version does not know.")
         head = replace(head, transform=unpacked(fields) if code == FREE else NAMES[code])
         many = channels.rotation is not None and len(channels.darks) > rotation.WHOLE
-        if version == 1 and (code == FREE or many or head.along_time or head.times > _FIRST_VERSION_TIMES):
+        first = code == FREE or many or head.along_time or head.times > _FIRST_VERSION_TIMES
+        if (version < _FILM_VERSION and head.film is not None) or (version == 1 and first):
             raise FormatError("a part holds what its bitstream version does not have.")
         return head, fields.rest()
 
@@ -160,7 +172,7 @@ class Head:
             If a part of this layout cannot be grouped so.
         """
         coded = int(self.channels.coded.sum())
-        groups = Groups(coded, extents_of(layout), self.transform, self.times, self.shifts, self.along_time)
+        groups = Groups(coded, extents_of(layout), self.transform, self.times, self.shifts, self.along_time, self.film)
         groups.check()
         return groups
 
@@ -260,8 +272,13 @@ def _with_more(head: Head, fields: ByteReader, layout: Layout) -> Head:
     flags = fields.next(1)[0]
     if not flags:
         raise FormatError("a part has flags that this version does not know.")
+    times, along_time, film = flags >> _TIMES_SHIFT & _TIMES_MASK, bool(flags & ALONG_TIME), None
+    if times and along_time:
+        if flags & ~(NETS | SHIFTED) != _FILM:
+            raise FormatError("a part is a film of a kind that this version does not know.")
+        film, times, along_time = read_film(fields.next(_FILM_BYTES), extents_of(layout)[0]), 0, False
     nets = (fields.next(4), fields.next(4)) if flags & NETS else None
-    head = replace(head, times=flags >> _TIMES_SHIFT & _TIMES_MASK, along_time=bool(flags & ALONG_TIME), nets=nets)
+    head = replace(head, times=times, along_time=along_time, nets=nets, film=film)
     if not flags & SHIFTED:
         return head
     t, z, y, x = extents_of(layout)
@@ -270,6 +287,31 @@ def _with_more(head: Head, fields: ByteReader, layout: Layout) -> Head:
         raise FormatError("a part rolls planes beyond all bounds.")
     # Rolling by whole extents changes nothing.
     return replace(head, shifts=np.fmod(shifts, (y, x)).astype(np.int32))
+
+
+_FILM_BYTES = 3
+_SMALLEST_BLOCK = 8
+
+
+def packed_film(film: Film) -> bytes:
+    """How a film is predicted: octaves of group and block, offset, length of a segment."""
+    octaves = (film.group.bit_length() - 1) << 4 | (film.block // _SMALLEST_BLOCK).bit_length() - 1
+    return bytes([octaves, film.offset, film.segment - 1])
+
+
+def read_film(data: bytes, length: int) -> Film:
+    """The inverse of `packed_film`, for so many time points.
+
+    Raises
+    ------
+    FormatError
+        Where a number is beyond its bounds.
+    """
+    octaves, offset, segment = data
+    film = Film(length, segment + 1, 1 << (octaves >> 4), _SMALLEST_BLOCK << (octaves & 15), offset)
+    if film.segment > LONGEST_SEGMENT or film.group > LARGEST_GROUP or film.block > LARGEST_BLOCK or offset > LARGEST_OFFSET:
+        raise FormatError("a part predicts its time points in a way that this version does not know.")
+    return film
 
 
 def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:

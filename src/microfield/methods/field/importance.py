@@ -91,11 +91,7 @@ class Importance:
 
 def of_coefficients(weights: Floats, groups: Groups) -> list[Floats]:
     """What squared errors of the coefficients of every group count, from what those of voxels do: (channels, frames, Y, X)."""
-    split = list(groups.volumes(groups.rolled(weights)))
-    if groups.times:
-        split = [spread(w, groups.in_time) for w in split]
-    pieces = (w[band] for band in groups.bands for w in split)
-    return [spread(piece, s) for piece, s in zip(pieces, groups.order.schedules, strict=True)]
+    return [spread(piece, s) for piece, s in zip(groups.pieces(weights, spread), groups.order.schedules, strict=True)]
 
 
 def spread(weights: Floats, schedule: Schedule) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -12,28 +13,33 @@ import numpy.typing as npt
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import channel_search, coefficients, transform_search
+from microfield.methods.field import channel_search, transform_search
+from microfield.methods.field.attempt import Attempt, Prepared, coded_by
 from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
+from microfield.methods.field.film_trial import as_film, predicted_or_not, usual
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, Head, step_of, with_alpha
 from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import Worth
-from microfield.methods.field.schedules import NAMES
+from microfield.methods.field.schedules import NAMES, OCTAVES
 from microfield.methods.field.sparse import Sparse
 from microfield.methods.field.transform_search import Trial
-from microfield.methods.field.tuning import Changes, Seen, tuned
+from microfield.methods.field.tuning import Seen, tuned
 from microfield.methods.options import option
 from microfield.models import named
 
 FIRST = 300.0
 """The quality where a search begins that nothing is known for."""
+FILM = "film"
+"""The choice of the option `transform` that predicts time points from one another."""
 TRIALS_FROM = 3
 """The effort from which transforms are tried."""
 MOVED = 60.0
 """How far the quality may move before what was decided on a piece of the part is decided anew."""
+FILM_MOVED = 100.0
+"""The same for films, whose first attempt takes far fewer bytes than asked: the second is far off, too."""
 DECISIONS = 3
 """How often that happens at most."""
 TUNED = 15.0
@@ -54,8 +60,9 @@ NOTICED = 0.001
 class FieldOptions:
     """Options of the method."""
 
-    transform: str = option("auto", "which axes the wavelet splits at which level; auto tries them, and aligning, from effort 3",
-                            choices=("auto", *NAMES))
+    transform: str = option("auto", "which axes the wavelet splits at which level; film: time points predicted from one another; "
+                            "auto tries all, and aligning, from effort 3",
+                            choices=("auto", FILM, *NAMES))
     refine: bool = option(True, "add what a network expects between the reconstruction and the original")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
                        choices=("all", "a", "b"))
@@ -63,60 +70,12 @@ class FieldOptions:
     rdo: float = option(0.1, "squared quantiser steps of error that a bit is worth", low=0.0, high=0.4)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A part ready to be quantised, kept from one attempt to the next.
-
-    Attributes
-    ----------
-    head : Head
-        With the step of no attempt and alpha 0.
-    groups : Groups
-    coefficients : float32 arrays, one per group
-    quality : float
-        At which transform and rotation were decided.
-    decisions : int
-        How often.
-    changes, tuned_at, tunings
-        Of the last layer of the context network, the quality they were found at, and how often.
-    weights : float32 arrays, one per group
-        Of the coefficients' squared errors; None where all weigh the same.
-    shortened : tuple of str
-        What the deadline made the encoder leave out.
-    """
-
-    head: Head
-    groups: Groups
-    coefficients: list[Floats]
-    quality: float
-    decisions: int = 1
-    changes: Changes | None = None
-    tuned_at: float | None = None
-    tunings: int = 0
-    weights: list[Floats] | None = None
-    shortened: tuple[str, ...] = ()
-
-    def without(self, what: str) -> Prepared:
-        """The same, with something more that was left out."""
-        return self if what in self.shortened else replace(self, shortened=(*self.shortened, what))
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The state of an encoded part: what was prepared, the reconstructed coefficients of the attempt, seconds its coding took."""
-
-    prepared: Prepared
-    head: Head
-    values: list[Sparse]
-    seconds: float = 0.0
-
-
 class FieldMethod(Method):
     """The lattice of wavelet levels. Quality runs from 0, a step of twice a channel's range, to 1000, 2**-16 of it."""
 
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
-    bitstream_version: ClassVar[int] = 2
+    bitstream_version: ClassVar[int] = 3
     accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency"})
     options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
@@ -137,7 +96,7 @@ class FieldMethod(Method):
         step = self._step_code(quality, context)
         del state
         if prepared is None or self._outdated(prepared, quality, layout, context):
-            prepared = self._prepare(block, layout, quality, context, 0 if prepared is None else prepared.decisions)
+            prepared = self._prepare(block, layout, quality, context, prepared)
         head = replace(prepared.head, step=step)
         if not prepared.coefficients:
             section = head.pack(layout)
@@ -145,24 +104,27 @@ class FieldMethod(Method):
         contexts = contexts_of(named("contexts", self.options.nets))
         tune = context.effort >= TRIALS_FROM and not context.reuse and prepared.tunings < TUNINGS
         tune = tune and (prepared.tuned_at is None or abs(prepared.tuned_at - quality) > TUNED)
+        worth = Worth(self.options.rdo, prepared.weights)
         coded, begin = None, time.monotonic()
         if tune:
             # At once, not for the next attempt: with exact costs the quantiser keeps more, and sizes would jump.
             seen = Seen(prepared.groups.size)
-            coded = self._coded(prepared, step, contexts, None, seen)
-            worth = len(coded.data) > TUNED_FROM
+            coded = coded_by(prepared, worth, step, contexts, seen=seen)
+            pays = len(coded.data) > TUNED_FROM
             # Fitting and coding once more take about as long as coding did, and so does the refinement.
-            late = worth and context.deadline.remaining < 3 * (time.monotonic() - begin)
-            found = tuned(contexts, seen) if worth and not late else None
+            late = pays and context.deadline.remaining < 3 * (time.monotonic() - begin)
+            found = tuned(contexts, seen) if pays and not late else None
             prepared = replace(prepared, tuned_at=quality, tunings=prepared.tunings + 1, changes=found and found[0])
             if late:
                 prepared = prepared.without("the tuning of the context network")
             if found is not None:
                 coded, begin = None, time.monotonic()
         if coded is None:
-            coded = self._coded(prepared, step, contexts, prepared.changes)
+            coded = coded_by(prepared, worth, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
-        attempt = Attempt(prepared, head, [Sparse.of(values) for values in coded.values], time.monotonic() - begin)
+        prepared = replace(prepared, found=coded.found)
+        kept = [Sparse.of(values) for values in coded.values]
+        attempt = Attempt(prepared, head, kept, time.monotonic() - begin)
         encoded = Encoded((section,), None, attempt, shortened=prepared.shortened)
         return self.finish(encoded, block, layout, context) if context.measure else encoded
 
@@ -185,7 +147,7 @@ class FieldMethod(Method):
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
         channels = gathered(block, layout)
-        values = attempt.prepared.groups.inverse([kept.full() for kept in attempt.values])
+        values = attempt.reconstructed()
         weights = self._importance(context).of_channels(layout, attempt.head.channels)
         # The refinement takes about as long as coding does.
         late = self.options.refine and context.deadline.remaining < attempt.seconds
@@ -199,14 +161,9 @@ class FieldMethod(Method):
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> FieldDecoder:
         """Open a part; nothing but its head is read yet."""
-        if bitstream_version not in (1, cls.bitstream_version) or len(data.own) != 1:
+        if not 1 <= bitstream_version <= cls.bitstream_version or len(data.own) != 1:
             raise FormatError("these are not the sections of a part of field.")
         return FieldDecoder(layout, data.own[0], bitstream_version)
-
-    def _coded(self, prepared: Prepared, step: int, contexts: ContextNet, changes: Changes | None, seen: Seen | None = None,
-               ) -> coefficients.EncodedCoefficients:
-        return coefficients.encode(prepared.coefficients, prepared.groups.order, step_of(step), contexts,
-                                   Worth(self.options.rdo, prepared.weights), changes, seen)
 
     def _importance(self, context: Context) -> Importance:
         return Importance(context.objective.weights, self.options.emphasis)
@@ -219,14 +176,16 @@ class FieldMethod(Method):
 
     def _outdated(self, prepared: Prepared, quality: float, layout: Layout, context: Context) -> bool:
         """Whether something was decided for another quality, and it is worth deciding again."""
-        moved = abs(quality - prepared.quality) > MOVED and prepared.decisions < DECISIONS and not context.reuse
+        limit = MOVED if prepared.groups.film is None else FILM_MOVED
+        moved = abs(quality - prepared.quality) > limit and prepared.decisions < DECISIONS and not context.reuse
         tried = self._tries(context) and max(prepared.groups.extents[:2]) > 1
         return moved and bool(prepared.coefficients) and (tried or layout.channels > 1)
 
     def _tries(self, context: Context) -> bool:
         return self.options.transform == "auto" and context.effort >= TRIALS_FROM
 
-    def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, before: int) -> Prepared:
+    def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, before: Prepared | None,
+                 ) -> Prepared:
         """Stretch, rotate and transform."""
         nets = (named("contexts", self.options.nets), named("refinement", self.options.nets))
         channels = gathered(block, layout)
@@ -235,7 +194,7 @@ class FieldMethod(Method):
         with np.errstate(over="ignore"):
             if not np.isfinite(known.high - known.low).all():
                 raise InputError("the range of a channel is beyond what float64 holds; scale the image down.")
-        name = "STD" if self.options.transform == "auto" else self.options.transform
+        name = self.options.transform if self.options.transform in NAMES else "STD"
         groups = Groups(coded, extents_of(layout), name, times(layout))
         head = Head(known, nets=nets)
         if not coded:
@@ -245,14 +204,21 @@ class FieldMethod(Method):
         values = known.forward(channels)
         weights = self._importance(context).of_channels(layout, known)
         shortened: tuple[str, ...] = ()
-        if self._tries(context):
+        if self.options.transform == FILM and groups.extents[0] > 1:
+            groups = as_film(values, groups, Trial(step, contexts_of(nets[0]), weights), usual(groups.extents[0]))
+        elif self._tries(context):
             for_trials = context.deadline.share(TRIALS_TIME)
-            groups = transform_search.arrangement(values, groups, Trial(step, contexts_of(nets[0]), weights, for_trials))
+            trial = Trial(step, contexts_of(nets[0]), weights, for_trials)
+            was_film = before is not None and before.groups.film is not None
+            groups, meant = predicted_or_not(values, transform_search.arrangement(values, groups, trial), trial, was_film)
+            # The search goes on where what was chosen takes as many bytes, and need not decide anew there.
+            quality += END / OCTAVES * math.log2(step / meant)
             shortened = ("some trials of transforms",) if for_trials.passed else ()
         head = replace(head, channels=known, transform=groups.transform, times=groups.times, shifts=groups.shifts,
-                       along_time=groups.along_time)
+                       along_time=groups.along_time, film=groups.film)
         counts = None if weights is None else of_coefficients(weights, groups)
-        return Prepared(head, groups, groups.forward(values), quality, before + 1, weights=counts, shortened=shortened)
+        decisions = 1 if before is None else before.decisions + 1
+        return Prepared(head, groups, groups.forward(values), quality, decisions, weights=counts, shortened=shortened)
 
     def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt, weights: Floats | None) -> int:
         """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.

@@ -18,6 +18,8 @@ from microfield.methods.field.lifting import Floats
 from microfield.methods.field.symbols import Buckets
 from microfield.methods.field.walk import TYPICAL_VALUES, Ints
 
+Codes = npt.NDArray[np.uint8]
+"""Bytes that a file holds of centroids, uint8 of shape (3,)."""
 CENTROIDS = 3
 """Magnitudes from 1 on that are reconstructed at their mean."""
 _CENTROID_SCALE, _CENTROID_ZERO = 256, 128
@@ -40,9 +42,10 @@ class Worth:
     rdo: float = 0.1
     weights: Sequence[Floats] | None = None
 
-    def quantisers(self, step: float, groups: int) -> list[Quantiser]:
-        """A quantiser for every group."""
-        return [Quantiser(step, self.rdo, weights) for weights in self.weights or itertools.repeat(None, groups)]
+    def quantisers(self, steps: Sequence[float]) -> list[Quantiser]:
+        """A quantiser for every group, given their steps."""
+        weights = self.weights or itertools.repeat(None, len(steps))
+        return [Quantiser(step, self.rdo, w) for step, w in zip(steps, weights, strict=True)]
 
 
 PLAIN = Worth()
@@ -116,7 +119,7 @@ def _lower(nearest: Ints, buckets: Buckets, rdo: Floats) -> tuple[Ints, Ints]:
 
 
 def measure_centroids(quantised: Sequence[Ints], coefficients: Sequence[Floats], step: float,
-                      weights: Sequence[Floats] | None = None) -> npt.NDArray[np.uint8]:
+                      weights: Sequence[Floats] | None = None) -> Codes:
     """Mean magnitude, in steps, of the coefficients that became 1, 2 and 3: codes of `centroids`, uint8 of shape (3,).
 
     With ``weights`` of the coefficients it is the weighted mean.
@@ -134,7 +137,14 @@ def measure_centroids(quantised: Sequence[Ints], coefficients: Sequence[Floats],
     return codes
 
 
-def centroids(codes: npt.NDArray[np.uint8]) -> Floats:
+def centroids(codes: Codes) -> Floats:
     """Values of magnitudes 0 to 3 in steps, float32 of shape (4,), from the three bytes that a file holds."""
     offsets = (codes.astype(np.float32) - _CENTROID_ZERO) / _CENTROID_SCALE
     return np.concatenate([[0], np.arange(1, CENTROIDS + 1) + offsets]).astype(np.float32)
+
+
+def usual_codes() -> Codes:
+    """Codes of `TYPICAL_VALUES`."""
+    offsets = TYPICAL_VALUES[1:] - np.arange(1, CENTROIDS + 1)
+    codes: Codes = np.rint(offsets * _CENTROID_SCALE + _CENTROID_ZERO).astype(np.uint8)
+    return codes

@@ -138,7 +138,7 @@ def _other_times(groups: Groups, best: Groups) -> list[Groups]:
 
 def _along_one_axis(values: Floats, groups: Groups, trial: Trial, window: Window) -> tuple[Groups, float]:
     """The groups with the schedule of the least cost, and the cost: the best by an estimate are coded."""
-    small = _small(values, groups, window)
+    small = of_window(values, groups, window)
     if trial.deadline.passed:
         return groups, math.inf
     if small.volume[1] == 1:
@@ -187,15 +187,17 @@ def _one_by_plane(values: Floats, groups: Groups) -> Floats:
     return np.asarray(total.reshape(t, z, y, x).mean(axis=1) if t > 1 else total.reshape(z, y, x))
 
 
-def _small(values: Floats, groups: Groups, window: Window) -> Groups:
+def of_window(values: Floats, groups: Groups, window: Window) -> Groups:
     """The groups of a window; its planes are rolled already."""
+    t = window.extents[0]
+    film = None if groups.film is None else replace(groups.film, length=t, segment=min(groups.film.segment, t))
     return replace(groups, channels=min(len(values), PIECE_CHANNELS), extents=window.extents, shifts=None,
-                   times=min(groups.times, most_times(window.extents)))
+                   times=min(groups.times, most_times(window.extents)), film=film)
 
 
 def _cost(values: Floats, groups: Groups, trial: Trial, window: Window) -> float:
     """What the quantiser minimises, for a window of the values: squared error plus bits times what a bit is worth."""
-    small, taken = _small(values, groups, window), window.cut(values, groups)
+    small, taken = of_window(values, groups, window), window.cut(values, groups)
     pieces = small.forward(taken)
     shares = None if trial.weights is None else window.cut(trial.weights, groups)
     weights = None if shares is None else importance.of_coefficients(shares, small)

@@ -1,0 +1,146 @@
+"""What the encoder of a film decides time point by time point: motion, and weights of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from microfield.methods.field import motion_code, motion_search
+from microfield.methods.field.film import Guess, Loop, Weights, boxes, code_guesses, field_shape, packed, seen_from, weighed
+from microfield.methods.field.film_order import Course, Generation
+from microfield.methods.field.groups import Groups
+from microfield.methods.field.lifting import Floats, Schedule, forward, inverse
+from microfield.methods.field.motion import NONE, Motion, Vectors
+from microfield.methods.field.motion_code import WEIGHT_ONE, MotionWriter
+from microfield.methods.field.quantise import Codes, usual_codes
+from microfield.methods.field.structure import estimate
+
+BIT = 0.8
+"""Squared quantiser steps of error of a prediction that a bit of motion is worth; measured on real films."""
+SAME_STEP = 1.4
+"""Motion that was found with a quantiser step is used again with others up to so many times larger or smaller."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attempt found out, for the next one.
+
+    Attributes
+    ----------
+    guesses : list of Guess or None
+        What predicted the generations.
+    step : float
+        Quantiser step at which motion was searched.
+    codes : uint8 array (3,)
+        Of the centroids that were best.
+    """
+
+    guesses: list[Guess | None]
+    step: float
+    codes: Codes = field(default_factory=usual_codes)
+
+
+class FilmPredictor:
+    """Searches what predicts a generation best when its first channel is asked for.
+
+    Parameters
+    ----------
+    groups : Groups
+        Of a film.
+    coefficients : list of float32 arrays
+        Of the film, one per group.
+    step : float
+        Quantiser step of key frames.
+    before : Found, optional
+        Of an earlier attempt.
+    """
+
+    def __init__(self, groups: Groups, coefficients: Sequence[Floats], step: float, before: Found | None = None) -> None:
+        assert groups.film is not None
+        self.film, self.groups, self.coefficients, self.step = groups.film, groups, coefficients, step
+        again = before is not None and 1 / SAME_STEP < before.step / step < SAME_STEP
+        self.searched_at = before.step if before is not None and again else step
+        self._before = before.guesses if before is not None and again else None
+        self._loop = Loop(groups)
+        self._course = Course(field_shape(groups))
+        self.guesses: list[Guess | None] = []
+
+    def of(self, group: int) -> Floats | None:
+        """The coefficients that a group is expected to have."""
+        number, channel = divmod(group, self.groups.channels)
+        generation, schedule = self.film.generations[number], self.groups.order.schedules[group]
+        if not channel:
+            self.guesses.append(self._guess(number, generation, schedule) if generation.references.size else None)
+        guess = self.guesses[number]
+        return None if guess is None else self._loop.predicted(channel, generation, schedule, guess)
+
+    def decoded(self, group: int, coefficients: Floats) -> None:
+        """Keep what the decoder will have."""
+        number, channel = divmod(group, self.groups.channels)
+        self._loop.add(channel, self.film.generations[number], self.groups.order.schedules[group], coefficients)
+
+    def finish(self) -> bytes:
+        """What predicts all generations, as bytes."""
+        writer = MotionWriter()
+        code_guesses(writer, self.groups, self.guesses)
+        return packed(*writer.finish())
+
+    def _guess(self, number: int, generation: Generation, schedule: Schedule) -> Guess:
+        """What predicts a generation."""
+        first = number * self.groups.channels
+        wanted = [self.coefficients[first + channel] for channel in range(self.groups.channels)]
+        expected = self._course.expected(generation)
+        before = self._before[number] if self._before is not None else None
+        step = self.step * self.film.scale(generation.depth)
+        if before is None:
+            motion = self._motion(generation, [inverse(w, schedule) for w in wanted], expected, step)
+        else:
+            motion = before.motion
+        motion = motion_code.code_motion(MotionWriter(), motion, expected)
+        weights = []
+        for channel, coefficients in enumerate(wanted):
+            seen = forward(seen_from(self._loop.decoded[channel], generation, motion), schedule)
+            weights.append(weights_of(coefficients, seen, schedule, step))
+        motion = self._without_unused(motion, np.stack(weights), expected)
+        self._course.add(generation, motion.vectors)
+        return Guess(motion, np.stack(weights))
+
+    def _motion(self, generation: Generation, wanted: list[Floats], expected: Vectors, step: float) -> Motion:
+        """Search the motion of a generation, whose channels are wanted, each (frames, z, y, x)."""
+        planes = np.stack([w.reshape(-1, *w.shape[2:]) for w in wanted], axis=1)
+        references = []
+        for decoded in self._loop.decoded:
+            taken = decoded[generation.references].swapaxes(1, 2)
+            references.append(taken.reshape(-1, *taken.shape[2:]))
+        return motion_search.searched(planes, np.stack(references, axis=2), self.film.block, BIT * step**2, expected)
+
+    def _without_unused(self, motion: Motion, weights: Weights, expected: Vectors) -> Motion:
+        """The motion, with time points of which no channel is predicted cleared."""
+        idle = np.repeat(~weights.any(axis=(0, 2)), self.groups.extents[1])
+        if not idle.any():
+            return motion
+        modes = motion.modes.copy()
+        modes[idle] = NONE
+        return motion_code.code_motion(MotionWriter(), replace(motion, modes=modes), expected)
+
+
+def weights_of(wanted: Floats, seen: Floats, schedule: Schedule, step: float) -> Weights:
+    """Weights of the bands, (frames, bands), that leave least of what is wanted; all 0 where coding it as it is costs less.
+
+    Both are coefficients (frames, z, y, x).
+    """
+    where = boxes(schedule)
+    weights = np.zeros((len(wanted), len(where)), np.uint8)
+    for k, box in enumerate(where):
+        along = np.einsum("nzyx,nzyx->n", wanted[box], seen[box], dtype=np.float64)
+        power = np.einsum("nzyx,nzyx->n", seen[box], seen[box], dtype=np.float64)
+        share = np.divide(along, power, out=np.zeros_like(along), where=power > 0)
+        weights[:, k] = np.clip(np.rint(share * WEIGHT_ONE), 0, WEIGHT_ONE)
+    rest = wanted - weighed(seen, schedule, weights)
+    for n in range(len(wanted)):
+        alone, left = (sum(estimate(a[n : n + 1][(slice(None), *box[1:])], step) for box in where) for a in (wanted, rest))
+        if alone <= left:
+            weights[n] = 0
+    return weights

@@ -1,0 +1,221 @@
+"""Whether the time points of a part are better predicted from one another than transformed along T, and how: tried on a window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from microfield.methods.field import coefficients, importance, motion_code, motion_search
+from microfield.methods.field.coefficients import Beforehand
+from microfield.methods.field.film import assembled, boxes, field_shape, seen_from, weighed
+from microfield.methods.field.film_order import Film, Generation, segment_of
+from microfield.methods.field.film_search import BIT, FilmPredictor, weights_of
+from microfield.methods.field.groups import Groups
+from microfield.methods.field.lifting import Floats, forward
+from microfield.methods.field.quantise import Worth, usual_codes
+from microfield.methods.field.schedules import schedule
+from microfield.methods.field.structure import Lattice, cheapest, estimate
+from microfield.methods.field.transform_search import TRIAL_RDO, Trial, Window, of_window
+
+TIMES = 9
+"""Time points of the window, at most."""
+VOXELS = 1 << 18
+"""Voxels of a channel of the window, about, at most."""
+WIDEST, NARROWEST = 320, 64
+"""Most and fewest rows and columns of the window."""
+PAIRS = 3
+"""So many time points are predicted from the ones before them to see whether a trial is worth its time."""
+PROMISING = 1.05
+"""A trial is made where the estimate for a film is below so many times that for the transform."""
+HOPELESS = 1.05
+"""No other film is tried where the first one has so many times the error of the transform in as many bytes."""
+BETTER = 0.95
+"""Time points are predicted where that leaves less than this share of the error."""
+APPROACHES, CLOSE = 3, 0.12
+"""So often at most the step is moved to bring the bytes of a film within so many of those of the transform (natural logarithm)."""
+USUAL_SLOPE, STEEPEST = 0.5, 1.5
+"""The error falls with this power of the bytes where it was not measured, and with none larger."""
+GROUPED, IN_TURN = (4, 3), (1, 2)
+"""Group and offset of the two kinds of films that are tried, see `film_order.Film`."""
+BLOCKS = (32, 16)
+"""Blocks that are tried."""
+
+
+def predicted_or_not(values: Floats, groups: Groups, trial: Trial, was_film: bool = False) -> tuple[Groups, float]:
+    """The groups as a film, where a window of it is coded with less error in as many bytes; else as they are.
+
+    Parameters
+    ----------
+    values : float32 array (channels, frames, Y, X)
+    groups : Groups
+        The best without prediction.
+    trial : Trial
+    was_film : bool
+        The step of the trial is one for a film. With the same step a film takes far fewer bytes than a transform, and has a bit
+        more error.
+
+    Returns
+    -------
+    groups : Groups
+    step : float
+        At which they take about as many bytes as what the step of the trial was meant for.
+    """
+    length = groups.extents[0]
+    if length < 2 or trial.deadline.passed:
+        return groups, trial.step
+    window = _window(groups.extents)
+    film = as_film(values, groups, trial, usual(length))
+    if not _promising(values, groups, film, trial, window):
+        return groups, trial.step
+    straight, curve = (_Curve(g, [trial.step], [_coded(values, g, trial, window)]) for g in (groups, film))
+    wanted, first = straight.outcomes[0], curve.outcomes[0]
+    straight.approach(first.nbytes, values, trial, window, APPROACHES if was_film else 1)
+    if straight.over(first) * HOPELESS < 1:
+        return groups, straight.steps[-1] if was_film else trial.step
+    if was_film:
+        wanted = straight.outcomes[-1]
+    else:
+        curve.approach(wanted.nbytes, values, trial, window, APPROACHES)
+    found, best = film, curve.over(wanted)
+    for change in ({"block": BLOCKS[1]}, {"group": GROUPED[0], "offset": GROUPED[1]}):
+        assert found.film is not None
+        if trial.deadline.passed:
+            break
+        other = replace(found, film=replace(found.film, **change))
+        asked = _coded(values, other, replace(trial, step=curve.steps[-1]), window).over(wanted, curve.slope)
+        if asked < best:
+            found, best = other, asked
+    if best < BETTER:
+        return found, curve.steps[-1]
+    return groups, straight.steps[-1] if was_film else trial.step
+
+
+class _Outcome(NamedTuple):
+    """Weighted squared error and bytes of a window."""
+
+    error: float
+    nbytes: int
+
+    def over(self, other: _Outcome, slope: float) -> float:
+        """How many times the error of another outcome this one has in as many bytes, of which the error is the power ``-slope``."""
+        return self.error / other.error * math.exp(slope * math.log(self.nbytes / other.nbytes))
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What becomes of a window with several steps, so that it can be judged at a size.
+
+    Attributes
+    ----------
+    groups : Groups
+    steps : list of float
+    outcomes : list of _Outcome
+    """
+
+    groups: Groups
+    steps: list[float]
+    outcomes: list[_Outcome]
+
+    @property
+    def slope(self) -> float:
+        """The error falls with this power of the bytes, as the last two outcomes say."""
+        if len(self.outcomes) < 2 or self.outcomes[-1].nbytes == self.outcomes[-2].nbytes:
+            return USUAL_SLOPE
+        before, last = self.outcomes[-2:]
+        return min(STEEPEST, max(0.0, math.log(before.error / last.error) / math.log(last.nbytes / before.nbytes)))
+
+    def approach(self, nbytes: int, values: Floats, trial: Trial, window: Window, attempts: int) -> None:
+        """Add outcomes with other steps until one takes about so many bytes."""
+        power = 1.0
+        for _ in range(attempts):
+            away = nbytes / self.outcomes[-1].nbytes
+            if abs(math.log(away)) < CLOSE:
+                return
+            self.steps.append(self.steps[-1] * min(2.0, max(0.25, away**-power)))
+            self.outcomes.append(_coded(values, self.groups, replace(trial, step=self.steps[-1]), window))
+            grown = self.outcomes[-1].nbytes / self.outcomes[-2].nbytes
+            if grown != 1:
+                power = min(2.0, max(0.3, -math.log(self.steps[-1] / self.steps[-2]) / math.log(grown)))
+
+    def over(self, other: _Outcome) -> float:
+        """How many times the error of another outcome it has in as many bytes."""
+        return self.outcomes[-1].over(other, self.slope)
+
+
+def _window(extents: tuple[int, int, int, int]) -> Window:
+    """A window in the middle of extents of T, Z, Y, X: few time points, many rows and columns."""
+    t, z = min(extents[0], TIMES), extents[1]
+    side = min(WIDEST, max(NARROWEST, math.isqrt(VOXELS // (t * z))))
+    sizes = (t, z, *(min(n, side) for n in extents[2:]))
+    t_box, z_box, y_box, x_box = (slice((n - size) // 2, (n - size) // 2 + size) for n, size in zip(extents, sizes, strict=True))
+    return Window((t_box, z_box, y_box, x_box))
+
+
+def usual(length: int) -> Film:
+    """The film that is tried first, of so many time points."""
+    return Film(length, segment_of(length), IN_TURN[0], BLOCKS[0], IN_TURN[1])
+
+
+def as_film(values: Floats, groups: Groups, trial: Trial, film: Film) -> Groups:
+    """The groups as a film, with the schedule for volumes of one time point that an estimate finds in a window."""
+    found = replace(groups, transform="flat", times=0, shifts=None, along_time=False, film=film)
+    if groups.extents[1] == 1:
+        return found
+    window = _window(groups.extents)
+    volumes = window.cut(values, found).reshape(-1, *window.extents[1:])
+    return replace(found, transform=cheapest(Lattice(np.ascontiguousarray(volumes), trial.step)))
+
+
+def _promising(values: Floats, groups: Groups, film: Groups, trial: Trial, window: Window) -> bool:
+    """Whether original time points predict one another so well that the estimate comes near that of the transform."""
+    small = of_window(values, groups, window)
+    pieces = small.forward(window.cut(values, groups))
+    schedules = small.order.schedules
+    straight = sum(estimate(piece[box], trial.step) for piece, s in zip(pieces, schedules, strict=True) for box in boxes(s))
+    series = window.cut(values, film).reshape(small.channels, *window.extents)
+    t = window.extents[0]
+    at = np.unique(np.linspace(1, t - 1, min(PAIRS, t - 1)).astype(int))
+    alone = rest = 0.0
+    for channel in series:
+        small_film = replace(of_window(values, film, window), channels=1)
+        for k in at:
+            a, b = _pair(channel, int(k), small_film, trial.step)
+            alone, rest = alone + a, rest + b
+    return bool((alone + (t - 1) * rest) / len(at) < PROMISING * straight)
+
+
+def _pair(channel: Floats, k: int, groups: Groups, step: float) -> tuple[float, float]:
+    """Estimates for time point ``k`` of a channel (t, z, y, x), and for what the one before it leaves of it."""
+    assert groups.film is not None
+    split = schedule(groups.transform, (1, *channel.shape[1:]))
+    shape = field_shape(groups)
+    still = np.zeros((shape[0], 1, *shape[1:], 2), np.int32)
+    motion = motion_search.searched(channel[k][:, None], channel[k - 1][:, None, None], groups.film.block, BIT * step**2, still)
+    motion = motion_code.code_motion(motion_code.MotionWriter(), motion, still)
+    wanted = forward(channel[k : k + 1], split)
+    seen = forward(seen_from(channel, Generation(np.array([k]), np.array([[k - 1]]), 1), motion), split)
+    rest = wanted - weighed(seen, split, weights_of(wanted, seen, split, step))
+    alone, left = (sum(estimate(a[box], step) for box in boxes(split)) for a in (wanted, rest))
+    return alone, left
+
+
+def _coded(values: Floats, groups: Groups, trial: Trial, window: Window) -> _Outcome:
+    """What becomes of a window."""
+    small = of_window(values, groups, window)
+    taken = window.cut(values, groups)
+    shares = None if trial.weights is None else window.cut(trial.weights, groups)
+    weights = None if shares is None else importance.of_coefficients(shares, small)
+    pieces, worth = small.forward(taken), Worth(TRIAL_RDO, weights)
+    if small.film is None:
+        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth)
+        found, nbytes = small.inverse(coded.values), len(coded.data)
+    else:
+        predictor = FilmPredictor(small, pieces, trial.step)
+        beforehand = Beforehand(predictor, usual_codes())
+        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth, beforehand=beforehand)
+        found, nbytes = assembled(small, predictor.guesses, coded.values), len(coded.data) + len(predictor.finish())
+    taken -= small.frames(found)
+    return _Outcome(importance.square(taken, shares), nbytes)
