@@ -9,7 +9,7 @@ from helpers.images import blobs, scaled
 from microfield.image import Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context
-from microfield.methods.field.method import Attempt
+from microfield.methods.field.attempt import Attempt
 from microfield.methods.field.sparse import DENSE, Sparse
 
 
