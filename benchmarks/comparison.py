@@ -113,7 +113,7 @@ def _done(comparison: StandingComparison, store: Store, image: Listed, method: s
     return found["status"] != "ok" or set(comparison.measures) <= set(found["measures"])
 
 
-def _unseen(image: str) -> dict[str, str]:
+def unseen(image: str) -> dict[str, str]:
     """Options of ``field`` for networks that were not trained on the image (``all`` where it is in neither training half)."""
     from microfield.training.images import images
 
@@ -122,7 +122,7 @@ def _unseen(image: str) -> dict[str, str]:
 
 def _plan(comparison: StandingComparison, image: Listed, methods: tuple[str, ...], budgets: tuple[Budget, ...]) -> BenchPlan:
     labels = comparison.data / image.labels if image.labels else None
-    options = {m: _unseen(image.name) if m == "field" else {} for m in methods}
+    options = {m: unseen(image.name) if m == "field" else {} for m in methods}
     return BenchPlan(
         images=(BenchImage(comparison.data / image.file, image.name, image.kind, labels),), methods=options,
         budgets=budgets, out=comparison.files, effort=EFFORT, seed=SEED, measures=comparison.measures, again=comparison.again,

@@ -17,7 +17,9 @@ from helpers.files import compressed
 from helpers.images import blobs, scaled
 from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import BudgetError, FormatError, InputError, UsageError
+from microfield.format.assembler import write
 from microfield.format.container import Container
+from microfield.format.header import Header
 from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.methods import get_method
@@ -27,7 +29,7 @@ from microfield.methods.hybrid.decoder import HybridDecoder, network_of
 from microfield.methods.hybrid.filters import KINDS, Filter, Kind, fitted
 from microfield.methods.hybrid.head import Head
 from microfield.methods.hybrid.taps import PLANE_SETS, features, places
-from microfield.methods.hybrid.units import Units, finest
+from microfield.methods.hybrid.units import FIRST_TILE, SLICE, Units, finest
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
 
@@ -158,29 +160,33 @@ def with_criterion(module: ModuleType, function: Any, **options: Any) -> Head:
 
 
 def test_a_function_of_the_users_decides_plane_by_plane(mine: ModuleType) -> None:
-    corrected = []
+    level = float(np.mean(pollen().read()))
+    seen = set()
 
     def judge(original: Array, reconstruction: Array) -> float:
-        corrected.append(original.shape)
-        # Of every pair of calls the first is the corrected one: kept in bright planes only.
-        return float(len(corrected) % 2) * (1 if original.mean() > np.mean(pollen().read()) else -1)
+        """The better one in bright planes, the worse one in dark ones."""
+        seen.add(original.shape)
+        error = float(np.mean((reconstruction.astype(float) - original) ** 2))
+        return -error if original.mean() > level else error
 
     head = with_criterion(mine, judge)
-    means = np.asarray(pollen().read(), float).mean(axis=(1, 2))
     assert head.units is not None
     assert head.units.grid == (1, 6, 1, 1)
-    np.testing.assert_array_equal(head.kept, means > np.mean(pollen().read()))
-    assert set(corrected) == {(128, 128)}
+    np.testing.assert_array_equal(head.kept, np.asarray(pollen().read(), float).mean(axis=(1, 2)) > level)
+    assert seen == {(128, 128)}
 
 
-def test_a_criterion_that_always_prefers_the_plain_result_gives_the_prior(mine: ModuleType) -> None:
-    calls = []
+def test_a_criterion_that_prefers_the_plain_result_gives_the_prior(mine: ModuleType) -> None:
+    head = with_criterion(mine, lambda a, b: float(np.mean((b.astype(float) - a) ** 2)), units="channel")
+    assert head.residual == "none"
 
-    def judge(original: Array, reconstruction: Array) -> float:
-        calls.append(reconstruction)
-        return -float(len(calls) % 2)
 
-    assert with_criterion(mine, judge, units="64").residual == "none"
+def test_a_criterion_may_like_a_stronger_correction_than_the_least_error(mine: ModuleType) -> None:
+    """The least contrast between neighbours, in a smooth image that the prior makes restless."""
+    vars(mine)["judge"] = lambda original, other: -float(np.abs(np.diff(other.astype(float))).mean())
+    found = [head_of(compressed(smooth(), "hybrid", Budget("max_bytes", 12000), options={"units": "channel", **keep})[0]).filters[0]
+             for keep in ({}, {"keep": "mine_for_tests:judge"})]
+    assert abs(found[1].weights).sum() > 1.5 * abs(found[0].weights).sum()
 
 
 @pytest.mark.parametrize(("function", "words"), [
@@ -220,13 +226,27 @@ def test_criteria_tell_better_from_worse() -> None:
     lost = original.copy()
     lost[0, :20] = 0
     noisy = original + np.random.default_rng(0).integers(0, 30, original.shape).astype(np.uint16)
-    assert criterion("spots")(original, noisy, lost)
-    assert not criterion("spots")(original, lost, noisy)
     soft = blurred(original).astype(np.uint16)
-    for name in ("psnr", "ssim"):
-        assert criterion(name)(original, soft, lost)
-        assert not criterion(name)(original, lost, soft)
-        assert criterion(name)(original, lost, lost)
+    units = Units(SLICE, (1, *original.shape))
+    for name, better in (("spots", noisy), ("psnr", soft), ("ssim", soft)):
+        judge = criterion(name)
+        for other, kept in ((better, True), (lost, False)):
+            worse = lost if kept else better
+            assert judge.kept(original[None], other[None], worse[None], units).tolist() == [kept]
+            assert (judge.of_all(original[None], other[None]) > judge.of_all(original[None], worse[None])) is kept
+        assert judge.kept(original[None], lost[None], lost[None], units).all()
+
+
+def test_spots_are_counted_where_they_lie() -> None:
+    planes = np.zeros((1, 2, 64, 64))
+    planes[0, 0, 8::16, 8:32:16] = 1000
+    planes[0, 1, 40, 40] = 1000
+    original = np.stack([blurred(planes[0])])
+    units = Units(FIRST_TILE + 1, original.shape)
+    np.testing.assert_array_equal(criterion("spots").of_units(original, original, units), 0)
+    nothing = np.zeros_like(original)
+    np.testing.assert_array_equal(criterion("spots").of_units(original, nothing, units), [-4, 0, -4, 0, 0, 0, 0, -1])
+    assert criterion("spots").of_all(original, nothing) == -9
 
 
 def test_units_cut_channels_completely_and_survive_their_bytes() -> None:
@@ -336,3 +356,15 @@ def test_a_time_limit_leaves_the_prior_as_it_is_and_says_so() -> None:
     _, report = compressed(pollen(), "hybrid", Budget("max_bytes", 3000), options={"prior": "field"}, time_limit=1e-3)
     assert any("correction of the prior" in note for note in report.notes)
     assert report.scores["corrected"] == 0
+
+
+def test_a_residual_network_that_claims_too_much_memory_is_refused() -> None:
+    source = Image(scaled(blobs((48, 40)), 20, 200, np.uint8), "YX")
+    prior = get_method("field").with_options({})
+    alone = compressed(source, "field", Budget("max_bytes", 400))[0]
+    section = Container.open(BytesSource(alone)).part(0)[0]
+    claim = bytes([15, 0]) + b"\xff\xff\x7f" + bytes(40)  # A network of 2 million units a layer.
+    head = Head("field", prior.bitstream_version, "siren", part=claim)
+    hostile = write(Header(method="hybrid", bitstream_version=1, layout=source.layout), [(head.pack() + section,)])
+    with pytest.raises(FormatError):
+        open_file(hostile).asarray()

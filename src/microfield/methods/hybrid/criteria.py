@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError, UsageError
+from microfield.methods.hybrid.units import CHANNEL, SLICE, Bits, Units
 
 Array = npt.NDArray[Any]
-Better = Callable[[Array, Array, Array], bool]
+Doubles = npt.NDArray[np.float64]
 Score = Callable[[Array, Array], float]
 
 BUILT_IN = ("psnr", "ssim", "spots")
@@ -24,10 +25,65 @@ LEAST_SIDE = 3
 """Planes with fewer rows or columns than this are judged by their squared error: there is no structure or spot in them."""
 
 
-def criterion(name: str) -> Better:
-    """The criterion of a name, which compares (original, corrected, plain) grey levels of shape (frames, Y, X).
+class Criterion:
+    """How alike grey levels of shape (channels, frames, Y, X) are to the original; this one by the squared error."""
 
-    A score that does not tell the two apart leaves the choice to the squared error.
+    by_error = True
+    """Whether nothing but the squared error counts."""
+
+    def of_units(self, original: Array, other: Array, units: Units) -> Doubles:
+        """The score of every unit, higher for the better: float64 of shape (units,)."""
+        return -_errors(original, other, units)
+
+    def of_all(self, original: Array, other: Array) -> float:
+        """The score of the whole part."""
+        return -float(_errors(original, other, Units(CHANNEL, original.shape)).sum())
+
+    def kept(self, original: Array, corrected: Array, plain: Array, units: Units) -> Bits:
+        """Which units keep the corrected result; the squared error decides where scores are equal."""
+        here, there = (self.of_units(original, other, units) for other in (corrected, plain))
+        less = _errors(original, corrected, units) <= _errors(original, plain, units)
+        return np.asarray(np.where(here == there, less, here > there), np.bool_)
+
+
+class PlaneScore(Criterion):
+    """Mean over planes of a function of (original, other) planes, cut to the unit."""
+
+    by_error = False
+
+    def __init__(self, score: Score) -> None:
+        self.score = score
+
+    def of_units(self, original: Array, other: Array, units: Units) -> Doubles:
+        """The score of every unit; 0, which leaves the choice to the squared error, where there is nothing to see."""
+        return np.asarray([self._mean(original[box], other[box]) for box in units.boxes()], np.float64)
+
+    def of_all(self, original: Array, other: Array) -> float:
+        """The mean over all planes."""
+        return math.fsum(self._mean(a, b) for a, b in zip(original, other, strict=True)) / len(original)
+
+    def _mean(self, original: Array, other: Array) -> float:
+        if min(original.shape[1:]) < LEAST_SIDE or original.min() == original.max():
+            return 0.0
+        return math.fsum(self.score(a, b) for a, b in zip(original, other, strict=True)) / len(original)
+
+
+class SpotCount(Criterion):
+    """Minus the difference of the numbers of spots, found in whole planes and counted where they lie."""
+
+    by_error = False
+
+    def of_units(self, original: Array, other: Array, units: Units) -> Doubles:
+        """Minus the difference of the numbers of spots in every unit."""
+        return -np.abs(_spots(original, units) - _spots(other, units))
+
+    def of_all(self, original: Array, other: Array) -> float:
+        """The sum over all planes."""
+        return float(self.of_units(original, other, Units(SLICE, original.shape)).sum())
+
+
+def criterion(name: str) -> Criterion:
+    """The criterion of a name.
 
     Raises
     ------
@@ -35,49 +91,42 @@ def criterion(name: str) -> Better:
         The name is neither that of a criterion nor MODULE:FUNC, or there is no such function.
     """
     if name == "psnr":
-        return less_error
-    score = {"ssim": _ssim, "spots": _spots}.get(name) or _function(name)
-
-    def better(original: Array, corrected: Array, plain: Array) -> bool:
-        if min(original.shape[1:]) < LEAST_SIDE or original.min() == original.max():
-            return less_error(original, corrected, plain)
-        here, there = score(original, corrected), score(original, plain)
-        return less_error(original, corrected, plain) if here == there else here > there
-
-    return better
+        return Criterion()
+    if name == "spots":
+        return SpotCount()
+    return PlaneScore(_ssim if name == "ssim" else _function(name))
 
 
-def less_error(original: Array, corrected: Array, plain: Array) -> bool:
-    """Whether the corrected result has the smaller squared error; where both are the same, it counts as kept."""
-    return _error(original, corrected) <= _error(original, plain)
-
-
-def _error(original: Array, other: Array) -> float:
-    return float(np.sum((other.astype(np.float64) - original) ** 2))
+def _errors(original: Array, other: Array, units: Units) -> Doubles:
+    """Sum of squared errors in every unit."""
+    return np.asarray([np.sum((other[box].astype(np.float64) - original[box]) ** 2) for box in units.boxes()], np.float64)
 
 
 def _ssim(original: Array, other: Array) -> float:
-    """Mean structural similarity over the planes, on the range of the original there."""
+    """Structural similarity of a plane, on the range of the original there."""
     from microfield.metrics.similarity import ssim
 
-    return float(ssim(original, other, "ZYX", float(original.max()) - float(original.min()))[0])
+    span = float(original.max()) - float(original.min())
+    return float(ssim(original, other, "YX", span)[0]) if span else 0.0
 
 
-def _spots(original: Array, other: Array) -> float:
-    """Minus the difference of the numbers of spots, over all planes."""
+def _spots(channels: Array, units: Units) -> Doubles:
+    """Number of spots in every unit, float64 of shape (units,), in C order of the grid."""
     from microfield.analysis.spots import find_spots
 
-    return -float(sum(abs(len(find_spots(a)) - len(find_spots(b))) for a, b in zip(original, other, strict=True)))
+    counts = np.zeros(units.grid)
+    for channel, frames in enumerate(channels):
+        for frame, plane in enumerate(frames):
+            if min(plane.shape) >= LEAST_SIDE:
+                rows, columns = (find_spots(plane) // units.edge).astype(int).T
+                np.add.at(counts, (channel, min(frame, counts.shape[1] - 1), rows, columns), 1)
+    return counts.reshape(-1)
 
 
 def _function(name: str) -> Score:
-    """The user's function as a mean over planes."""
+    """The user's function of a plane."""
     function = _imported(name)
-
-    def score(original: Array, other: Array) -> float:
-        return math.fsum(_called(function, name, a, b) for a, b in zip(original, other, strict=True)) / len(original)
-
-    return score
+    return lambda original, other: _called(function, name, original, other)
 
 
 def _called(function: Callable[[Array, Array], Any], name: str, original: Array, other: Array) -> float:

@@ -15,7 +15,7 @@ from microfield.image import Layout
 from microfield.methods import get_method
 from microfield.methods.base import Cost, Decoder, PartData
 from microfield.methods.field.refine import Refinement
-from microfield.methods.hybrid.head import FILTER, NONE, Head
+from microfield.methods.hybrid.head import NETWORKS, NONE, Head
 from microfield.methods.hybrid.volumes import Scale, block_of, frames_of, volume_shape
 from microfield.methods.whole import WholeDecoder
 
@@ -48,13 +48,23 @@ def opened_prior(layout: Layout, head: Head, section: bytes, data: PartData) -> 
     return decoder, Scale(*extremes)
 
 
-def corrected(plain: npt.NDArray[Any], layout: Layout, head: Head, scale: Scale) -> npt.NDArray[Any]:
-    """What the residual makes of the prior's frames of shape (channels, frames, Y, X), in every unit alike."""
-    if head.residual == FILTER:
+def opened_residual(layout: Layout, head: Head, working: int | None = None) -> Decoder | None:
+    """The decoder of a network that is the residual; None where the residual is none."""
+    if head.residual not in NETWORKS:
+        return None
+    data = PartData((head.part,), working=working)
+    return get_method(head.residual).decoder(residual_layout(layout), head.part_version, data)
+
+
+def corrected(plain: npt.NDArray[Any], layout: Layout, head: Head, scale: Scale, network: Decoder | None = None,
+              ) -> npt.NDArray[Any]:
+    """What the residual makes of the prior's frames of shape (channels, frames, Y, X), in every unit alike.
+
+    ``network`` is the decoder of `opened_residual`, where it gives one.
+    """
+    if network is None:
         return _filtered(plain, layout, head, scale)
-    method = get_method(head.residual)
-    decoder = method.decoder(residual_layout(layout), head.part_version, PartData((head.part,)))
-    residual = frames_of(decoder.read(whole(layout)), layout)
+    residual = frames_of(network.read(whole(layout)), layout)
     out = plain.copy()
     for channel in scale.coded:
         span = scale.high[channel] - scale.low[channel]
@@ -86,6 +96,7 @@ class HybridDecoder(WholeDecoder):
         super().__init__(layout, len(section))
         self.head, rest = Head.unpack(section, layout)
         self.prior, self.scale = opened_prior(layout, self.head, rest, data)
+        self.network = opened_residual(layout, self.head, data.working)
 
     @property
     def extremes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -97,13 +108,15 @@ class HybridDecoder(WholeDecoder):
         prior = self.prior.cost(box)
         if self.head.residual == NONE:
             return Cost(prior.voxels, self.nbytes, prior.memory)
-        own = super().cost(box)
-        return Cost(own.voxels, own.nbytes, own.memory + prior.memory)
+        own, network = super().cost(box), 0
+        if self.network is not None:
+            network = self.network.cost(whole(self.layout)).memory
+        return Cost(own.voxels, own.nbytes, own.memory + prior.memory + network)
 
     @property
     def held(self) -> int:
-        """Bytes of the decoded part and of its decoded prior."""
-        return super().held + self.prior.held
+        """Bytes of the decoded part, of its decoded prior, and of a network."""
+        return super().held + self.prior.held + (0 if self.network is None else self.network.held)
 
     def averaged(self, steps: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
         """Those of the prior: what corrects it moves values between neighbours."""
@@ -114,7 +127,7 @@ class HybridDecoder(WholeDecoder):
         if self.head.residual == NONE:
             return block
         plain = frames_of(block, self.layout)
-        out = corrected(plain, self.layout, self.head, self.scale)
+        out = corrected(plain, self.layout, self.head, self.scale, self.network)
         if self.head.units is not None:
             self.head.units.put(out, plain, self.head.kept)
         return block_of(out, self.layout)

@@ -119,7 +119,7 @@ class _Trial:
         """The units whose map pays; for criteria other than the squared error those asked for, or slices."""
         if self.recipe.units != "auto":
             return Units(NAMES[self.recipe.units], shape)
-        if not self.recipe.by_error:
+        if not self.recipe.criterion.by_error:
             return Units(SLICE, shape)
         error, worse = 0.0, dict.fromkeys((SLICE, *range(FIRST_TILE, LAST_TILE + 1)), 0.0)
         for c, (volume, lacking) in self.pieces.items():

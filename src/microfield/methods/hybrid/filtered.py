@@ -22,6 +22,10 @@ MOVED = 60.0
 """How far the quality may move before the filter is decided on anew."""
 DECISIONS = 3
 """How often that happens at most."""
+STRENGTHS = (1.0, 1.33, 1.66, 1.95)
+"""Strengths of the filters that a criterion other than the squared error chooses from."""
+LEAST_SPAN = 1e-30
+"""Ranges of channels count as no smaller than this where errors are divided by them."""
 LEFT_OUT = "the correction of the prior"
 """What a deadline may make the encoder leave out."""
 
@@ -110,12 +114,36 @@ def finish(recipe: Recipe, encoded: Encoded, block: Array, layout: Layout, conte
     context.progress(0.9, "correct the prior")
     plain, scale = decoded(recipe, prior, layout)
     original = frames_of(block, layout)
-    head = replace(design.head, filters=_filters(recipe, design, plain, original, layout, scale))
-    out = corrected(plain, layout, head, scale)
-    head, share = with_kept(recipe, head, out, plain, original, design.units)
+    filters = _filters(recipe, design, plain, original, layout, scale)
+    head, out, share = _strongest(recipe, replace(design.head, filters=filters), plain, original, layout, scale)
     section = head.pack() + prior.sections[0]
     return replace(encoded, sections=(section,), square_error=channel_errors(out, original), scores={"corrected": share},
                    shortened=shortened)
+
+
+def _strongest(recipe: Recipe, head: Head, plain: Array, original: Array, layout: Layout, scale: Scale,
+               ) -> tuple[Head, Array, float]:
+    """The head with the filters as strong as the criterion likes best, what the part decodes to, and the share that is corrected.
+
+    As fitted, the filters make the squared error least; up to twice as strong, none larger than the prior's. A criterion other than
+    the squared error chooses among such strengths and the prior alone; the squared error decides between equal scores.
+    """
+    judge, span = recipe.criterion, np.maximum(scale.high - scale.low, LEAST_SPAN)
+    found: list[tuple[float, float, Head, Array, float]] = []
+
+    def judged(kept: Head, out: Array, share: float) -> None:
+        error = float(np.sum(channel_errors(out, original) / span**2))
+        found.append((0.0 if judge.by_error else judge.of_all(original, out), -error, kept, out, share))
+
+    for strength in (1.0,) if judge.by_error else STRENGTHS:
+        stronger = replace(head, filters=tuple(f.times(strength) for f in head.filters))
+        out = corrected(plain, layout, stronger, scale)
+        kept, share = with_kept(recipe, stronger, out, plain, original, head.units)
+        judged(kept, out, share)
+    if not judge.by_error:
+        judged(Head(head.prior, head.version, NONE), plain, 0.0)
+    _, _, chosen, out, share = max(found, key=lambda one: one[:2])
+    return chosen, out, share
 
 
 def _filters(recipe: Recipe, design: Design, plain: Array, original: Array, layout: Layout, scale: Scale) -> tuple[Filter, ...]:
@@ -138,7 +166,7 @@ def with_kept(recipe: Recipe, head: Head, out: Array, plain: Array, original: Ar
     """
     if units is None:
         return replace(head, units=None), 1.0
-    kept = units.chosen(original, out, plain, recipe.better)
+    kept = recipe.criterion.kept(original, out, plain, units)
     units.put(out, plain, kept)
     if not kept.any():
         return Head(head.prior, head.version, NONE), 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -92,6 +92,14 @@ class Filter:
         """Weights of the taps, then that of the network where there is one."""
         taps = np.asarray(self.codes, np.float64) * 2.0**-self.exponent
         return np.append(taps, self.alpha / ALPHA) if self.step else taps
+
+    def times(self, strength: float) -> Filter:
+        """The same filter with a stronger or weaker correction, as near as its codes allow."""
+        codes, exponent = np.asarray(self.codes) * strength, self.exponent
+        if np.max(np.abs(codes), initial=0.0) > 127 and exponent:
+            codes, exponent = codes / 2, exponent - 1
+        stronger = tuple(np.clip(np.rint(codes), -127, 127).astype(int).tolist())
+        return replace(self, alpha=min(255, round(self.alpha * strength)), exponent=exponent, codes=stronger)
 
     def pack(self) -> bytes:
         """The bytes of the filter."""

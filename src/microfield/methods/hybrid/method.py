@@ -17,7 +17,7 @@ from microfield.image import Layout
 from microfield.methods import get_method
 from microfield.methods.base import ByteLimit, Context, Encoded, KnobTraits, Method, PartData, Usable
 from microfield.methods.hybrid import filtered, shared_bytes
-from microfield.methods.hybrid.criteria import Better, criterion
+from microfield.methods.hybrid.criteria import criterion
 from microfield.methods.hybrid.decoder import PINNED, HybridDecoder
 from microfield.methods.hybrid.head import FILTER, NETWORKS, PRIORS
 from microfield.methods.hybrid.recipe import Recipe
@@ -61,13 +61,8 @@ class Hybrid(Method):
     def with_options(cls, given: Mapping[str, Any]) -> Self:
         """The method with options; UsageError where one is wrong, the criterion included."""
         method = super().with_options(given)
-        method.better  # noqa: B018 (names a wrong criterion before the work begins)
+        criterion(method.options.keep)  # A wrong one is named before the work begins.
         return method
-
-    @property
-    def better(self) -> Better:
-        """The criterion by which units are kept."""
-        return criterion(self.options.keep)
 
     @property
     def prior(self) -> Method:
@@ -88,7 +83,7 @@ class Hybrid(Method):
         o = self.options
         network = named("refinement", o.nets)
         network = b"" if network == PINNED else network
-        return Recipe(self.prior, o.residual, o.share, self.better, o.keep == "psnr", o.units, network)
+        return Recipe(self.prior, o.residual, o.share, criterion(o.keep), o.units, network)
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: the prior's, and one that says that nothing corrects it."""

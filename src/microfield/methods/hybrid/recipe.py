@@ -8,7 +8,7 @@ from functools import partial
 
 from microfield.methods.base import Method
 from microfield.methods.field.refine import Refinement
-from microfield.methods.hybrid.criteria import Better
+from microfield.methods.hybrid.criteria import Criterion
 from microfield.methods.hybrid.decoder import network_of
 
 
@@ -24,10 +24,8 @@ class Recipe:
         ``"filter"``, or the method of the network.
     share : float
         Part of the bytes that the prior takes beside a network; 0 tries several.
-    better : callable
-        Whether the corrected result of a unit is kept.
-    by_error : bool
-        Whether that is by the squared error.
+    criterion : Criterion
+        By which units keep the corrected result.
     units : str
         ``"auto"``, or one of `units.NAMES`.
     network : bytes
@@ -37,8 +35,7 @@ class Recipe:
     prior: Method
     residual: str
     share: float
-    better: Better
-    by_error: bool
+    criterion: Criterion
     units: str
     network: bytes
 

@@ -16,7 +16,7 @@ from microfield.errors import BudgetError
 from microfield.image import Layout
 from microfield.methods import get_method
 from microfield.methods.base import Context, Encoded, RateControl
-from microfield.methods.hybrid.decoder import corrected, residual_layout
+from microfield.methods.hybrid.decoder import corrected, opened_residual, residual_layout
 from microfield.methods.hybrid.filtered import decoded, plain_head, with_kept
 from microfield.methods.hybrid.head import Head
 from microfield.methods.hybrid.recipe import Recipe
@@ -27,6 +27,8 @@ SHARES = (0.97, 0.9, 0.75)
 """Shares of the prior that are tried where none is given."""
 MAP_SHARE = 0.002
 """The map of units takes at most this share of the bytes, unless the user says what units there are."""
+LESS_EFFORT = 3
+"""The network is fitted with so many steps less of effort than a whole image would be: it has a tenth of the bytes."""
 PLAIN_TIME = 0.25
 """Share of the time left that the prior alone may take."""
 
@@ -104,9 +106,10 @@ class _Together:
         layout = residual_layout(self.layout)
         if room < method.smallest(layout):
             raise BudgetError(f"{room} bytes are left for the network.")
-        coded = search.to_size(method, residual, layout, room, self.context, warm)
+        fit = replace(self.context, effort=max(0, self.context.effort - LESS_EFFORT))
+        coded = search.to_size(method, residual, layout, room, fit, warm)
         head = replace(blank, part=coded.sections[0])
-        out = corrected(plain, self.layout, head, scale)
+        out = corrected(plain, self.layout, head, scale, opened_residual(self.layout, head))
         head, corrects = with_kept(self.recipe, head, out, plain, original, units)
         section = head.pack() + prior.sections[0]
         errors: Doubles = channel_errors(out, original)
@@ -118,4 +121,4 @@ class _Together:
         shape = frames_shape(self.layout)
         if self.recipe.units != "auto":
             return Units(NAMES[self.recipe.units], shape)
-        return finest(shape, MAP_SHARE * limit) if self.recipe.by_error else Units(SLICE, shape)
+        return finest(shape, MAP_SHARE * limit) if self.recipe.criterion.by_error else Units(SLICE, shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,18 +90,6 @@ class Units:
     def unpack(self, data: bytes) -> Bits:
         """The inverse of `pack`."""
         return np.unpackbits(np.frombuffer(data, np.uint8), count=self.size).astype(np.bool_)
-
-    def chosen(self, original: Array, corrected: Array, plain: Array, better: Callable[[Array, Array, Array], bool]) -> Bits:
-        """In which units the corrected result is the better one.
-
-        Parameters
-        ----------
-        original, corrected, plain : arrays of shape `shape`
-            Grey levels.
-        better : callable (original, corrected, plain) -> bool
-            Compares arrays of shape (frames, Y, X).
-        """
-        return np.asarray([better(original[box], corrected[box], plain[box]) for box in self.boxes()], np.bool_)
 
 
 def finest(shape: tuple[int, ...], most: float) -> Units:
