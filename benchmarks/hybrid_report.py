@@ -134,9 +134,9 @@ def _spots(rows: Sequence[Row]) -> list[str]:
         body.append([r["image"], f"{r['ratio']:.0f}", keys[options], str(truth), str(prior), str(hybrid), f"{_gain(r):+.2f}"])
     return [
         "## Spots\n",
-        "Spots over all planes (`microfield.analysis.spots`), prior `hevc` at the same bytes. With `keep=spots` the count is nearer "
-        f"to the original's than the prior's in {nearer} of {asked} files, farther in {farther}. With any criterion but the squared "
-        "error the encoder also tries filters up to twice as strong, which cost no more squared error than the prior has, and takes "
+        "Spots over all planes (`microfield.analysis.spots`), prior `hevc`, same bytes. With `keep=spots` the count is nearer "
+        f"to the original's than the prior's in {nearer} of {asked} files, farther in {farther}. With any criterion but squared "
+        "error the encoder also tries filters up to twice as strong, which cost no more squared error than the prior, and takes "
         "those, or the prior alone, that the criterion likes best.\n",
         table(["image", "ratio", "kept by", "spots in the original", "prior", "hybrid", "gain (dB)"], body),
     ]
