@@ -223,7 +223,7 @@ def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
     film = st.builds(Film, st.just(extents_of(layout)[0]), st.integers(1, 128), st.sampled_from([1, 4, 64]),
                      st.sampled_from([8, 64]), st.integers(0, 15))
     apart: st.SearchStrategy[dict[str, Any]] = st.builds(dict, times=st.integers(0, 31))
-    time = apart | st.just({"along_time": True}) | st.builds(dict, film=film)
+    time: st.SearchStrategy[dict[str, Any]] = apart | st.just({"along_time": True}) | st.builds(dict, film=film)
     return Head(channels, draw(st.sampled_from(NAMES) | words), step=draw(st.integers(0, 65535)), alpha=draw(st.integers(0, 255)),
                 nets=nets, **draw(time)), layout
 
