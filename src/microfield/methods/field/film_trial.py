@@ -28,7 +28,7 @@ WIDEST, NARROWEST = 320, 64
 """Most and fewest rows and columns of the window."""
 PAIRS = 3
 """So many time points are predicted from the ones before them to see whether a trial is worth its time."""
-PROMISING = 1.05
+PROMISING = 0.95
 """A trial is made where the estimate for a film is below so many times that for the transform."""
 HOPELESS = 1.05
 """No other film is tried where the first one has so many times the error of the transform in as many bytes."""
