@@ -1,7 +1,7 @@
 """Every image with time points of a folder, by `field` and the codecs that predict or transform along time, at equal bytes.
 
 Rows are appended to a file, one a run, and are not repeated when the program is started again. Prints the table of
-docs/methods/field.md: BD-rates (bytes at equal PSNR, below 0 means that `field` needs fewer) against each codec and the best of them.
+docs/methods/field.md: BD-rates (bytes at equal PSNR, below 0 means that `field` needs fewer) against each codec, and the best one.
 """
 
 from __future__ import annotations
