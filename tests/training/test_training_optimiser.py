@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(optimiser, "GROUPS", (GROUP,))
     monkeypatch.setattr(optimiser, "PAIRS", 2)
     monkeypatch.setattr(optimiser_tasks, "PAIRS", 2)
-    monkeypatch.setattr(optimiser_tasks, "HORIZONS", (2,))
+    monkeypatch.setattr(optimiser_tasks, "HORIZONS", {0: (2,), 3: (1,)})
     monkeypatch.setattr(optimiser, "JUDGED", (1, 2))
     monkeypatch.setattr(optimiser, "LOOK", 2)
     tifffile.imwrite(tmp_path / "blobs.ome.tif", (1000 * blobs((40, 40), 3)).astype(np.uint16), metadata={"axes": "YX"})

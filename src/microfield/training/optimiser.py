@@ -96,12 +96,13 @@ def train(data: Path, names: list[str], limits: Limits, checkpoint: Path) -> Pro
     progress = Progress.load(checkpoint) if checkpoint.exists() else Progress.begin(start)
     began = time.monotonic() - progress.seconds
     tiles = Tiles(data, names, np.random.default_rng([limits.seed, progress.updates]))
+    tiles.updates = progress.updates
     fits = [Fits(group, tiles) for group in GROUPS]
     judged = [Fits(group, tiles) for group in GROUPS[:2]]
     while progress.updates < limits.updates and progress.seconds < limits.seconds:
         done = max(progress.updates / limits.updates, progress.seconds / limits.seconds)
         progress.update(fits[progress.updates % len(fits)].gradient(progress.flat), META_RATE * (1 - done) ** 0.5)
-        progress.seconds = time.monotonic() - began
+        progress.seconds, tiles.updates = time.monotonic() - began, progress.updates
         if progress.updates % LOOK == 0:
             gains = [gain(judged, horizon, progress.average, start) for horizon in JUDGED]
             progress.curve.append([progress.updates, progress.seconds, *gains])

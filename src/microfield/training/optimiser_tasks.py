@@ -24,8 +24,10 @@ SIGMA = 0.05
 """Size of the perturbations of the weights."""
 TRUNCATION = 40
 """Steps between two looks at the loss, and two changes of the weights: a multiple of how often SOAP refreshes its bases."""
-HORIZONS = (5, 8, 12, 20, 30)
-"""Truncations of a fit, one of these for every new set of tasks."""
+HORIZONS = {0: (5, 8, 12, 20, 30), 1000: (8, 16, 30, 60, 120)}
+"""Truncations of a fit, one of these for every new set of tasks, by the first update from which on they hold: estimates of short
+fits have less noise, and real fits are long.
+"""
 EMPHASIS = 3
 """The loss after a part p of a fit counts as p to this power."""
 ROUNDED_FROM, ROUNDINGS = 0.75, (0.0, 1 / 32, 1 / 16)
@@ -56,11 +58,12 @@ GROUPS = (
 
 
 class Tiles:
-    """Random tiles of the training images."""
+    """Random tiles of the training images, and the number of ``updates`` so far, which decides how long new fits are."""
 
     def __init__(self, data: Path, names: list[str], rng: np.random.Generator) -> None:
         self.rng = rng
         self.volumes = [list(volumes(data, name)) for name in names]
+        self.updates = 0
 
     def cut(self, extents: tuple[int, ...], outputs: int) -> Floats:
         """A tile (points, outputs) of mean 0 and variance 1 that is not flat; outputs are channels where there are so many,
@@ -162,7 +165,8 @@ class Fits:
         from microfield.nn.network import init_folded
 
         rng, g = self.tiles.rng, self.group
-        self.horizon, self.done = horizon or int(rng.choice(HORIZONS)), 0
+        usual = HORIZONS[max(first for first in HORIZONS if first <= self.tiles.updates)]
+        self.horizon, self.done = horizon or int(rng.choice(usual)), 0
         self.rounding = float(rng.choice(ROUNDINGS))
         self.targets = jnp.asarray(np.stack([self.tiles.cut(g.tile, g.outputs) for _ in range(PAIRS)]))
         voxels = np.asarray([n - 1 for n in g.tile], np.float64) / 2
