@@ -62,6 +62,7 @@ def test_a_training_makes_updates_checkpoints_and_goes_on(folder: Path) -> None:
     assert [row[0] for row in again.curve] == [2, 4]
     saved = Progress.load(file)
     np.testing.assert_array_equal(saved.average, again.average)
+    np.testing.assert_array_equal(saved.best, again.best)
     assert saved.seconds == pytest.approx(again.seconds)
     assert train(folder, ["blobs"], Limits(9, 0.0, 0), file).updates == 5  # no time left
 
@@ -86,3 +87,13 @@ def test_the_estimate_points_uphill_of_the_loss(folder: Path, monkeypatch: pytes
     estimates = [fits.gradient(np.zeros(count(), np.float32)) for _ in range(2)]
     for estimate in estimates:
         assert np.corrcoef(estimate, slope)[0, 1] > 0.5
+
+
+def test_the_best_average_is_kept() -> None:
+    progress = Progress.begin(np.zeros(3, np.float32))
+    for value, gains in ((1, [-0.2, 0.1]), (2, [0.1, 0.3]), (3, [0.5, -0.2]), (4, [0.3, 0.2])):
+        progress.average = np.full(3, value, np.float32)
+        progress.judge(gains)
+    assert progress.best.tolist() == [4, 4, 4]
+    assert [row[2:] for row in progress.curve][:2] == [[-0.2, 0.1], [0.1, 0.3]]
+    assert Progress.begin(np.ones(3, np.float32)).best.tolist() == [1, 1, 1]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,35 +24,46 @@ from microfield.models import save
 from microfield.training.images import images
 from microfield.training.optimiser_tasks import GROUPS, PAIRS, TRUNCATION, Fits, Floats, Tiles, first_weights, flatten, unflatten
 
-META_RATE = 4e-3
-"""Rate of Adam on the weights at the beginning; it falls with the root of what is left."""
-LOOK, JUDGED = 100, (12,)
-"""Updates between two checkpoints, when the gain over SOAP is measured on new tasks of these numbers of truncations."""
+META_RATES = {0: 4e-3, 600: 1e-3}
+"""Rate of Adam on the weights by the first update from which on it holds; it falls with the root of what is left."""
+LOOK, JUDGED = 200, (12, 40)
+"""Updates between two checkpoints, when the gain over SOAP is measured on tasks of these numbers of truncations, the same ones
+every time.
+"""
 AVERAGE = 0.99
-"""The weights kept are a running average over updates with this decay rate, less at the beginning."""
+"""Weights are judged, and kept where they are the best so far, as a running average over updates with this decay rate."""
 
 
-def gain(fits: Sequence[Fits], horizon: int, flat: Floats, start: Floats) -> float:
-    """Decibels of peak signal to noise that weights gain over those of the start, SOAP, on new tasks of so many truncations."""
-    gains = []
-    for fit in fits:
-        fit.renew(horizon)
-        while not fit.ended:
-            losses = fit.advance(np.broadcast_to(np.stack([flat, start]), (PAIRS, 2, flat.size)))
-        gains.append(10 / np.log(10) * np.mean(losses[:, 1] - losses[:, 0]))
-    return float(np.mean(gains))
+def gains(data: Path, names: list[str], seed: int, flat: Floats) -> list[float]:
+    """Decibels of peak signal to noise that weights gain over SOAP: the mean over tasks of each number of truncations of `JUDGED`.
+
+    The tasks depend on the seed alone.
+    """
+    start = flatten(first_weights(seed))
+    tiles = Tiles(data, names, np.random.default_rng([seed, 1]))
+    found = []
+    for horizon in JUDGED:
+        ends = []
+        for group in GROUPS[:2]:
+            fit = Fits(group, tiles, horizon)
+            while not fit.ended:
+                losses = fit.advance(np.broadcast_to(np.stack([flat, start]), (PAIRS, 2, flat.size)))
+            ends.append(10 / np.log(10) * np.mean(losses[:, 1] - losses[:, 0]))
+        found.append(float(np.mean(ends)))
+    return found
 
 
 @dataclass
 class Progress:
     """How far the training is: what a checkpoint holds.
 
-    ``flat`` are the weights, ``average`` their running average, ``first`` and ``second`` the moments of Adam, ``curve`` rows of
-    updates, seconds, and the gains over SOAP in decibels.
+    ``flat`` are the weights, ``average`` their running average and ``best`` the average that was judged best, ``first`` and
+    ``second`` the moments of Adam, ``curve`` rows of updates, seconds, and the gains over SOAP in decibels.
     """
 
     flat: Floats
     average: Floats
+    best: Floats
     first: Floats
     second: Floats
     curve: list[list[float]]
@@ -63,21 +73,27 @@ class Progress:
     @classmethod
     def begin(cls, start: Floats) -> Progress:
         """Before the first update."""
-        return cls(start.copy(), start.copy(), np.zeros_like(start), np.zeros_like(start), [])
+        return cls(start.copy(), start.copy(), start.copy(), np.zeros_like(start), np.zeros_like(start), [])
 
     @classmethod
     def load(cls, path: Path) -> Progress:
         """From a checkpoint."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["flat"], file["average"], file["first"], file["second"], file["curve"].tolist(), int(file["updates"]),
-                       float(file["seconds"]))
+            return cls(file["flat"], file["average"], file["best"], file["first"], file["second"], file["curve"].tolist(),
+                       int(file["updates"]), float(file["seconds"]))
 
     def save(self, path: Path) -> None:
         """As a checkpoint, in place of the one before."""
         new = path.with_suffix(".new.npz")
-        np.savez(new, flat=self.flat, average=self.average, first=self.first, second=self.second, updates=self.updates,
-                 seconds=self.seconds, curve=np.asarray(self.curve).reshape(-1, 2 + len(JUDGED)))
+        np.savez(new, flat=self.flat, average=self.average, best=self.best, first=self.first, second=self.second,
+                 updates=self.updates, seconds=self.seconds, curve=np.asarray(self.curve).reshape(-1, 2 + len(JUDGED)))
         new.replace(path)
+
+    def judge(self, gains: list[float]) -> None:
+        """Note the gains of the average, and keep it if they are the highest so far, and better than none."""
+        if np.mean(gains) > max([0.0, *(float(np.mean(row[2:])) for row in self.curve)]):
+            self.best = self.average.copy()
+        self.curve.append([self.updates, self.seconds, *gains])
 
     def update(self, gradient: Floats, rate: float) -> None:
         """One step of Adam."""
@@ -98,16 +114,15 @@ def train(data: Path, names: list[str], limits: Limits, checkpoint: Path) -> Pro
     tiles = Tiles(data, names, np.random.default_rng([limits.seed, progress.updates]))
     tiles.updates = progress.updates
     fits = [Fits(group, tiles) for group in GROUPS]
-    judged = [Fits(group, tiles) for group in GROUPS[:2]]
     while progress.updates < limits.updates and progress.seconds < limits.seconds:
+        rate = META_RATES[max(first for first in META_RATES if first <= progress.updates)]
         done = max(progress.updates / limits.updates, progress.seconds / limits.seconds)
-        progress.update(fits[progress.updates % len(fits)].gradient(progress.flat), META_RATE * (1 - done) ** 0.5)
+        progress.update(fits[progress.updates % len(fits)].gradient(progress.flat), rate * (1 - done) ** 0.5)
         progress.seconds, tiles.updates = time.monotonic() - began, progress.updates
         if progress.updates % LOOK == 0:
-            gains = [gain(judged, horizon, progress.average, start) for horizon in JUDGED]
-            progress.curve.append([progress.updates, progress.seconds, *gains])
+            progress.judge(gains(data, names, limits.seed, progress.average))
             progress.save(checkpoint)
-            said = ", ".join(f"{x:+.2f}" for x in gains)
+            said = ", ".join(f"{x:+.2f}" for x in progress.curve[-1][2:])
             print(f"  {progress.updates} updates, {progress.seconds:.0f} s: {said} dB", file=sys.stderr, flush=True)
     progress.save(checkpoint)
     return progress
@@ -142,7 +157,7 @@ def main() -> None:
             "curve": [[round(x, 3) for x in row] for row in progress.curve],
             "versions": {name: version(name) for name in ("numpy", "jax")},
         }
-        key = save("optimiser", fold, unflatten(progress.average), record)
+        key = save("optimiser", fold, unflatten(progress.best), record)
         print(f"{fold} {key.hex()}: {progress.updates} updates, {progress.seconds:.0f} s", flush=True)
 
 

@@ -24,7 +24,7 @@ SIGMA = 0.05
 """Size of the perturbations of the weights."""
 TRUNCATION = 40
 """Steps between two looks at the loss, and two changes of the weights: a multiple of how often SOAP refreshes its bases."""
-HORIZONS = {0: (5, 8, 12, 20, 30), 1000: (8, 16, 30, 60, 120)}
+HORIZONS = {0: (5, 8, 12, 20, 30), 600: (8, 12, 20, 30, 48)}
 """Truncations of a fit, one of these for every new set of tasks, by the first update from which on they hold: estimates of short
 fits have less noise, and real fits are long.
 """
@@ -151,10 +151,10 @@ def truncation(group: Group) -> Callable[..., Any]:
 class Fits:
     """The fits of one group that are under way, ``horizon`` truncations each, of which ``done`` are taken."""
 
-    def __init__(self, group: Group, tiles: Tiles) -> None:
+    def __init__(self, group: Group, tiles: Tiles, horizon: int = 0) -> None:
         self.group, self.tiles = group, tiles
         self.run = truncation(group)
-        self.renew()
+        self.renew(horizon)
 
     def renew(self, horizon: int = 0) -> None:
         """Begin new tasks, of so many truncations or of a random number of `HORIZONS`."""
