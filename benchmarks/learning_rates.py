@@ -1,6 +1,6 @@
 """How much the learning rate matters: ``python -m benchmarks.learning_rates --data DIR``.
 
-SIREN (its frequency fixed) is fitted with Adam, Adamax and SOAP at rates from 1e-4 to 1e-1, and `inif` with the learned optimiser,
+SIREN (its frequency fixed) is fitted with Adam, Adamax and SOAP at rates from 1e-4 to 0.3, and `inif` with the learned optimiser,
 which is given no rate: the same network, start, points and number of steps. The images are of half "b", which the shipped optimiser
 was not trained on. Every fit is a row of learning_rates.jsonl; finished ones are not repeated (``--again NAME`` measures those of
 an optimiser anew). From the rows docs/studies/learning-rates.md and its figure are written.
@@ -39,7 +39,8 @@ IMAGES = {
 }
 """Images, and the extents cut from the middle of their last axes; of several channels the last one."""
 
-RATES = (1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e-2, 3.16e-2, 1e-1)
+RATES = (1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e-2, 3.16e-2, 1e-1, 3.16e-1)
+"""From 1e-4 to 1e-1 as in the paper, and one more, since Adamax is best at 1e-1."""
 TUNED = ("adam", "adamax", "soap")
 SEEDS = (0, 1, 2)
 WIDTH, DEPTH, BATCH, STEPS, FREQUENCY = 32, 4, 1024, 960, 0.08

@@ -36,10 +36,10 @@ INTRODUCTION = paragraphs(f"""
     # Learning rates
 
     How much does the learning rate of a fit matter, and does the learned optimiser spare the search? As in figures 2b, 3b and 4b of
-    the INIF paper (Dai et al. 2024), SIREN is fitted with Adam, Adamax and SOAP at rates from 1e-4 to 1e-1, and `inif` with the
+    the INIF paper (Dai et al. 2024), SIREN is fitted with Adam, Adamax and SOAP at rates from 1e-4 to 0.3, and `inif` with the
     learned optimiser (`--option optimizer=learned`), which is given no rate: the same network (4 sine layers of 32 units, float32
-    weights), the same start, 960 steps of 1024 points, on a crop of some 65,000 to 100,000 voxels. PSNR is over all voxels of the
-    crop. The images are new to the learned optimiser. `python -m benchmarks.learning_rates --data DIR` measures and writes this
+    weights), the same start, 960 steps of 1024 points, on a crop of some 65,000 to 100,000 voxels. `inif` also learns the frequency
+    of its sines. PSNR is over all voxels of the crop. The images are new to the learned optimiser. `python -m benchmarks.learning_rates --data DIR` measures and writes this
     page.
 
     ![PSNR by learning rate]({FIGURE})

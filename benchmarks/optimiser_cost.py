@@ -66,7 +66,7 @@ def main() -> None:
     for width, batch in SHAPES:
         rows.append(measure(width, batch))
         print(rows[-1], flush=True)
-    ROWS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        ROWS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
