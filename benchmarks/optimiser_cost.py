@@ -1,8 +1,8 @@
 """What a step of every optimiser costs: ``python -m benchmarks.optimiser_cost``.
 
 Networks of four sine layers take chunks of compiled steps with the batch that `inif` gives them, on one core. The optimisers take
-turns, and the least time of a chunk counts, so that other work on the machine disturbs little. Rows go to optimiser_cost.json, from
-which docs/studies/learning-rates.md is written.
+turns, and the least processor time of a chunk counts, so that other work on the machine disturbs little. Rows go to
+optimiser_cost.json, from which docs/studies/learning-rates.md is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from microfield.nn.sampling import Batch
 ROWS = Path(__file__).parent / "optimiser_cost.json"
 SHAPES = ((32, 8192), (64, 8192), (96, 8192), (128, 8192), (256, 4096))
 """Width of the network, points of a step."""
-DEPTH, STEPS, TURNS = 4, 10, 15
+DEPTH, STEPS, TURNS = 4, 10, 5
 """Sine layers; steps of a chunk, in which SOAP's bases are refreshed once; chunks of every optimiser."""
 
 
@@ -54,9 +54,9 @@ def measure(width: int, batch: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(TURNS):
         for name, (run, state) in runs.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             jax.block_until_ready(run(params, state, batches))  # type: ignore[no-untyped-call]
-            times[name].append(1000 * (time.perf_counter() - begin) / STEPS)
+            times[name].append(1000 * (time.process_time() - begin) / STEPS)
     return {"width": width, "batch": batch, **{name: round(min(t), 3) for name, t in times.items()}}
 
 
