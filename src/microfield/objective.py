@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import InputError
+from microfield.image import Layout
+
+BLOCK = {"Z": 16, "Y": 64, "X": 64}
+"""Extents of the blocks of a guidance that does not say otherwise; 1 along all other axes."""
 
 
 class GuidedBlock(NamedTuple):
-    """A block of a fit, as a `Guidance` sees it; every array is a jax array.
+    """A block of a part, as a `Guidance` sees it; every array is a jax array.
 
     Attributes
     ----------
     prediction, target : arrays of shape ``block_shape + (outputs,)``
-        What the network gives and what it should give, in target units (zero mean, about unit variance).
-    coordinates : array of shape ``block_shape + (inputs,)``
-        Index of every point in the whole image along the axes that are coordinates of the network.
+        What the copy holds and what it should hold, normalised: grey = value * ``scale`` + ``offset``.
+    coordinates : array of shape ``block_shape + (axes,)``
+        Index of every point in the whole image along the axes of the block.
     arrays : dict of arrays of shape ``block_shape + (outputs,)``
-        The auxiliary arrays of the `Objective` at the same voxels.
+        The auxiliary arrays of the `Objective`, and those of `Guidance.arrays`, at the same voxels.
+    scale, offset : arrays of shape ``block_shape + (outputs,)``
+        Of the grey levels.
+    axes : str
+        Letters of the axes of the block; channels or time points that are not among them are its outputs.
     """
 
     prediction: Any
     target: Any
     coordinates: Any
     arrays: dict[str, Any]
+    scale: Any
+    offset: Any
+    axes: str
+
+    def fields(self, values: Any) -> Any:
+        """An array of shape ``block_shape + (outputs,)`` as planes (n, y, x) or volumes (n, z, y, x) of one channel and time."""
+        shape, order = values.shape, [*(axis if axis in "ZYX" else " " for axis in self.axes), " "]
+        spatial = [i for i, axis in enumerate(order) if axis != " " and not (axis == "Z" and shape[i] == 1)]
+        others = [i for i in range(len(order)) if i not in spatial]
+        return values.transpose(*others, *spatial).reshape(-1, *(shape[i] for i in spatial))
 
 
-class Guidance(Protocol):
-    """A differentiable loss on blocks, added to the squared error of a fit.
+class Guidance(ABC):
+    """A differentiable loss on blocks, kept small beside the squared error.
 
     Must be hashable (a frozen dataclass), since compiled steps are kept per guidance.
     """
 
-    @property
-    def block_shape(self) -> tuple[int, ...]:
-        """Extent of the block along every coordinate axis of the network."""
-        ...
+    weight: float | None = None
+    """Factor of the loss beside the mean squared error of targets of unit variance, for networks; None leaves it to the encoder."""
 
-    @property
-    def weight(self) -> float:
-        """Factor of the loss beside the mean squared error of targets of unit variance."""
-        ...
+    def block_shape(self, axes: str, extents: tuple[int, ...]) -> tuple[int, ...]:
+        """Extent of the blocks along every axis of a part; by default as large as `BLOCK` and the part allow."""
+        return tuple(min(n, BLOCK.get(axis, 1)) for axis, n in zip(axes, extents, strict=True))
 
+    def arrays(self, block: npt.NDArray[Any], layout: Layout) -> Mapping[str, npt.NDArray[Any]]:
+        """What the loss must know of a whole part, grey levels ``block``, as arrays of its shape; nothing by default."""
+        del block, layout
+        return {}
+
+    @abstractmethod
     def loss(self, block: GuidedBlock) -> Any:
         """Scalar loss of a block, differentiable by jax with respect to ``block.prediction``."""
-        ...
 
 
 @dataclass(frozen=True)

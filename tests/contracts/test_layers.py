@@ -41,7 +41,8 @@ ROOMS = {
     "image": "errors wording checks axes kinds display labelled notebook",
     "statistics": "image noise",
     "label_images": "image statistics",
-    "objective": "errors wording",
+    "objective": "errors wording image",
+    "guidance": "errors wording image objective",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",
@@ -49,10 +50,10 @@ ROOMS = {
     "io": "errors wording checks axes kinds display progress units image",
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective models",
-    "methods": "errors wording threads deadline image objective coding models nn format io metrics analysis",
+    "methods": "errors wording threads deadline image objective guidance coding models nn format io metrics analysis",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # Making files, and the networks that ship.
-    "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective io "
+    "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective guidance io "
                "format methods reading metrics",
     "training": "threads models io nn methods",
     # For people: nothing but the command line uses these.

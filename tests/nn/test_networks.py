@@ -340,12 +340,16 @@ def test_the_best_weights_are_kept_when_the_optimiser_diverges() -> None:
 
 
 @dataclass(frozen=True)
-class Flat:
+class Flat(Guidance):
     """A guidance that wants the prediction to be zero everywhere, so that its effect is plain to see."""
 
-    block_shape: tuple[int, ...] = (5, 7)
-    weight: float = 10.0
+    shape: tuple[int, ...] = (5, 7)
+    weight: float | None = 10.0
     seen: ClassVar[list[tuple[tuple[int, ...], tuple[int, ...]]]] = []
+
+    def block_shape(self, axes: str, extents: tuple[int, ...]) -> tuple[int, ...]:
+        del axes, extents
+        return self.shape
 
     def loss(self, block: GuidedBlock) -> jax.Array:
         self.seen.append((block.prediction.shape, block.target.shape))
@@ -363,9 +367,10 @@ def test_a_guidance_sees_blocks_and_changes_the_fit() -> None:
 def test_guidance_blocks_hold_the_image() -> None:
     target = smooth_target()
     marks = np.arange(480, dtype=np.int32).reshape(SHAPE)
-    x, y, position, arrays = BlockSampler(target, (5, 7), {"marks": marks}, (100, 1000)).draw(np.random.default_rng(0), 3)
+    sampler = BlockSampler(target, Flat(), {"marks": marks}, (100, 1000))
+    x, y, position, arrays, scale, offset = sampler.draw(np.random.default_rng(0), 3)
     assert x.shape == (3, 35, 2)
-    assert y.shape == (3, 35, 1)
+    assert y.shape == scale.shape == offset.shape == (3, 35, 1)
     tables = [axis_table(n) for n in SHAPE]
     np.testing.assert_array_equal(arrays["marks"][..., 0], 20 * (position[..., 0] - 100) + position[..., 1] - 1000)
     for block_x, block_y in zip(x, y, strict=True):
@@ -380,7 +385,7 @@ def test_blocks_larger_than_the_image_are_refused() -> None:
     with pytest.raises(InputError, match="blocks"):
         run(objective=Objective(guidance=guidance))
     with pytest.raises(InputError, match="blocks"):
-        BlockSampler(smooth_target(), (3, 3, 3))
+        BlockSampler(smooth_target(), Flat((3, 3, 3)))
 
 
 # -- sampling ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ def add_to(commands: Any) -> None:
                                                        "floats are the weights of voxels; it may lack axes of the input")
     how.add_argument("--saliency-weight", type=float, metavar="W",
                      help="how many times more a voxel counts that an integer MASK marks (default 4)")
+    how.add_argument("--guide", metavar="filament|spots|nuclei|MODULE:FUNC",
+                     help="keep a segmentation: of lines and membranes, puncta, or nuclei; or do what your own function of two "
+                          "blocks wants (differentiable by jax)")
     what = p.add_argument_group("input")
     what.add_argument("--axes", help="one letter of TCZYXS per axis, such as ZYX")
     what.add_argument("--scene", help="name or number of the series in the file; all (with --out-dir) writes one file each, "

@@ -77,6 +77,8 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
 
         covered = Covered(image.name, image.axes, image.shape)
         settings["saliency"] = read_saliency(arguments.saliency, covered, axes_of(arguments))
+    if arguments.guide:
+        settings["guide"] = arguments.guide
     if arguments.saliency_weight is not None:
         settings["saliency_weight"] = arguments.saliency_weight
     return settings

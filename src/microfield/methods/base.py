@@ -385,7 +385,7 @@ class Context:
 
 # -- the method -----------------------------------------------------------------------------------------------------------------
 
-Usable = Literal["channel_weights", "saliency", "guidance", "optimiser"]
+Usable = Literal["channel_weights", "saliency", "guide", "optimiser"]
 """Settings that only some methods can use; the others refuse them."""
 
 

@@ -47,6 +47,9 @@ limits: large networks take long to evaluate."""
 FIRST_RATE = 1e-3
 """Added to the part of the warm-up that is done, so that the first steps of a fit do something."""
 
+BALANCE = 0.3
+"""The gradient of a guidance that leaves its weight to the fit is so long beside that of the squared error."""
+
 CACHED_SECONDS = 0.2
 """What takes at least this long to compile is kept on disk."""
 
@@ -186,9 +189,17 @@ class _Chunk(NamedTuple):
     progress: Any
 
 
-@functools.partial(jax.jit, static_argnames=("optimiser", "guidance"), donate_argnums=(0,))
+class _Guided(NamedTuple):
+    """A guidance with the shape and the axes of its blocks."""
+
+    guidance: Guidance
+    shape: tuple[int, ...]
+    axes: str
+
+
+@functools.partial(jax.jit, static_argnames=("optimiser", "guided"), donate_argnums=(0,))
 def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, learn: jax.Array, optimiser: Optimiser,
-               guidance: Guidance | None) -> tuple[tuple[Params, Any], jax.Array]:
+               guided: _Guided | None) -> tuple[tuple[Params, Any], jax.Array]:
     """Take the steps of a chunk.
 
     ``moving`` holds the parameters and the optimiser's state. ``quantiser`` holds a step per tensor. ``learn`` is 1 where the
@@ -200,9 +211,10 @@ def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, lea
         params, state = moving
         shown = fake_quantise(params, quantiser)
         loss, grads = loss_and_gradient(shown, inputs.batches)
-        if guidance is not None and inputs.blocks is not None:
-            more, more_grads = jax.value_and_grad(_guided(guidance, inputs.blocks))(shown)
-            loss, grads = loss + more, jax.tree.map(jnp.add, grads, more_grads)
+        if guided is not None and inputs.blocks is not None:
+            more, more_grads = jax.value_and_grad(_guided_loss(guided, inputs.blocks))(shown)
+            weight = guided.guidance.weight if guided.guidance.weight is not None else _balance(grads, more_grads)
+            loss, grads = loss + weight * more, jax.tree.map(lambda g, m: g + weight * m, grads, more_grads)
         grads = grads._replace(frequency=grads.frequency * learn)
         new, state = optimiser.update(params, grads, state, loss=loss, progress=inputs.progress, rate=inputs.rates)
         frequency = jnp.where(learn > 0, new.frequency, params.frequency)
@@ -212,15 +224,22 @@ def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, lea
     return moving, jnp.mean(losses)
 
 
-def _guided(guidance: Guidance, block: Blocks) -> Callable[[Params], jax.Array]:
-    """The weighted loss of one block as a function of the network's parameters."""
+def _balance(grads: Params, more_grads: Params) -> jax.Array:
+    """The weight at which the gradient of a guidance is `BALANCE` times as long as that of the squared error."""
+    ours, its = (jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(g))) for g in (grads, more_grads))
+    return jnp.where(its > 0, BALANCE * ours / jnp.maximum(its, 1e-30), 0.0)
+
+
+def _guided_loss(guided: _Guided, block: Blocks) -> Callable[[Params], jax.Array]:
+    """The loss of one block as a function of the network's parameters."""
 
     def shaped(values: Any) -> Any:
         """Values of the block's points (points, n) in the shape of the block, the last axis kept."""
-        return values.reshape((*guidance.block_shape, values.shape[-1]))
+        return values.reshape((*guided.shape, values.shape[-1]))
 
-    known = GuidedBlock(shaped(block.y), shaped(block.y), shaped(block.position), {k: shaped(v) for k, v in block.arrays.items()})
-    return lambda p: guidance.weight * guidance.loss(known._replace(prediction=shaped(forward(p, jnp.asarray(block.x)))))
+    known = GuidedBlock(shaped(block.y), shaped(block.y), shaped(block.position), {k: shaped(v) for k, v in block.arrays.items()},
+                        shaped(block.scale), shaped(block.offset), guided.axes)
+    return lambda p: guided.guidance.loss(known._replace(prediction=shaped(forward(p, jnp.asarray(block.x)))))
 
 
 @jax.jit
@@ -329,7 +348,7 @@ class _Run:
 
     def __init__(self, target: Target, params: Params, optimiser: Optimiser, schedule: FitSchedule, objective: Objective,
                  requantise: Callable[[Params], Params] | None) -> None:
-        self.schedule, self.optimiser, self.guidance = schedule, optimiser, objective.guidance
+        self.schedule, self.optimiser = schedule, optimiser
         self.requantise = requantise
         self.requantise_at = list(schedule.quantise_at) if requantise else []
         self.evaluation = padded(evaluation_batch(target, _evaluation_points(params)))
@@ -337,9 +356,10 @@ class _Run:
         self.quantiser = no_quantiser(params)
         self.state = optimiser.init(self.params)
         self.batches = chunks(target, CHUNK_STEPS, schedule.batch, schedule.seed)
-        self.blocks: BlockSampler | None = None
-        if self.guidance is not None:
-            self.blocks = BlockSampler(target, self.guidance.block_shape, objective.arrays, objective.origin)
+        self.blocks, self.guided = None, None
+        if objective.guidance is not None:
+            self.blocks = BlockSampler(target, objective.guidance, objective.arrays, objective.origin)
+            self.guided = _Guided(objective.guidance, self.blocks.block_shape, self.blocks.axes)
         self.rng = np.random.default_rng(schedule.seed + 1)
         self.slowdown = 1.0
         self.done = 0
@@ -377,7 +397,7 @@ class _Run:
         chunk = _Chunk(next(self.batches), blocks, rates, self.schedule.progress(fraction).astype(np.float32))
         learn = jnp.float32(1.0 if self.schedule.learn_frequency else 0.0)
         (self.params, self.state), loss = _run_chunk(
-            (self.params, self.state), chunk, self.quantiser, learn, self.optimiser, self.guidance)
+            (self.params, self.state), chunk, self.quantiser, learn, self.optimiser, self.guided)
         self.done += CHUNK_STEPS
         loss.block_until_ready()
 

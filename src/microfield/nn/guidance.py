@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.nn.sampling import Target
+from microfield.objective import Guidance
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,12 +33,16 @@ class Blocks(NamedTuple):
         Index of every point in the whole image, along the coordinate axes.
     arrays : mapping of name to float32 array of the shape of ``y``
         Auxiliary values.
+    scale, offset : float32 arrays of the shape of ``y``
+        grey = y * scale + offset.
     """
 
     x: Float32
     y: Float32
     position: Float32
     arrays: dict[str, Float32]
+    scale: Float32
+    offset: Float32
 
 
 @dataclass
@@ -47,8 +52,8 @@ class BlockSampler:
     Parameters
     ----------
     target : Target
-    block_shape : tuple of int
-        Extent along every coordinate axis of the network.
+    guidance : Guidance
+        Says the extent of its blocks along every coordinate axis of the network.
     arrays : mapping of name to array of the part's shape
         Auxiliary arrays.
     origin : tuple of int
@@ -56,17 +61,21 @@ class BlockSampler:
     """
 
     target: Target
-    block_shape: tuple[int, ...]
+    guidance: Guidance
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     origin: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        extents = self.target.coordinates.input_shape
+        coordinates, block = self.target.coordinates, self.target.block
+        extents = coordinates.input_shape
+        self.axes = "".join(coordinates.layout.axes[i] for i in coordinates.inputs)
+        self.block_shape = self.guidance.block_shape(self.axes, extents)
         if len(self.block_shape) != len(extents) or any(
             b > n for b, n in zip(self.block_shape, extents, strict=False)
         ):
             raise InputError(f"the guidance wants blocks of shape {self.block_shape}, which do not fit the coordinates of shape "
-                             f"{extents}; give block_shape one extent per coordinate axis, none longer than it.")
+                             f"{extents}; block_shape must give one extent per coordinate axis, none longer than it.")
+        self.arrays = {**self.arrays, **self.guidance.arrays(block, coordinates.layout)}
 
     def draw(self, rng: np.random.Generator, n: int) -> Blocks:
         """Draw ``n`` blocks, every position that keeps them inside the part being as likely."""
@@ -74,14 +83,17 @@ class BlockSampler:
         extents = coordinates.input_shape
         origin = [self.origin[i] if self.origin else 0 for i in coordinates.inputs]
         offsets = np.stack(np.unravel_index(np.arange(int(np.prod(self.block_shape))), self.block_shape), 1)
-        drawn, positions = [], []
+        drawn, positions, channels = [], [], []
         arrays: dict[str, list[Float32]] = {name: [] for name in self.arrays}
         for _ in range(n):
             corner = [int(rng.integers(0, e - b + 1)) for e, b in zip(extents, self.block_shape, strict=True)]
             index = tuple((offsets + corner).T)
             drawn.append(self.target.batch(np.ravel_multi_index(index, extents)))
+            channels.append(self.target.channels_at(index, len(offsets)))
             positions.append((offsets + corner + origin).astype(np.float32))
             for name, array in self.arrays.items():
                 arrays[name].append(self.target.gather(array, index).astype(np.float32))
+        scale = np.where(self.target.scale > 0, self.target.scale, np.float32(1))
+        of = np.stack(channels)
         return Blocks(np.stack([b.x for b in drawn]), np.stack([b.y for b in drawn]), np.stack(positions),
-                      {name: np.stack(values) for name, values in arrays.items()})
+                      {name: np.stack(values) for name, values in arrays.items()}, scale[of], self.target.offset[of])

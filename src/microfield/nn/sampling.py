@@ -66,7 +66,7 @@ class Target:
         x = np.empty((flat.size, len(c.inputs)), np.float32)
         for k, table in enumerate(c.tables):
             np.take(table, index[k], out=x[:, k])
-        channel = self._channels(index, flat.size)
+        channel = self.channels_at(index, flat.size)
         inverse = np.divide(1, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
         y = (self.gather(self.block, index).astype(np.float32) - self.offset[channel]) * inverse[channel]
         weight = np.broadcast_to(self.channel_weight[channel], y.shape)
@@ -83,8 +83,8 @@ class Target:
         picked = view[index] if c.inputs else view[None]
         return picked.reshape(-1, c.n_outputs)
 
-    def _channels(self, index: tuple[npt.NDArray[np.intp], ...], n: int) -> npt.NDArray[np.intp]:
-        """Channel numbers of n points, shape (points, outputs)."""
+    def channels_at(self, index: tuple[npt.NDArray[np.intp], ...], n: int) -> npt.NDArray[np.intp]:
+        """Channel numbers of n points, shape (points, outputs); ``index`` is per coordinate axis."""
         c = self.coordinates
         of_inputs = np.broadcast_to(np.asarray(c.channel_of_inputs(index), np.intp), n)
         return c.channel_of_outputs + of_inputs[:, None]

@@ -226,10 +226,10 @@ def _settings(settings: Settings, method: str, known: ChannelStatistics | None =
 
 def _cut(settings: Settings, weights: npt.NDArray[np.float32] | None, box: tuple[slice, ...]) -> Settings:
     """The settings for the part of the image at ``box``."""
-    arrays = {name: array[box] for name, array in settings.guidance_arrays.items()}
+    arrays = {name: array[box] for name, array in settings.guide_arrays.items()}
     # A crop without anything salient is tried as if nothing were.
     salient = None if weights is None or not weights[box].any() else weights[box]
-    return replace(settings, saliency=salient, guidance_arrays=arrays)
+    return replace(settings, saliency=salient, guide_arrays=arrays)
 
 
 def _sample(image: Image, box: tuple[slice, ...], budget: Budget) -> tuple[Image, Budget]:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from microfield import checks
 from microfield.errors import InputError, UsageError
+from microfield.guidance.function import Guide, guidance_of
 from microfield.image import Image
-from microfield.objective import Guidance, Objective
+from microfield.objective import Objective
 from microfield.wording import argument
 from microfield.writing.words import extents, numbers, seconds
 
@@ -23,7 +24,7 @@ DEFAULT_METHOD = "field"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_IN_MEMORY = ("saliency", "guidance", "guidance_arrays", "optimiser")
+_IN_MEMORY = ("saliency", "guide", "guide_arrays", "optimiser")
 """Settings that are arrays or functions, which a plan on disk cannot hold."""
 
 
@@ -42,8 +43,8 @@ class Given(TypedDict, total=False):
     keep_metadata: bool
     saliency: npt.NDArray[Any] | Image | str | os.PathLike[str] | None
     saliency_weight: float
-    guidance: Guidance | None
-    guidance_arrays: Mapping[str, npt.NDArray[Any]]
+    guide: Guide | None
+    guide_arrays: Mapping[str, npt.NDArray[Any]]
     optimiser: Callable[[], Any] | None
 
 
@@ -80,10 +81,12 @@ class Settings:
         they are not 0, or weighed by its values where it holds floats.
     saliency_weight : float, above 0
         Weight of what a boolean saliency marks.
-    guidance : `microfield.objective.Guidance`, optional
-        A differentiable function of blocks, added to the squared error.
-    guidance_arrays : mapping of name to array of the image's shape
-        What the guidance sees beside the image.
+    guide : str, callable or `microfield.objective.Guidance`, optional
+        What is kept beside grey levels. ``"filament"``, ``"spots"``, ``"nuclei"``: the segmentation of lines and membranes,
+        puncta, or separate bright objects. ``"MODULE:FUNC"`` or a function of two blocks, the original's and the copy's, planes
+        (y, x) or volumes (z, y, x) of one channel and time in grey levels: a number, the smaller the better, differentiable by jax.
+    guide_arrays : mapping of name to array of the image's shape
+        What a `Guidance` sees beside the image.
     optimiser : callable () -> `microfield.nn.optimisers.Optimiser`, optional
         Replaces the method's own optimiser.
     """
@@ -100,8 +103,8 @@ class Settings:
     keep_metadata: bool = False
     saliency: npt.NDArray[Any] | Image | None = None
     saliency_weight: float = 4.0
-    guidance: Guidance | None = None
-    guidance_arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    guide: Guide | None = None
+    guide_arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     optimiser: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +123,7 @@ class Settings:
             object.__setattr__(self, "tile", {axis: checks.number("tile", n, whole=True) for axis, n in cut.items()})
         if self.options is not None:
             checks.mapping("options", self.options, "{'refine': False}")
-        checks.mapping("guidance_arrays", self.guidance_arrays, "{'edges': array}")
+        checks.mapping("guide_arrays", self.guide_arrays, "{'edges': array}")
         if not 0 <= self.effort <= 9:
             raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
@@ -162,13 +165,14 @@ class Settings:
         weights = None
         if self.saliency is not None:
             weights = _weights(self.saliency, image, self.saliency_weight)
-        found = Objective(weights, self.guidance_arrays, self.guidance)
+        guidance = None if self.guide is None else guidance_of(self.guide, image)
+        found = Objective(weights, self.guide_arrays, guidance)
         found.check(image.shape)
         return found
 
     def used(self) -> frozenset[str]:
         """Those of `Method.accepts` that these settings ask for."""
-        return frozenset(name for name in ("channel_weights", "saliency", "guidance", "optimiser")
+        return frozenset(name for name in ("channel_weights", "saliency", "guide", "optimiser")
                          if getattr(self, name) is not None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +183,8 @@ class Settings:
         InputError
             A setting is an array or a function.
         """
-        if held := [name for name in _IN_MEMORY if getattr(self, name) is not None and name != "guidance_arrays"]:
+        if held := [name for name in _IN_MEMORY if getattr(self, name) is not None and name != "guide_arrays"
+                    and not isinstance(getattr(self, name), str)]:
             raise InputError(f"settings with {' and '.join(held)} hold what JSON cannot; give them again where they are used.")
         default = asdict(Settings())
         return {k: v for k, v in asdict(self).items() if v != default[k]}
@@ -193,8 +198,8 @@ class Settings:
             value = getattr(self, name)
             if value != getattr(Settings, name) and value != {}:
                 found[name] = _recorded(value)
-        held = self.used() - {"channel_weights"} | ({"guidance_arrays"} if self.guidance_arrays else set())
-        return found | dict.fromkeys(sorted(held), True)
+        held = self.used() - {"channel_weights"} | ({"guide_arrays"} if self.guide_arrays else set())
+        return found | {name: self.guide if name == "guide" and isinstance(self.guide, str) else True for name in sorted(held)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -205,7 +210,7 @@ class Settings:
         UsageError
             A setting is unknown.
         """
-        known = {f.name for f in fields(cls)} - set(_IN_MEMORY)
+        known = {f.name for f in fields(cls)} - set(_IN_MEMORY) | {"guide"}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
         found = dict(values)

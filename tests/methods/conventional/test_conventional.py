@@ -378,7 +378,7 @@ def test_channels_in_tiles_of_their_own_keep_their_weights() -> None:
 def test_what_a_codec_cannot_use_is_refused() -> None:
     source = stack()
     weights = np.ones(source.shape, np.float32)
-    for setting in ({"saliency": weights}, {"guidance": object()}, {"optimiser": object}):
+    for setting in ({"saliency": weights}, {"guide": "filament"}, {"optimiser": object}):
         with pytest.raises(UsageError, match="cannot use"):
             compressed(source, "av1", Budget("ratio", 20), **setting)
 

@@ -42,7 +42,7 @@ class CoordinateOptions:
 class CoordinateMethod(Method):
     """A coordinate network whose weights are the file."""
 
-    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency", "guidance", "optimiser"})
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency", "guide", "optimiser"})
     requires: ClassVar[Mapping[str, str]] = {"jax": "compress", "optax": "compress", "scipy": "compress", "skimage": "compress"}
     options: CoordinateOptions
     Options: ClassVar[type[Any]] = CoordinateOptions

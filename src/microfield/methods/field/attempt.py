@@ -36,6 +36,8 @@ class Prepared:
         Of the last layer of the context network, the quality they were found at, and how often.
     weights : float32 arrays, one per group
         Of the coefficients' squared errors; None where all weigh the same.
+    guided_at, guidings
+        The quality at which coefficients were moved for a guidance, and how often.
     shortened : tuple of str
         What the deadline made the encoder leave out.
     found : Found, optional
@@ -51,6 +53,8 @@ class Prepared:
     tuned_at: float | None = None
     tunings: int = 0
     weights: list[Floats] | None = None
+    guided_at: float | None = None
+    guidings: int = 0
     shortened: tuple[str, ...] = ()
     found: Found | None = None
 

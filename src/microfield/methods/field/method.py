@@ -13,10 +13,10 @@ import numpy.typing as npt
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import channel_search, transform_search
+from microfield.methods.field import channel_search, guiding, transform_search
 from microfield.methods.field.attempt import Attempt, Prepared, coded_by
 from microfield.methods.field.channels import measured, slabs
-from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of, restored
+from microfield.methods.field.decoder import FieldDecoder, contexts_of, refined, refinement_of, restored
 from microfield.methods.field.film_trial import as_film, predicted_or_not, usual
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, Head, step_of, with_alpha
@@ -50,8 +50,15 @@ TUNED_FROM = 2500
 """Bytes from which that may pay."""
 GUESSED = 1 << 24
 """The first quality is guessed from all of a part of at most so many voxels, else from a piece."""
+GUIDING_TIME = 0.5
+"""The share of the time left that the rounds of a guidance may take at one quality."""
 TRIALS_TIME = 0.35
 """The share of the time left, where there is a limit, that trials of transforms and alignment may take."""
+LEAST_RDO = 0.05
+"""Squared steps of error that a bit is worth, at least, where a guidance is weighed."""
+GUIDED, GUIDINGS = 40.0, 2
+"""How far the quality may move before what a guidance wants is found anew, and how often it is found at most: sizes jump with it,
+which misleads a search."""
 NOTICED = 0.001
 """The least share of the squared error that a refinement must take away to be worth its time."""
 
@@ -76,7 +83,7 @@ class FieldMethod(Method):
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
     bitstream_version: ClassVar[int] = 3
-    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency"})
+    accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency", "guide"})
     options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
 
@@ -119,6 +126,10 @@ class FieldMethod(Method):
                 prepared = prepared.without("the tuning of the context network")
             if found is not None:
                 coded, begin = None, time.monotonic()
+        if self._guides(prepared, quality, context):
+            prepared = self._guided(prepared, step, block, layout, replace(context, deadline=context.deadline.share(GUIDING_TIME)))
+            prepared = replace(prepared, guided_at=quality, guidings=prepared.guidings + 1)
+            coded, begin = None, time.monotonic()
         if coded is None:
             coded = coded_by(prepared, worth, step, contexts, prepared.changes)
         section = head.pack(layout) + coded.data
@@ -171,6 +182,34 @@ class FieldMethod(Method):
     def _step_code(self, quality: float, context: Context) -> int:
         """Code of the quantiser step: that of the quality, finer where the part's weights are large."""
         return round(self._importance(context).moved(quality) * LARGEST_STEP_CODE / END)
+
+    def _guides(self, prepared: Prepared, quality: float, context: Context) -> bool:
+        """Whether what a guidance wants is to be found, for the first time or anew."""
+        if context.objective.guidance is None or prepared.guidings >= GUIDINGS or (context.reuse and prepared.guidings):
+            return False
+        return prepared.guided_at is None or abs(prepared.guided_at - quality) > GUIDED
+
+    def _guided(self, prepared: Prepared, step: int, block: npt.NDArray[Any], layout: Layout, context: Context) -> Prepared:
+        """The part with coefficients that a guidance wants in the place of those of the original."""
+        groups, channels, rdo = prepared.groups, gathered(block, layout), self.options.rdo
+        head, contexts = replace(prepared.head, step=step), contexts_of(named("contexts", self.options.nets))
+        original = head.channels.forward(channels)
+
+        def code(values: Floats) -> guiding.Coded:
+            nonlocal head
+            moved = replace(prepared, coefficients=groups.forward(values))
+            coded = coded_by(moved, Worth(rdo, prepared.weights), step, contexts, prepared.changes)
+            attempt = Attempt(replace(moved, found=coded.found), head, [Sparse.of(group) for group in coded.values])
+            found = attempt.reconstructed()
+            if values is original and self.options.refine:
+                head = replace(head, alpha=self._alpha(found, channels, attempt, None))
+            return guiding.Coded(len(coded.data), groups.unrolled(groups.frames(refined(found, head))))
+
+        byte_price = 8 * max(rdo, LEAST_RDO) * step_of(step) ** 2
+        seen = guiding.part_of(context.objective, block, layout, head.channels)
+        found = guiding.guided(original, code, seen, byte_price, guiding.ROUNDS[context.effort], context.deadline)
+        prepared = replace(prepared, coefficients=groups.forward(found.values))
+        return prepared.without("some rounds of the guidance") if found.late else prepared
 
     # -- decisions ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,138 @@
+"""What ``guide`` names: a recipe, a function of the user's, or a `Guidance`; checked before the work begins."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microfield.errors import InputError, MissingExtraError, UsageError
+from microfield.guidance.segmentation import Segmentation
+from microfield.image import Image
+from microfield.objective import Guidance, GuidedBlock
+from microfield.wording import argument, listed
+
+RECIPES = ("filament", "spots", "nuclei")
+"""Names of recipes."""
+
+Guide = str | Guidance | Callable[[Any, Any], Any]
+"""A recipe's name, ``MODULE:FUNC``, a function of (original block, reconstructed block), or a guidance."""
+
+_OFF = 0.05
+"""A function is tried on a block and on the same block moved by so much of its range."""
+
+
+@dataclass(frozen=True)
+class FunctionOfBlocks(Guidance):
+    """A function of the user's.
+
+    Attributes
+    ----------
+    function : callable (original, reconstruction) -> scalar
+        Of two planes (y, x) or volumes (z, y, x) of one channel and time, grey levels in float32; smaller is better. Differentiable
+        by jax with respect to the second.
+    """
+
+    function: Callable[[Any, Any], Any]
+
+    def loss(self, block: GuidedBlock) -> Any:
+        """Mean of the function over the fields of the block."""
+        import jax.numpy as jnp
+
+        original, found = (block.fields(values * block.scale + block.offset) for values in (block.target, block.prediction))
+        return sum((jnp.asarray(self.function(a, b)) for a, b in zip(original, found, strict=True)), jnp.float32(0)) / len(original)
+
+
+def guidance_of(guide: Guide, image: Image) -> Guidance:
+    """The guidance that an image is compressed with.
+
+    Raises
+    ------
+    UsageError
+        There is no such recipe, module or function.
+    InputError
+        A function is not differentiable, or does not give one finite number.
+    MissingExtraError
+        jax is not installed.
+    """
+    if find_spec("jax") is None:
+        raise MissingExtraError("a guidance", "compress")
+    if isinstance(guide, str) and guide in RECIPES:
+        return Segmentation(guide, _steps(image))
+    if isinstance(guide, str):
+        guide = _function(guide)
+    if isinstance(guide, Guidance):
+        return guide
+    if not callable(guide):
+        raise UsageError(f"{argument('guide', guide)} must be {listed(RECIPES, 'or')}, MODULE:FUNC, a function of two blocks or a "
+                         "Guidance.")
+    found = FunctionOfBlocks(guide)
+    _check(found, image)
+    return found
+
+
+def _steps(image: Image) -> tuple[float, float, float]:
+    """Relative length of a voxel along z, y, x, where the image knows it along all that it has; to two digits."""
+    sizes = image.voxel_size
+    known = [float(sizes.get(axis, 0) or 0) for axis in "ZYX" if axis in image.axes]
+    if not all(known):
+        return (1.0, 1.0, 1.0)
+    steps = [float(f"{size / min(known):.2g}") for size in known]
+    return (*((1.0,) * (3 - len(steps))), *steps)  # type: ignore[return-value]
+
+
+def _function(text: str) -> Any:
+    """What ``MODULE:FUNC`` names; MODULE is that of an installed package, or a file in the folder where the program was started."""
+    module, colon, name = text.partition(":")
+    if not colon or not module or not name:
+        raise UsageError(f"{argument('guide', text)} is no recipe; the recipes are {listed(RECIPES)}, or give MODULE:FUNC.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found: Any = importlib.import_module(module.removesuffix(".py"))
+    except ImportError as error:
+        raise UsageError(f"{argument('guide', text)}: the module {module} cannot be imported ({error}).") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise UsageError(f"{argument('guide', text)}: {module} holds no {name}.")
+        found = getattr(found, part)
+    return found
+
+
+def _check(guidance: FunctionOfBlocks, image: Image) -> None:
+    """Try a function on a block of the image, moved a little."""
+    import jax
+
+    name = getattr(guidance.function, "__name__", "the guide")
+    where = tuple(slice((n - min(n, b)) // 2, (n - min(n, b)) // 2 + min(n, b)) if axis in "ZYX" else slice(0, 1)
+                  for axis, n, b in zip(image.axes, image.shape, guidance.block_shape(image.axes, image.shape), strict=True))
+    axes = [i for i, axis in enumerate(image.axes) if axis in "YX" or (axis == "Z" and image.shape[i] > 1)]
+    block = np.asarray(image.read(where), np.float32)
+    block = block.transpose([i for i in range(block.ndim) if i not in axes] + axes).reshape([block.shape[i] for i in axes])
+    block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+    noise = np.random.default_rng(0).standard_normal(block.shape).astype(np.float32)
+    moved = block * np.float32(0.9) + noise * np.float32(_OFF) * (np.ptp(block) or np.float32(1))
+    try:
+        shape = np.shape(guidance.function(block, jax.numpy.asarray(moved)))
+        if shape != ():
+            raise InputError(f"{name} gives an array of shape {shape} for two blocks of shape {block.shape}; it must give one "
+                             "number.")
+        loss, slope = jax.value_and_grad(lambda b: guidance.function(jax.numpy.asarray(block), b))(jax.numpy.asarray(moved))
+    except InputError:
+        raise
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError) as error:
+        raise InputError(f"{name} cannot be differentiated by jax: {str(error).splitlines()[0]} Write it with jax.numpy.") from None
+    except Exception as error:
+        raise InputError(f"{name} failed on two blocks of shape {block.shape}: {type(error).__name__}: {error}") from None
+    if not (np.isfinite(loss) and np.isfinite(slope).all()):
+        raise InputError(f"{name} gives a loss or a gradient that is NaN or infinite; it must be finite for every block.")
+    if not np.any(slope):
+        raise InputError(f"{name} cannot be differentiated: its gradient is zero everywhere, as that of a threshold is; replace "
+                         "steps by smooth functions such as jax.nn.sigmoid.")
