@@ -61,7 +61,8 @@ class Row:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Row:
         """A row from the JSON that keeps it."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**known)
 
     @property
     def key(self) -> tuple[Any, ...]:

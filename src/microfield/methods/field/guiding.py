@@ -28,7 +28,7 @@ from microfield.objective import Objective
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-PRICE = 0.4
+PRICE = 0.25
 """What a guidance may cost, in dB of PSNR at equal bytes, about."""
 FIRST_MOVE = 0.05
 """The squared length of the first move, beside the squared error."""
