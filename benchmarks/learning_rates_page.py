@@ -143,34 +143,38 @@ def _verdict(compared: Sequence[Comparison]) -> str:
 
 def _files(rows: Sequence[Row]) -> str:
     """The section on files of `inif`: PSNR by optimiser and effort, mean over the seeds that every optimiser was given."""
-    made = {(row["image"], row["effort"], row["seed"], row["optimiser"]) for row in rows}
     every = names(rows, "optimiser")
-    rows = [row for row in rows if all((row["image"], row["effort"], row["seed"], name) in made for name in every)]
-    if not rows:
-        return ""
-    optimisers, efforts = names(rows, "optimiser"), sorted({row["effort"] for row in rows})
-    columns = [(effort, name) for effort in efforts for name in optimisers]
-    cells: dict[tuple[str, int, str], list[float]] = {}
+    made: dict[tuple[str, float, int], dict[str, dict[int, float]]] = {}
     for row in rows:
-        cells.setdefault((row["image"], row["effort"], row["optimiser"]), []).append(row["psnr"])
-    body = [[image, *(f"{statistics.fmean(cells[image, *c]):.2f}" if (image, *c) in cells else "" for c in columns)]
-            for image in names(rows, "image")]
-    sentences = []
-    for effort in efforts:
-        leads = [statistics.fmean(cells[image, effort, "learned"]) - statistics.fmean(cells[image, effort, "soap"])
-                 for image in names(rows, "image") if (image, effort, "learned") in cells and (image, effort, "soap") in cells]
+        made.setdefault((row["image"], row["ratio"], row["effort"]), {}).setdefault(row["optimiser"], {})[row["seed"]] = row["psnr"]
+    settings = list(dict.fromkeys((row["ratio"], row["effort"]) for row in rows))
+    cells, sentences = {}, []
+    for where, seen in made.items():
+        common = set.intersection(*(set(seen.get(name, {})) for name in every))
+        if common:
+            cells[where] = {name: statistics.fmean(seen[name][seed] for seed in common) for name in every}
+    for ratio, effort in settings:
+        leads = [found["learned"] - found["soap"] for (_, r, e), found in cells.items() if (r, e) == (ratio, effort)]
         if leads:
-            sentences.append(f"At effort {effort} the learned optimiser gains {statistics.fmean(leads):+.2f} dB over SOAP on "
+            mean = statistics.fmean(leads)
+            sentences.append(f"At {ratio:g} times and effort {effort} the learned optimiser gains {mean:+.2f} dB over SOAP on "
                              f"average (from {min(leads):+.2f} to {max(leads):+.2f}).")
+    if not sentences:
+        return ""
+    columns = [(*setting, name) for setting in settings for name in every]
+    body = [[image, *(f"{cells[image, r, e][name]:.2f}" if (image, r, e) in cells else "" for r, e, name in columns)]
+            for image in names(rows, "image")]
     return "\n".join([
         paragraphs("""
             ## In files
 
-            Whole files of `inif` on the same crops, 64 times smaller than the raw data, with everything that belongs to them:
-            trials, learned frequency, rounded and coded weights. PSNR in dB of the decoded files, by effort, mean over
-            seeds where there are two. `python -m benchmarks.inif_optimisers --data DIR` makes them.
+            Whole files of `inif` on the same crops, 64 times smaller than the raw data (networks of 1,000 to 4,000 weights) and 8
+            times (8,000 to 30,000), with everything that belongs to them: trials (at 64 times), learned frequency, rounded and
+            coded weights. PSNR in dB of the decoded files, by ratio and effort, mean over seeds where there are two.
+            `python -m benchmarks.inif_optimisers --data DIR` makes them.
         """),
-        table(["image", *(f"{name}, effort {effort}" for effort, name in columns)], body), " ".join(sentences), "",
+        table(["image", *(f"{name}, {ratio:g}x, effort {effort}" for ratio, effort, name in columns)], body),
+        " ".join(sentences), "",
     ])
 
 

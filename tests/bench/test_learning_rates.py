@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,15 @@ def test_the_page_says_whether_targets_are_met(tmp_path: Path, monkeypatch: pyte
 
 def test_files_and_costs_become_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, costs = tmp_path / "files.jsonl", tmp_path / "costs.json"
-    files.write_text('{"image": "a", "optimiser": "soap", "effort": 2, "seed": 0, "psnr": 30.0}\n'
-                     '{"image": "a", "optimiser": "learned", "effort": 2, "seed": 0, "psnr": 30.25}\n', encoding="utf-8")
+    made = [{"ratio": 64.0, "image": "a", "optimiser": name, "effort": 2, "seed": 0, "psnr": psnr}
+            for name, psnr in (("soap", 30.0), ("learned", 30.25))]
+    made += [{**made[0], "seed": 1, "psnr": 99.0}, {**made[0], "image": "b"}]  # What only one optimiser was given does not count.
+    files.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
     costs.write_text('[{"width": 32, "batch": 8192, "adam": 2.0, "adamax": 2.0, "soap": 2.2, "learned": 2.5}]', encoding="utf-8")
     monkeypatch.setattr(learning_rates_page, "FILES", files)
     monkeypatch.setattr(learning_rates_page, "COSTS", costs)
     write(tmp_path / "studies" / "page.md", rows())
     text = (tmp_path / "studies" / "page.md").read_text("utf-8")
+    assert "| a | 30.00 | 30.25 |" in text
     assert "gains +0.25 dB over SOAP on average (from +0.25 to +0.25)" in text
     assert "| 32 | 8192 | 2.0 ms | 1.10 | 1.25 |" in text
