@@ -50,7 +50,7 @@ CONCLUSION = """
 * **INIF above SIREN**: not with these optimisers. Without VeLO the published INIF collapses or diverges in fits this short; the
   learned optimiser of this package was trained on its own networks, not on this one. Our default inif is above the published SIREN
   in every case.
-* **The ratio is kept**: by all networks by construction, and by HEVC with a search, but for the XYC image at 128x: there HEVC as the
+* **The ratio is kept**: by all networks by construction, by HEVC with a search, but for the XYC image at 128x: there HEVC as the
   paper ran it comes out smaller than asked at its finest rate factor, the range trap.
 * **On the paper's range** differences of several decibels and of tenths of SSIM on the image's own range all but vanish.
 """
