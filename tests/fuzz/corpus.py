@@ -10,6 +10,7 @@ import numpy as np
 import helpers.seam_methods  # noqa: F401 (registers its methods)
 from helpers.files import compressed, random_file
 from helpers.images import image
+from microfield import Image
 from microfield.errors import MicrofieldError
 from microfield.format.assembler import write
 from microfield.format.header import Header
@@ -56,3 +57,9 @@ def _compressed(method: str) -> Iterator[bytes]:
             yield compressed(image(kind), method, budget, tile=tile)[0]
         except MicrofieldError:  # Some codecs cannot make some of them so small; others are left.
             continue
+    if method == "field":
+        for kind in ("series", "uint8"):
+            film = image(kind)
+            if "T" not in film.axes:
+                film = Image(np.stack([np.roll(film.read(), 2 * t, axis=1) for t in range(5)]), "T" + film.axes)
+            yield compressed(film, method, Budget("max_bytes", 4000), options={"transform": "film"})[0]

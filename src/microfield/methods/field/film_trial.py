@@ -39,7 +39,7 @@ APPROACHES, CLOSE = 3, 0.12
 USUAL_SLOPE, STEEPEST = 0.5, 1.5
 """The error falls with this power of the bytes where it was not measured, and with none larger."""
 GROUPED, IN_TURN = (4, 3), (1, 2)
-"""Group and offset of the two kinds of films that are tried, see `film_order.Film`."""
+"""Group and offset of two kinds of films that are tried, see `film_order.Film`; twice the first group is tried after it."""
 BLOCKS = (32, 16)
 """Blocks that are tried."""
 
@@ -80,9 +80,9 @@ def predicted_or_not(values: Floats, groups: Groups, trial: Trial, was_film: boo
     else:
         curve.approach(wanted.nbytes, values, trial, window, APPROACHES)
     found, best = film, curve.over(wanted)
-    for change in ({"block": BLOCKS[1]}, {"group": GROUPED[0], "offset": GROUPED[1]}):
+    for change in ({"block": BLOCKS[1]}, {"group": GROUPED[0], "offset": GROUPED[1]}, {"group": 2 * GROUPED[0]}):
         assert found.film is not None
-        if trial.deadline.passed:
+        if trial.deadline.passed or (change.get("group", 0) > GROUPED[0] and found.film.group < GROUPED[0]):
             break
         other = replace(found, film=replace(found.film, **change))
         asked = _coded(values, other, replace(trial, step=curve.steps[-1]), window).over(wanted, curve.slope)
