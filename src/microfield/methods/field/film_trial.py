@@ -28,8 +28,9 @@ WIDEST, NARROWEST = 320, 64
 """Most and fewest rows and columns of the window."""
 PAIRS = 3
 """So many time points are predicted from the ones before them to see whether a trial is worth its time."""
-PROMISING = 0.95
-"""A trial is made where the estimate for a film is below so many times that for the transform."""
+PROMISING = 1.0
+"""A trial is made where the estimate for a film is below so many times that for the transform; 0.95 leaves out E. coli in phase
+contrast at 64x, where a film gains 0.3 dB."""
 HOPELESS = 1.05
 """No other film is tried where the first one has so many times the error of the transform in as many bytes."""
 BETTER = 0.95
