@@ -36,7 +36,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "overwrite": (lambda value: mf.compress(ARRAY, "a.mfield", ratio=4, overwrite=value), ("no", 1)),
     "method": (in_a_call("method"), (5, None)),
     "keep_metadata": (in_a_call("keep_metadata"), ("no",)),
-    "guidance_arrays": (in_a_call("guidance_arrays"), (5,)),
+    "guide_arrays": (in_a_call("guide_arrays"), (5,)),
     "destination": (lambda value: mf.compress(ARRAY, value, ratio=4), (5, b"a.mfield", ["a.mfield"], ARRAY)),
     "max_read_bytes": (lambda value: mf.open(FILE, max_read_bytes=value), ("1GB", [1], True, -1)),
     "cache_parts": (lambda value: mf.open(FILE, cache_parts=value), ("x", None, 1.5, -1)),
