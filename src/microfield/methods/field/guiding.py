@@ -36,8 +36,8 @@ KEPT = 0.7
 """What is kept of the moves of the rounds before."""
 LONGER, SHORTER = 1.25, 0.6
 """Moves grow by the first factor until the price forbids it for the first time, and shrink by the second whenever it does."""
-ROUNDS = (1, 2, 3, 4, 4, 5, 6, 7, 8, 16)
-"""Rounds by effort."""
+ROUNDS = (1, 2, 3, 4, 4, 5, 5, 5, 5, 5)
+"""Rounds by effort: 16 of them gained no more than 5."""
 
 
 class Coded(NamedTuple):
