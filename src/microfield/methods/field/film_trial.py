@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from microfield.methods.field import coefficients, importance, motion_code, motion_search
-from microfield.methods.field.coefficients import Beforehand
-from microfield.methods.field.film import assembled, boxes, field_shape, seen_from, weighed
+from microfield.methods.field import motion_code, motion_search
+from microfield.methods.field.film import boxes, field_shape, seen_from, weighed
 from microfield.methods.field.film_order import Film, Generation, segment_of
-from microfield.methods.field.film_search import BIT, FilmPredictor, weights_of
+from microfield.methods.field.film_search import BIT, weights_of
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, forward
-from microfield.methods.field.quantise import Worth, usual_codes
 from microfield.methods.field.schedules import schedule
 from microfield.methods.field.structure import Lattice, cheapest, estimate
-from microfield.methods.field.transform_search import TRIAL_RDO, Trial, Window, of_window
+from microfield.methods.field.transform_search import Outcome, Trial, Window, of_window, outcome
 
 TIMES = 9
 """Time points of the window, at most."""
@@ -71,7 +68,7 @@ def predicted_or_not(values: Floats, groups: Groups, trial: Trial, was_film: boo
     film = as_film(values, groups, trial, usual(length))
     if not _promising(values, groups, film, trial, window):
         return groups, trial.step
-    straight, curve = (_Curve(g, [trial.step], [_coded(values, g, trial, window)]) for g in (groups, film))
+    straight, curve = (_Curve(g, [trial.step], [outcome(values, g, trial, window)]) for g in (groups, film))
     wanted, first = straight.outcomes[0], curve.outcomes[0]
     straight.approach(first.nbytes, values, trial, window, APPROACHES if was_film else 1)
     if straight.over(first) * HOPELESS < 1:
@@ -86,23 +83,12 @@ def predicted_or_not(values: Floats, groups: Groups, trial: Trial, was_film: boo
         if trial.deadline.passed or (change.get("group", 0) > GROUPED[0] and found.film.group < GROUPED[0]):
             break
         other = replace(found, film=replace(found.film, **change))
-        asked = _coded(values, other, replace(trial, step=curve.steps[-1]), window).over(wanted, curve.slope)
+        asked = outcome(values, other, replace(trial, step=curve.steps[-1]), window).over(wanted, curve.slope)
         if asked < best:
             found, best = other, asked
     if best < BETTER:
         return found, curve.steps[-1]
     return groups, straight.steps[-1] if was_film else trial.step
-
-
-class _Outcome(NamedTuple):
-    """Weighted squared error and bytes of a window."""
-
-    error: float
-    nbytes: int
-
-    def over(self, other: _Outcome, slope: float) -> float:
-        """How many times the error of another outcome this one has in as many bytes, of which the error is the power ``-slope``."""
-        return self.error / other.error * math.exp(slope * math.log(self.nbytes / other.nbytes))
 
 
 @dataclass(frozen=True)
@@ -113,12 +99,12 @@ class _Curve:
     ----------
     groups : Groups
     steps : list of float
-    outcomes : list of _Outcome
+    outcomes : list of Outcome
     """
 
     groups: Groups
     steps: list[float]
-    outcomes: list[_Outcome]
+    outcomes: list[Outcome]
 
     @property
     def slope(self) -> float:
@@ -136,12 +122,12 @@ class _Curve:
             if abs(math.log(away)) < CLOSE:
                 return
             self.steps.append(self.steps[-1] * min(2.0, max(0.25, away**-power)))
-            self.outcomes.append(_coded(values, self.groups, replace(trial, step=self.steps[-1]), window))
+            self.outcomes.append(outcome(values, self.groups, replace(trial, step=self.steps[-1]), window))
             grown = self.outcomes[-1].nbytes / self.outcomes[-2].nbytes
             if grown != 1:
                 power = min(2.0, max(0.3, -math.log(self.steps[-1] / self.steps[-2]) / math.log(grown)))
 
-    def over(self, other: _Outcome) -> float:
+    def over(self, other: Outcome) -> float:
         """How many times the error of another outcome it has in as many bytes."""
         return self.outcomes[-1].over(other, self.slope)
 
@@ -201,22 +187,3 @@ def _pair(channel: Floats, k: int, groups: Groups, step: float) -> tuple[float, 
     rest = wanted - weighed(seen, split, weights_of(wanted, seen, split, step))
     alone, left = (sum(estimate(a[box], step) for box in boxes(split)) for a in (wanted, rest))
     return alone, left
-
-
-def _coded(values: Floats, groups: Groups, trial: Trial, window: Window) -> _Outcome:
-    """What becomes of a window."""
-    small = of_window(values, groups, window)
-    taken = window.cut(values, groups)
-    shares = None if trial.weights is None else window.cut(trial.weights, groups)
-    weights = None if shares is None else importance.of_coefficients(shares, small)
-    pieces, worth = small.forward(taken), Worth(TRIAL_RDO, weights)
-    if small.film is None:
-        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth)
-        found, nbytes = small.inverse(coded.values), len(coded.data)
-    else:
-        predictor = FilmPredictor(small, pieces, trial.step)
-        beforehand = Beforehand(predictor, usual_codes())
-        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth, beforehand=beforehand)
-        found, nbytes = assembled(small, predictor.guesses, coded.values), len(coded.data) + len(predictor.finish())
-    taken -= small.frames(found)
-    return _Outcome(importance.square(taken, shares), nbytes)

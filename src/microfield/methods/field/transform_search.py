@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from microfield.deadline import Deadline
 from microfield.methods.field import coefficients, importance
 from microfield.methods.field.align import estimate
+from microfield.methods.field.coefficients import Beforehand
+from microfield.methods.field.film import assembled
+from microfield.methods.field.film_search import FilmPredictor
 from microfield.methods.field.groups import Groups, most_times
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.quantise import Worth
+from microfield.methods.field.quantise import Worth, usual_codes
 from microfield.methods.field.schedules import NAMES, schedule
 from microfield.methods.field.structure import Lattice, cheapest, price
 
@@ -197,10 +200,35 @@ def of_window(values: Floats, groups: Groups, window: Window) -> Groups:
 
 def _cost(values: Floats, groups: Groups, trial: Trial, window: Window) -> float:
     """What the quantiser minimises, for a window of the values: squared error plus bits times what a bit is worth."""
-    small, taken = of_window(values, groups, window), window.cut(values, groups)
-    pieces = small.forward(taken)
+    found = outcome(values, groups, trial, window)
+    return found.error + TRIAL_RDO * trial.step**2 * 8 * found.nbytes
+
+
+class Outcome(NamedTuple):
+    """Weighted squared error and bytes of a window."""
+
+    error: float
+    nbytes: int
+
+    def over(self, other: Outcome, slope: float) -> float:
+        """How many times the error of another outcome this one has in as many bytes, of which the error is the power ``-slope``."""
+        return self.error / other.error * math.exp(slope * math.log(self.nbytes / other.nbytes))
+
+
+def outcome(values: Floats, groups: Groups, trial: Trial, window: Window) -> Outcome:
+    """What becomes of a window of the values when it is coded, as a film or not."""
+    small = of_window(values, groups, window)
+    taken = window.cut(values, groups)
     shares = None if trial.weights is None else window.cut(trial.weights, groups)
     weights = None if shares is None else importance.of_coefficients(shares, small)
-    coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, Worth(TRIAL_RDO, weights))
-    taken -= small.frames(small.inverse(coded.values))
-    return importance.square(taken, shares) + TRIAL_RDO * trial.step**2 * 8 * len(coded.data)
+    pieces, worth = small.forward(taken), Worth(TRIAL_RDO, weights)
+    if small.film is None:
+        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth)
+        found, nbytes = small.inverse(coded.values), len(coded.data)
+    else:
+        predictor = FilmPredictor(small, pieces, trial.step)
+        beforehand = Beforehand(predictor, usual_codes())
+        coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth, beforehand=beforehand)
+        found, nbytes = assembled(small, predictor.guesses, coded.values), len(coded.data) + len(predictor.finish())
+    taken -= small.frames(found)
+    return Outcome(importance.square(taken, shares), nbytes)
