@@ -282,25 +282,29 @@ def corner(extents: Index) -> tuple[slice, ...]:
     return tuple(slice(0, n) for n in extents)
 
 
+def lift(a: Array, d: Array, c: np.float32, target: str) -> None:
+    """One lifting step, in place: approximations ("a") or details ("d") change by their neighbours times c."""
+    m1, m2 = len(a), len(d)
+    if target == "a":
+        a[0] = a[0] + F(2) * c * d[0]
+        for i in range(1, m2):
+            a[i] = a[i] + c * (d[i - 1] + d[i])
+        if m1 > m2:
+            a[m2] = a[m2] + F(2) * c * d[m2 - 1]
+    else:
+        for i in range(m1 - 1):
+            d[i] = d[i] + c * (a[i] + a[i + 1])
+        if m1 == m2:
+            d[m2 - 1] = d[m2 - 1] + F(2) * c * a[m1 - 1]
+
+
 def join(values: Array, axis: int) -> Array:
     """Inverse lifting along one axis, in float32."""
     v = np.moveaxis(values, axis, 0)
     m1 = -(-len(v) // 2)
-    m2 = len(v) - m1
     a, d = v[:m1] * F(1 / LIFTING_SCALE), v[m1:] * F(LIFTING_SCALE)
     for step, target in LIFTING:
-        c = F(step)
-        if target == "a":
-            a[0] = a[0] + F(2) * c * d[0]
-            for i in range(1, m2):
-                a[i] = a[i] + c * (d[i - 1] + d[i])
-            if m1 > m2:
-                a[m2] = a[m2] + F(2) * c * d[m2 - 1]
-        else:
-            for i in range(m1 - 1):
-                d[i] = d[i] + c * (a[i] + a[i + 1])
-            if m1 == m2:
-                d[m2 - 1] = d[m2 - 1] + F(2) * c * a[m1 - 1]
+        lift(a, d, F(step), target)
     out = np.empty_like(v)
     out[0::2], out[1::2] = a, d
     return np.moveaxis(out, 0, axis)
@@ -1041,20 +1045,8 @@ def split(values: Array, axis: int) -> Array:
     """Lifting along one axis, in float32: the inverse of `join`."""
     v = np.moveaxis(values, axis, 0)
     a, d = v[0::2].copy(), v[1::2].copy()
-    m1, m2 = len(a), len(d)
     for step, target in reversed(LIFTING):
-        c = F(-step)
-        if target == "a":
-            a[0] = a[0] + F(2) * c * d[0]
-            for i in range(1, m2):
-                a[i] = a[i] + c * (d[i - 1] + d[i])
-            if m1 > m2:
-                a[m2] = a[m2] + F(2) * c * d[m2 - 1]
-        else:
-            for i in range(m1 - 1):
-                d[i] = d[i] + c * (a[i] + a[i + 1])
-            if m1 == m2:
-                d[m2 - 1] = d[m2 - 1] + F(2) * c * a[m1 - 1]
+        lift(a, d, F(-step), target)
     return np.moveaxis(np.concatenate([a * F(LIFTING_SCALE), d * F(1 / LIFTING_SCALE)]), 0, axis)
 
 
