@@ -120,7 +120,7 @@ def plain_average(array: np.ndarray[Any, Any], steps: list[int]) -> np.ndarray[A
 def test_chunks_and_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "POINTS", 7)
     monkeypatch.setattr(parts, "MASK_VOXELS", 16)
-    monkeypatch.setattr("microfield.reading.file.SLAB_VOXELS", 20)
+    monkeypatch.setattr("microfield.reading.averages.SLAB_VOXELS", 20)
     array = random((3, 9, 11))
     mask = array > 60
     for tile in (None, (2, 4, 5)):

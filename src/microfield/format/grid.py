@@ -60,18 +60,6 @@ class Grid:
         """Extents of part number ``part``."""
         return tuple(s.stop - s.start for s in self.box(part))
 
-    def slabs(self, part: int, voxels: int) -> Iterator[tuple[slice, ...]]:
-        """Cut one part into array boxes of about ``voxels`` elements at most, long along the last axes."""
-        box = self.box(part)
-        extents: list[int] = []
-        for extent in reversed(self.part_shape(part)):
-            extents.append(max(1, min(extent, voxels)))
-            voxels //= extents[-1]
-        cut = Grid(self.part_shape(part), tuple(reversed(extents)))
-        for slab in range(cut.n):
-            yield tuple(slice(outer.start + inner.start, outer.start + inner.stop)
-                        for outer, inner in zip(box, cut.box(slab), strict=True))
-
     def touching(self, box: Box) -> Iterator[tuple[int, Box, tuple[slice, ...]]]:
         """Cut a selection along the grid.
 
@@ -105,6 +93,19 @@ class Grid:
         for axis, count in enumerate(self.counts):
             part = part * count + corner[:, axis]
         return part, points - corner * tile
+
+
+def slabs(box: tuple[slice, ...], voxels: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a box, of slices with a start and a stop, into boxes of about ``voxels`` elements at most, long along the last axes."""
+    shape = tuple(s.stop - s.start for s in box)
+    extents: list[int] = []
+    for extent in reversed(shape):
+        extents.append(max(1, min(extent, voxels)))
+        voxels //= extents[-1]
+    cut = Grid(shape, tuple(reversed(extents)))
+    for slab in range(cut.n):
+        yield tuple(slice(outer.start + inner.start, outer.start + inner.stop)
+                    for outer, inner in zip(box, cut.box(slab), strict=True))
 
 
 def block_sums(values: npt.NDArray[Any], box: tuple[slice, ...], steps: tuple[int, ...],

@@ -17,12 +17,13 @@ from microfield.display import Display
 from microfield.display_coordinates import attributes_of, coordinates_of
 from microfield.errors import InputError, MicrofieldError, MissingExtraError
 from microfield.format.container import Container
-from microfield.format.grid import block_counts, block_sums
 from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
 from microfield.labelled import EXACT, METHOD, of_a_copy
 from microfield.progress import Progress
+from microfield.reading.averages import as_values, block_means
+from microfield.reading.levels import Level, lazily, steps_of_levels
 from microfield.reading.limits import Limits
 from microfield.reading.parts import Parts
 from microfield.reading.selection import Selection, check_mask, check_points
@@ -38,12 +39,6 @@ LOSSLESS = "lossless"
 
 AVERAGED = 64
 """An averaging preview decodes at most so many times what one read may return."""
-
-MOST_CHUNKS = 1 << 20
-"""A dask array has at most so many chunks unless the user chooses them: the graph of one takes about a kilobyte."""
-
-SLAB_VOXELS = 1 << 22
-"""Voxels that an averaging preview decodes at once."""
 
 
 def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: int = 16,
@@ -338,20 +333,17 @@ class MicrofieldFile:
             raise InputError(f"averaging decodes all of {self.name}, {self.nbytes:,} bytes, more than {AVERAGED} times the "
                              f"{self._limits.result:,} allowed for a read; take every {n}th voxel instead, or open the file with "
                              f"max_read_bytes={-(-self.nbytes // AVERAGED)}.")
-        sums = np.zeros(shape)
-        for part in range(self._parts.grid.n):
-            box = self._parts.grid.box(part)
-            if _whole_blocks(box, steps, self.shape) and (quick := self._parts.averaged(part, steps)) is not None:
-                extents = tuple(s.stop - s.start for s in box)
-                where = tuple(slice(s.start // step, -(-s.stop // step)) for s, step in zip(box, steps, strict=True))
-                sums[where] += quick * block_counts(extents, steps)
-                continue
-            for slab in self._parts.grid.slabs(part, SLAB_VOXELS):
-                values = self._parts.read(tuple(range(s.start, s.stop) for s in slab))
-                where, added = block_sums(values, slab, steps)
-                sums[where] += added
-        sums /= block_counts(self.shape, steps)
-        return (np.rint(sums) if self.dtype.kind in "iu" else sums).astype(self.dtype)
+        means = block_means(self._parts, steps, tuple(map(range, shape)), self._parts.averaged)
+        return as_values(means, self.dtype)
+
+    def levels(self) -> tuple[Level, ...]:
+        """Resolutions for viewers: all of the image first, then half as many rows and columns every time, as lazy arrays.
+
+        The last one has planes of at most 512 voxels a side; a smaller image has one resolution only. Z is halved, too, as far as
+        that makes voxels more like cubes. They are no part of the file: what that takes to decode is said at
+        `microfield.reading.levels.Level`.
+        """
+        return tuple(Level(self, self._parts, self._limits, steps) for steps in steps_of_levels(self.sizes, self.voxel_size))
 
     def save(self, path: str | os.PathLike[str], *, select: Any = None, mask: Mask | None = None,
              overwrite: bool = False, progress: bool | Progress | None = None) -> None:
@@ -404,17 +396,7 @@ class MicrofieldFile:
 
     def to_dask(self, chunks: Any = None) -> Any:
         """A lazy dask array; one YX plane (with its colour samples) per chunk unless ``chunks`` says otherwise."""
-        try:
-            import dask.array
-        except ImportError:
-            raise MissingExtraError("a dask array", "xarray") from None
-        if chunks is None:
-            chunks = tuple(extent if axis in "YXS" else 1 for axis, extent in self.sizes.items())
-            count = math.prod(extent for axis, extent in self.sizes.items() if axis not in "YXS")
-            if count > MOST_CHUNKS:
-                raise InputError(f"{self.name} has {count:,} planes, too many for a chunk each; give to_dask larger chunks=.")
-        return dask.array.from_array(self, chunks=chunks, name=False, fancy=False,
-                                     meta=np.empty((0,) * self.ndim, self.dtype))
+        return lazily(self, self.name, chunks)
 
     def to_xarray(self) -> Any:
         """A lazy `xarray.DataArray`: dimensions are the axes, coordinates physical positions and channel names.
@@ -451,16 +433,7 @@ class MicrofieldFile:
         return out
 
     def _check_bytes(self, needed: int) -> None:
-        limit = self._limits.result
-        if needed > limit:
-            raise InputError(f"this read of {self.name} needs {needed:,} bytes, more than max_read_bytes={limit:,}; "
-                             f"select less or open the file with max_read_bytes={needed}.")
-
-
-def _whole_blocks(box: tuple[slice, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether no block of ``steps`` voxels of the image lies in two parts, one of them at ``box``."""
-    return all(s.start % step == 0 and (s.stop % step == 0 or s.stop == n)
-               for s, step, n in zip(box, steps, shape, strict=True))
+        self._limits.check(needed, self.name)
 
 
 def _reopen(source: Source, options: dict[str, Any], identity: tuple[int, bytes]) -> MicrofieldFile:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
+from microfield.errors import InputError
+
 USUAL = 2**32
 """Bytes that one read may return unless the user says otherwise (4 GiB)."""
 
@@ -38,6 +40,18 @@ class Limits:
         if max_read_bytes is not None:
             return cls(max_read_bytes, max_read_bytes)
         return cls(USUAL, max(USUAL, physical_memory()))
+
+    def check(self, needed: int, name: str) -> None:
+        """Refuse a read of a file called ``name`` that returns, or needs beside what it decodes, more bytes than allowed.
+
+        Raises
+        ------
+        InputError
+            It does; the message says what would allow it.
+        """
+        if needed > self.result:
+            raise InputError(f"this read of {name} needs {needed:,} bytes, more than max_read_bytes={self.result:,}; "
+                             f"select less or open the file with max_read_bytes={needed}.")
 
 
 @cache

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ from microfield.errors import FormatError, InputError, MicrofieldError, UsageErr
 from microfield.format.grid import Box, Grid
 from microfield.methods import get_method
 from microfield.methods.base import Cost, Decoder, PartData
+from microfield.reading.recent import Recent
 
 if TYPE_CHECKING:
     from microfield.format.container import Container
@@ -185,64 +183,6 @@ class Parts:
         except (ValueError, LookupError, ArithmeticError, EOFError, struct.error, zlib.error) as error:
             raise FormatError(f"part {part} of {self._name} cannot be decoded ({type(error).__name__}: {error}); "
                               "the file is damaged or was not written by microfield.") from error
-
-
-class Recent:
-    """The most recently used decoders; each is opened by one thread while others that want it wait for it.
-
-    Parameters
-    ----------
-    create : callable (part) -> Decoder
-        Opens a part.
-    capacity : int
-        Most decoders that are kept.
-    most_bytes : int
-        Most bytes that they hold together, what is being opened aside.
-    """
-
-    def __init__(self, create: Callable[[int], Decoder], capacity: int, most_bytes: int) -> None:
-        self._create = create
-        self._capacity = capacity
-        self._most_bytes = most_bytes
-        self._entries: OrderedDict[int, Future[Decoder]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, part: int) -> Decoder:
-        """The decoder of a part, from the cache or opened now; what opening raises is raised and not cached."""
-        with self._lock:
-            entry = self._entries.pop(part, None)
-            mine = entry is None
-            if entry is None:
-                entry = Future()
-            self._entries[part] = entry
-            while len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
-        if mine:
-            try:
-                entry.set_result(self._create(part))
-            except BaseException as error:
-                with self._lock:
-                    if self._entries.get(part) is entry:
-                        del self._entries[part]
-                entry.set_exception(error)
-        return entry.result()
-
-    def make_room(self, needed: int) -> None:
-        """Forget the least recently used decoders until ``needed`` more bytes fit."""
-        with self._lock:
-            held = {part: entry.result().held for part, entry in self._entries.items()
-                    if entry.done() and entry.exception() is None}
-            total = sum(held.values())
-            for part, size in held.items():
-                if total + needed <= self._most_bytes:
-                    return
-                total -= size
-                del self._entries[part]
-
-    def clear(self) -> None:
-        """Forget everything; decoders in use live on until their reads end."""
-        with self._lock:
-            self._entries.clear()
 
 
 def _chunks(indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
