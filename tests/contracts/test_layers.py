@@ -62,6 +62,8 @@ ROOMS = {
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
            "analysis writing report bench",
+    # Other tools load these; nothing else does.
+    "integrations": "errors wording display image io format methods reading writing",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

@@ -17,8 +17,8 @@ from page_files import make
 from run_page import Block, blocks, run
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "recipes", "troubleshooting", "glossary")))
-LANGUAGES = {"sh", "python", "text", "toml"}
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "recipes", "troubleshooting", "glossary", "zarr")))
+LANGUAGES = {"sh", "python", "text", "toml", "json"}
 
 
 VERDICT = re.compile(r"\s*(look|count|spots|measure|judged on)\s")

@@ -153,6 +153,11 @@ class Container:
         _ = self.header.metadata  # Unpacked only now.
 
 
+def has_index(first: bytes) -> bool:
+    """Whether the first bytes of a stream announce an index, that is, several parts that can be fetched one by one."""
+    return first.startswith(MAGIC) and len(first) > len(MAGIC) and bool(first[len(MAGIC)] & INDEXED)
+
+
 class _Front(NamedTuple):
     """What stands before the shared block.
 
