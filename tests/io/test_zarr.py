@@ -249,9 +249,9 @@ def test_without_zarr_the_extra_is_named(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(MissingExtraError("Reading Zarr", "zarr"))
 
 
-def test_level_shapes_round_up() -> None:
-    assert zarr_writer._level_shapes((3, 512, 4)) == [(3, 512, 4)]
-    assert zarr_writer._level_shapes((3, 1027, 4)) == [(3, 1027, 4), (3, 514, 2), (3, 257, 1)]
+def testlevel_shapes_round_up() -> None:
+    assert zarr_writer.level_shapes((3, 512, 4)) == [(3, 512, 4)]
+    assert zarr_writer.level_shapes((3, 1027, 4)) == [(3, 1027, 4), (3, 514, 2), (3, 257, 1)]
 
 
 def test_a_store_that_is_gone_does_not_read_as_zeros(tmp_path: Path) -> None:

@@ -8,29 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.display import ChannelDisplay
 from microfield.errors import InputError, MissingExtraError
-from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_directory
 from microfield.io.blocks import Output
 from microfield.io.destination import is_node
-from microfield.io.zarr import OWN_ATTRIBUTES
+from microfield.io.zarr_attributes import group_attributes, stored_sizes
 
 CHUNK = 1024
 """Longest side of a chunk in Y and X; the other axes have chunks of 1."""
 
 SMALLEST = 512
 """Resolutions are added until the longer side of a plane is at most this many voxels."""
-
-SAMPLE_NAMES = ("red", "green", "blue", "alpha")
-SAMPLE_COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF")
-"""What viewers call colour samples and show them in, as RGB in hexadecimal."""
-
-COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-"""What viewers show channels in, in turn: white, green, magenta, cyan, yellow, red, blue."""
-
-TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-"""OME-Zarr's type of every axis."""
 
 
 def write(path: Path, output: Output) -> tuple[str, ...]:
@@ -63,12 +51,9 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
         import zarr
     except ImportError:
         raise MissingExtraError("Writing OME-Zarr", "zarr") from None
-    sizes = dict(zip(output.layout.axes, output.layout.shape, strict=True))
-    samples = sizes.get("S", 1)
-    if "S" in sizes:
-        sizes["C"] = sizes.get("C", 1) * samples
-    axes = "".join(a for a in "TCZYX" if a in sizes)
-    shapes = _level_shapes(tuple(sizes[a] for a in axes))
+    sizes = stored_sizes(output)
+    axes = "".join(sizes)
+    shapes = level_shapes(tuple(sizes.values()))
     with atomic_directory(path, output.overwrite) as folder:
         levels = [
             zarr.create_array(
@@ -78,13 +63,8 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
             )
             for i, shape in enumerate(shapes)
         ]  # fmt: skip
-        ranges = _fill(levels, output, axes, samples)
-        attributes: dict[str, Any] = {"ome": _metadata(path, output, axes, shapes, samples, ranges)}
-        own: dict[str, Any] = {"source_metadata": output.metadata} if output.metadata else {}
-        kept = annotation_of(output.display, output.layout.axes, ranges=False)
-        own |= {"display": kept} if kept else {}
-        if own:
-            attributes[OWN_ATTRIBUTES] = own
+        ranges = _fill(levels, output, axes)
+        attributes = group_attributes(path.name, output, axes, level_steps(len(shapes)), ranges)
         if gone := [i for i in range(len(shapes)) if not is_node(folder / str(i))]:  # Zarr makes folders of chunks anew.
             raise InputError(f"{path} was not written: the unfinished folder {folder / str(gone[0])} was deleted meanwhile; start "
                              "again.")
@@ -92,7 +72,7 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
     return ()
 
 
-def _level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
+def level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes of all resolutions, each half of the one before along Y and X, rounded up."""
     shapes = [full]
     while max(shapes[-1][-2:]) > SMALLEST:
@@ -100,9 +80,15 @@ def _level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
     return shapes
 
 
-def _fill(levels: list[Any], output: Output, axes: str, samples: int) -> dict[int, tuple[float, float]]:
+def level_steps(count: int) -> list[dict[str, int]]:
+    """Voxels of the image in one voxel of every resolution, by axis."""
+    return [dict.fromkeys("YX", 2**i) for i in range(count)]
+
+
+def _fill(levels: list[Any], output: Output, axes: str) -> dict[int, tuple[float, float]]:
     """Write every plane at every resolution; returns the smallest and largest value of every channel."""
     order = "".join(a for a in "TCZ" if a in output.layout.axes)
+    samples = dict(zip(output.layout.axes, output.layout.shape, strict=True)).get("S", 1)
     ranges: dict[int, tuple[float, float]] = {}
     for at, plane in output.planes(order):
         place = dict(zip(order, at, strict=True))
@@ -125,47 +111,3 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     kind = np.float64 if plane.dtype.itemsize > 2 else np.float32
     mean = (even[::2, ::2].astype(kind) + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
     return np.asarray(np.rint(mean) if plane.dtype.kind in "iu" else mean, dtype=plane.dtype)
-
-
-def _metadata(
-    path: Path, output: Output, axes: str, shapes: list[tuple[int, ...]], samples: int, ranges: dict[int, tuple[float, float]]
-) -> dict[str, Any]:
-    """The ``ome`` attributes: axes, scale of every resolution, and how viewers show the channels (see `_fill` for ``ranges``)."""
-    described = []
-    for axis in axes:
-        entry = {"name": axis.lower(), "type": TYPES[axis]}
-        if axis != "C" and axis in output.units:
-            entry["unit"] = output.units[axis]
-        described.append(entry)
-    datasets = []
-    for i in range(len(shapes)):
-        scale = [float(output.voxel_size.get(a, 1.0)) * (2**i if a in "YX" else 1) for a in axes]
-        datasets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
-    name = path.name.removesuffix(".zarr").removesuffix(".ome")
-    ome: dict[str, Any] = {
-        "version": "0.5",
-        "multiscales": [{"name": name, "axes": described, "datasets": datasets, "type": "mean"}],
-    }
-    if "C" in axes or output.channel_names or output.display.channels:
-        model = "greyscale" if output.display.mode == "grayscale" else "color"
-        ome["omero"] = {"channels": _channels(output, samples, ranges), "rdefs": {"model": model}}
-    return ome
-
-
-def _channels(output: Output, samples: int, ranges: dict[int, tuple[float, float]]) -> list[dict[str, Any]]:
-    """Name, colour and range of every channel, for viewers: those of the image, or usual ones where it has none."""
-    channels = []
-    names, displays = output.channel_names, output.display.channels
-    for i, (low, high) in sorted(ranges.items()):
-        channel, sample = divmod(i, samples)
-        label = names[channel] if names else ""
-        shown = displays[channel] if displays else ChannelDisplay()
-        colour = COLOURS[channel % len(COLOURS)] if shown.colour is None else bytes(shown.colour).hex().upper()
-        if samples > 1:
-            tint = SAMPLE_NAMES[sample] if sample < len(SAMPLE_NAMES) else f"sample {sample}"
-            label = f"{label} {tint}".strip()
-            colour = SAMPLE_COLOURS[min(sample, 3)]
-        start, end = shown.range or (low, high)
-        window = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
-        channels.append({"label": label, "color": colour, "active": not shown.hidden, "window": window})
-    return channels
