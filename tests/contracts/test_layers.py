@@ -47,14 +47,14 @@ ROOMS = {
     "metrics": "errors wording notebook image statistics",
     "analysis": "errors wording noise image label_images statistics",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
-    "io": "errors wording checks axes kinds display progress units image",
+    "io": "errors wording checks axes kinds display labelled progress units image",
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective models",
     "methods": "errors wording threads deadline image objective guidance coding models nn format io metrics analysis",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # Making files, and the networks that ship.
-    "writing": "errors wording checks notebook axes display progress deadline image label_images statistics objective guidance io "
-               "format methods reading metrics",
+    "writing": "errors wording checks notebook axes display progress threads deadline image label_images statistics objective "
+               "guidance io format methods reading metrics",
     "training": "threads models io nn methods",
     # For people: nothing but the command line uses these.
     "report": "errors wording display notebook image label_images statistics io metrics analysis",

@@ -18,7 +18,8 @@ from microfield.errors import UsageError
 def add_to(commands: Any) -> None:
     """Declare the command."""
     p = commands.add_parser("compress", help="compress images", description="Compress images into microfield files.")
-    p.add_argument("paths", nargs="+", metavar="IN... OUT.mfield", help="images, then the file to write (or --out-dir)")
+    p.add_argument("paths", nargs="+", metavar="IN... OUT.mfield",
+                   help="images, then the file to write (or --out-dir); OUT.ome.zarr is an OME-Zarr store of microfield chunks")
     p.add_argument("--out-dir", type=Path, help="write NAME.mfield for every input into this folder")
     p.add_argument("--overwrite", action="store_true", help="replace outputs that exist; an input is never replaced")
     budget = p.add_argument_group("budget, exactly one")

@@ -15,6 +15,7 @@ from microfield.errors import MicrofieldError
 from microfield.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from microfield.image import Image
     from microfield.report.quick import QuickVerdict
     from microfield.writing.report import Report
 
@@ -80,12 +81,25 @@ def _judged(arguments: argparse.Namespace, source: Input, destination: Path, rep
     from microfield.report.folder_page import thumbnail
     from microfield.report.quick import QuickVerdict, quick_verdict
     from microfield.report.verdict import exact_verdicts
-    from microfield.writing.compress import load
+    from microfield.writing.compress import is_store, load
 
+    def original() -> Image:
+        return filled(load(input_of(source.source), **reading(arguments, source)), arguments.nan_fill)
+
+    if is_store(destination):
+        return Judged(_of_store(original(), destination, report, line))
     with open_file(destination) as f:
-        if math.isinf(report.psnr):
-            verdict = QuickVerdict(exact_verdicts())
-        else:
-            image = filled(load(input_of(source.source), **reading(arguments, source)), arguments.nan_fill)
-            verdict = quick_verdict(image, f, progress=line)
+        verdict = QuickVerdict(exact_verdicts()) if math.isinf(report.psnr) else quick_verdict(original(), f, progress=line)
         return Judged(verdict, thumbnail(f) if picture else "")
+
+
+def _of_store(image: Image, destination: Path, report: Report, line: ProgressLine) -> QuickVerdict:
+    """The verdict on a Zarr store, whose axes are in an order of their own."""
+    from microfield.io import open_image
+    from microfield.report.quick import QuickVerdict, quick_verdict
+    from microfield.report.verdict import exact_verdicts
+    from microfield.writing.zarr_layout import arranged
+
+    if math.isinf(report.psnr):
+        return QuickVerdict(exact_verdicts())
+    return quick_verdict(arranged(image), open_image(destination).data, progress=line)

@@ -35,12 +35,19 @@ def write_page(arguments: argparse.Namespace, source: Input, destination: str) -
     from microfield.image import filled
     from microfield.reading.file import open_file
     from microfield.report import write_report
-    from microfield.writing.compress import load
+    from microfield.writing.compress import is_store, load
+    from microfield.writing.zarr_layout import arranged
 
     line = ProgressLine(Path(arguments.report).name)
     try:
+        image = filled(load(source.source, **reading(arguments, source)), arguments.nan_fill)
+        if is_store(destination):
+            from microfield.io import open_image
+
+            write_report(arranged(image), open_image(destination), arguments.report, not_labels=True, overwrite=arguments.overwrite,
+                         progress=line)
+            return
         with open_file(destination) as f:
-            image = filled(load(source.source, **reading(arguments, source)), arguments.nan_fill)
             write_report(image, f, arguments.report, file=f, not_labels=True, overwrite=arguments.overwrite, progress=line)
     finally:
         line.close()

@@ -15,6 +15,7 @@ from microfield.io.annotations import with_annotation
 from microfield.io.found import UNNAMED, Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import StoredArray
 from microfield.io.omero import read_omero
+from microfield.labelled import of_a_copy
 from microfield.units import to_standard, unit_name
 from microfield.wording import argument, spoken
 
@@ -100,7 +101,8 @@ def _bare(array: Any, path: Path) -> Found:
     axes = "".join(str(name)[:1].upper() for name in names if name)
     if len(axes) != len(shape) or len(set(axes)) != len(axes):
         axes = UNNAMED[0] * len(shape)
-    return Found(StoredArray(array, path.absolute()), axes, path.name, source_bytes=_bytes(path))
+    return Found(StoredArray(array, path.absolute()), axes, path.name, source_bytes=_bytes(path),
+                 notes=_copied(array, path.name))
 
 
 def _image(group: Any, path: Path, scene: int | str | None) -> Found:
@@ -123,8 +125,10 @@ def _image(group: Any, path: Path, scene: int | str | None) -> Found:
     index = choose_scene(scene, names, path.name)
     name, notes = scene_name(path.name, index, names), left_out(scene, index, names, "images")
     if "multiscales" in attributes:
-        return replace(_multiscale(group, path, name, index), notes=notes)
-    return replace(_multiscale(group[names[index]], path / names[index], name), notes=notes)
+        found = _multiscale(group, path, name, index)
+    else:
+        found = _multiscale(group[names[index]], path / names[index], name)
+    return replace(found, notes=notes + found.notes)
 
 
 def _attributes(group: Any) -> dict[str, Any]:
@@ -174,8 +178,20 @@ def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
     return Found(
         StoredArray(array, place.absolute()), axes, name, voxel_size, units, names, _bytes(place),
         metadata if isinstance(metadata, str) else _converted(path), True if "image-label" in attributes else None, display=shown,
-        not_kept=_not_kept(group, (dataset, multiscale)),
+        not_kept=_not_kept(group, (dataset, multiscale)), notes=_copied(array, name),
     )  # fmt: skip
+
+
+def _copied(array: Any, name: str) -> tuple[str, ...]:
+    """What to say of an array whose chunks the codec ``microfield`` has encoded with loss; nothing of others."""
+    waiting = list(array.metadata.to_dict().get("codecs") or ())
+    while waiting:
+        codec = waiting.pop()
+        about = codec.get("configuration") or {}
+        if codec.get("name") == "microfield" and "lossless" not in about:
+            return (of_a_copy(name, str(about.get("method", "field"))),)
+        waiting += about.get("codecs") or ()  # Those of the chunks in a shard.
+    return ()
 
 
 def _converted(path: Path) -> str | None:

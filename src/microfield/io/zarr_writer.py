@@ -105,9 +105,10 @@ def _fill(levels: list[Any], output: Output, axes: str) -> dict[int, tuple[float
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Means of 2 by 2 voxels of a plane (y, x), rounded for integers; an odd last row or column counts twice."""
-    odd = [(0, n % 2) for n in plane.shape]
+    """Means of 2 by 2 voxels of planes (..., y, x), rounded for integers; an odd last row or column counts twice."""
+    odd = [*[(0, 0)] * (plane.ndim - 2), *((0, n % 2) for n in plane.shape[-2:])]
     even = np.pad(plane, odd, mode="edge") if any(n for _, n in odd) else plane
     kind = np.float64 if plane.dtype.itemsize > 2 else np.float32
-    mean = (even[::2, ::2].astype(kind) + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    upper, lower = even[..., ::2, :].astype(kind), even[..., 1::2, :]
+    mean = (upper[..., ::2] + lower[..., ::2] + upper[..., 1::2] + lower[..., 1::2]) / 4
     return np.asarray(np.rint(mean) if plane.dtype.kind in "iu" else mean, dtype=plane.dtype)

@@ -62,7 +62,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
             done.assembler.header = replace(around.header, making=None)
             if done.assembler.size > limit:
                 raise inexact(job, limit, done.assembler.size)
-        relative = _relative(job, done)
+        relative = _relative(job, done.errors.square_error)
         done.assembler.header = measured(done.assembler.header, decibel(float(relative.mean())))
         size = done.assembler.write(stream)
     if limit is not None and size > limit:
@@ -72,7 +72,8 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         hint = exact_note(job, around, limit if done.errors.square_error.any() else size - 1)
         around = replace(around, notes=(*around.notes, *([hint] if hint else [])))
     inside, outside = _by_saliency(job, stream)
-    report = _report(job, done, size, limit, (*around.notes, *emptied(job, done.errors.square_error)))
+    report = report_of(job, done.errors.square_error, size, limit, (*around.notes, *emptied(job, done.errors.square_error)))
+    report = replace(report, scores=done.errors.scores)
     if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):
         report = replace(report, notes=(*report.notes, note), cut_short=request.log.ended)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
@@ -171,18 +172,25 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     return Pass(assembler, errors, assembler.size)
 
 
-def _relative(job: Job, done: Pass) -> Float64:
-    """Mean squared error of every channel on its own range."""
-    errors = done.errors.square_error
+def _relative(job: Job, errors: Float64) -> Float64:
+    """Mean squared error of every channel on its own range, from that in squared grey levels."""
     # Ranges of what is kept exactly may be too large or too small for squares.
     return np.asarray(errors / job.statistics.range**2 if errors.any() else errors)
 
 
-def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
-    """What it cost."""
-    errors, noise, raw = done.errors.square_error, job.statistics.noise, job.image.nbytes
+def report_of(job: Job, errors: Float64, size: int, limit: int | None, notes: tuple[str, ...]) -> Report:
+    """What it cost.
+
+    Parameters
+    ----------
+    errors : array of shape (channels,)
+        Mean squared error of every channel in squared grey levels.
+    size, limit : int
+        Bytes of all that was written, and of the budget (None for a quality).
+    """
+    noise, raw = job.statistics.noise, job.image.nbytes
     exact = not errors.any()
-    relative = _relative(job, done)
+    relative = _relative(job, errors)
     stretch = job.statistics.range / job.statistics.robust_range
     noise_factor = None
     if (noise > 0).all():
@@ -193,7 +201,7 @@ def _report(job: Job, done: Pass, size: int, limit: int | None, notes: tuple[str
         channel_psnr=tuple(decibel(float(r)) for r in relative),
         noise_factor=noise_factor,
         used=None if limit is None else size / limit, parts=job.grid.n, seconds=time.monotonic() - job.begin,
-        notes=job.notes + notes, scores=done.errors.scores, axes=job.image.axes, shape=job.image.shape,
+        notes=job.notes + notes, axes=job.image.axes, shape=job.image.shape,
         axes_guessed=job.image.axes_guessed, exact=exact and job.settings.nan_fill is None,
     )
 

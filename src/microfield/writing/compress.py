@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import IO, Any, Unpack
 
 import numpy as np
@@ -15,7 +16,7 @@ from microfield.deadline import Deadline
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, as_image
 from microfield.io.atomic import atomic_path
-from microfield.io.destination import check_ending, check_file, check_space
+from microfield.io.destination import check_ending, check_file, check_folder, check_space
 from microfield.io.masks import Covered, read_saliency
 from microfield.methods import AUTO
 from microfield.notebook.preview import look, preview
@@ -29,6 +30,7 @@ from microfield.writing.job import prepare
 from microfield.writing.prediction import predicted_psnr, spectrum
 from microfield.writing.report import Report
 from microfield.writing.settings import Given, Settings, show_settings
+from microfield.writing.zarr_store import compress_to_zarr
 
 __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_stream", "load", "predictions"]
 
@@ -49,7 +51,8 @@ def compress(
     source : path, Image, array, xarray.DataArray or dask array
         A 2-D to 5-D image.
     destination : path
-        The ``.mfield`` file to write; it appears complete or not at all.
+        The ``.mfield`` file to write, or an OME-Zarr 0.5 store (``.zarr``) whose chunks microfield encodes (``microfield[zarr]``);
+        it appears complete or not at all.
     ratio : float, optional
         Bytes of the raw array over bytes of the file, at least this. Exactly one of this and the next six is given.
     bits_per_voxel : float, optional
@@ -106,9 +109,12 @@ def compress(
         chosen = replace(chosen, saliency=read_saliency(mask, Covered(image.name, image.axes, image.shape), axes))
     if (limit := budget.byte_limit(image.layout)) is not None:
         check_space(destination, limit)
-    with (shown(progress, image.name) as tell, atomic_path(destination, overwrite) as temporary,
-          open(temporary, "w+b") as stream):
-        report = compress_to_stream(image, stream, budget, chosen, tell)
+    with shown(progress, image.name) as tell:
+        if is_store(destination):
+            report = compress_to_zarr(image, Path(destination), budget, chosen, overwrite, tell)
+        else:
+            with atomic_path(destination, overwrite) as temporary, open(temporary, "w+b") as stream:
+                report = compress_to_stream(image, stream, budget, chosen, tell)
     where = look(image.sizes)
     original = preview(np.asarray(image.data[where.key]), image.axes, image.display, where.where)
     return replace(report, path=os.fspath(destination), original=original)
@@ -136,12 +142,18 @@ def check_destination(destination: str | os.PathLike[str], overwrite: bool = Fal
     Raises
     ------
     UsageError
-        The name does not end in .mfield, or is that of a source.
+        The name does not end in .mfield or .zarr, or is that of a source.
     InputError
         It exists and is not to be replaced, or cannot be written there.
     """
-    check_ending(destination, ".mfield")
-    check_file(destination, overwrite=overwrite, sources=sources)
+    check_ending(destination, ".mfield", ".zarr")
+    check = check_folder if is_store(destination) else check_file
+    check(destination, overwrite=overwrite, sources=sources)
+
+
+def is_store(destination: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a Zarr store rather than of a microfield file."""
+    return os.fspath(destination).lower().endswith(".zarr")
 
 
 def _files_of(source: Any) -> list[str | os.PathLike[str]]:
