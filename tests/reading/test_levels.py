@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.files import random_file
@@ -23,9 +23,9 @@ from microfield.writing.settings import Settings
 MICRO = {"Z": 0.5, "Y": 0.1, "X": 0.1}
 
 
-def packed(values: np.ndarray[Any, Any], axes: str, **settings: Any) -> MicrofieldFile:
+def packed(values: np.ndarray[Any, Any], axes: str, **changed: Any) -> MicrofieldFile:
     image = Image(values, axes, MICRO, name="blobs")
-    return open_file(compress_to_bytes(image, Budget.of(ratio=12), Settings(effort=0, **settings))[0])
+    return open_file(compress_to_bytes(image, Budget.of(ratio=12), Settings(effort=0, **changed))[0])
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def test_a_level_is_what_an_averaging_preview_makes(axes: str, tile: Any) -> Non
         np.testing.assert_array_equal(np.asarray(pickle.loads(pickle.dumps(level))), level[...])
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_a_selection_of_a_level_is_that_of_all_of_it(data: st.DataObject) -> None:
     layout = Layout((5, 33, 21), "ZYX", np.dtype(np.uint8))
