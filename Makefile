@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[compress,codecs,report,bench,zarr,xarray,demo]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[compress,codecs,report,bench,zarr,remote,xarray,serve,demo]' --group dev
 	@touch $(READY)
 
 # Compress the example 128 times, decode it, measure it, draw it.
@@ -72,7 +72,7 @@ $(LOWEST_READY): pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	    --editable '.[compress,codecs,report,bench,zarr,xarray,demo]' --group test
+	    --editable '.[compress,codecs,report,bench,zarr,remote,xarray,serve,demo]' --group test
 	@touch $(LOWEST_READY)
 
 # Mutated files with right checksums, read by a child with limits, for SECONDS from SEED on. What escapes is kept in

@@ -56,14 +56,14 @@ ROOMS = {
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images statistics objective "
                "guidance io format methods reading metrics",
     "training": "threads models io nn methods",
-    # For people: nothing but the command line uses these.
+    # For people and other programs: nothing but the command line uses these.
     "report": "errors wording display notebook image label_images statistics io metrics analysis",
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
+    "integrations": "errors wording checks notebook axes display progress units image statistics io format methods reading metrics "
+                    "writing",
     "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
-           "analysis writing report bench",
-    # Other tools load these; nothing else does.
-    "integrations": "errors wording display image io format methods reading writing",
+           "analysis writing report bench integrations",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

@@ -40,18 +40,19 @@ def add_to(commands: Any) -> None:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what files hold; the exit status."""
+    from microfield.format.container import fault
     from microfield.reading.file import open_file
 
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
             display, making = f.display, f.making
-        fault = _fault(path) if facts["file_bytes"] <= CHECKED_BYTES else ""
+        wrong = fault(path) if facts["file_bytes"] <= CHECKED_BYTES else ""
         if arguments.json:
-            print(strict_json(facts | {"damaged": fault or None}))
+            print(strict_json(facts | {"damaged": wrong or None}))
         else:
             facts = {key: value for key, value in facts.items() if value is not None and key not in JSON_ONLY}
-            facts |= {"damaged": fault} if fault else {}
+            facts |= {"damaged": wrong} if wrong else {}
             facts = _with_making(facts, making)
             facts |= display_lines(display)
             width = max(map(len, facts))
@@ -100,26 +101,16 @@ def _plain(value: Any) -> str:
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Check every checksum of all files and say of each whether it is intact; the exit status, 1 where one is damaged."""
+    from microfield.format.container import fault
+
     damaged = 0
     for path in arguments.paths:
-        if fault := _fault(path):
+        if wrong := fault(path):
             damaged += 1
-            print(f"microfield: {path}: {fault}", file=sys.stderr)
+            print(f"microfield: {path}: {wrong}", file=sys.stderr)
         else:
             print(f"{path}: intact")
     return 1 if damaged else 0
-
-
-def _fault(path: str) -> str:
-    """One sentence on what is wrong with a file; empty for an intact one."""
-    from microfield.format.container import Container
-    from microfield.format.source import open_source
-
-    try:
-        Container.open(open_source(path)).verify()
-    except (MicrofieldError, OSError) as error:
-        return str(error)
-    return ""
 
 
 def run_methods(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ The *embedded* profile (flag 1) leaves out what its host knows. Files of several
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding import varint
-from microfield.errors import FormatError
+from microfield.errors import FormatError, MicrofieldError
 from microfield.format.framing import (
     CRC_BYTES,
     EMBEDDED,
@@ -35,6 +36,7 @@ from microfield.format.framing import (
     unsealed,
 )
 from microfield.format.header import Header, unpack
+from microfield.format.source import open_source
 from microfield.wording import spoken
 
 if TYPE_CHECKING:
@@ -174,6 +176,15 @@ class _Front(NamedTuple):
     end: int
     crc: bytes
     version: int
+
+
+def fault(path: str | os.PathLike[str]) -> str:
+    """One sentence on what is wrong with a file, by all of its checksums; empty for an intact one."""
+    try:
+        Container.open(open_source(path)).verify()
+    except (MicrofieldError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def _read_front(source: Source, host: Layout | None) -> _Front:

@@ -1,1 +1,1 @@
-"""Where users already are: plugs for other tools, one module each, found by entry points and imported only by these tools."""
+"""Where users already are: plugs for other tools, found by their entry points, and the server for those that have none."""

@@ -1,0 +1,1 @@
+"""Microfield files over HTTP as plain OME-Zarr, for viewers that know nothing of microfield: ``microfield serve DIR``."""
