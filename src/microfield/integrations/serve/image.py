@@ -120,9 +120,9 @@ class ServedImage:
     def _documents_2(self) -> dict[str, dict[str, Any]]:
         """Of Zarr 2, where attributes and arrays have documents of their own, and one repeats all."""
         ome = self._attributes["ome"]
-        attributes = {**self._attributes, **ome, "multiscales": [{"version": "0.4", **one} for one in ome["multiscales"]]}
-        documents: dict[str, dict[str, Any]] = {
-            ".zgroup": {"zarr_format": 2}, ".zattrs": {key: value for key, value in attributes.items() if key not in ("ome", "version")}}
+        own = {key: value for key, value in {**self._attributes, **ome}.items() if key not in ("ome", "version")}
+        own |= {"multiscales": [{"version": "0.4", **one} for one in ome["multiscales"]]}
+        documents: dict[str, dict[str, Any]] = {".zgroup": {"zarr_format": 2}, ".zattrs": own}
         for i in range(len(self.levels)):
             documents[f"{i}/.zarray"] = {
                 "zarr_format": 2, "shape": list(self.shapes[i]), "chunks": list(self.chunk_shape(i)), "dtype": self.dtype.str,
