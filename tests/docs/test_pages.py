@@ -17,7 +17,8 @@ from page_files import make
 from run_page import Block, blocks, run
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "recipes", "troubleshooting", "glossary", "zarr", "serve")))
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "recipes", "troubleshooting", "glossary", "zarr",
+                                                       "python-tools", "serve")))
 LANGUAGES = {"sh", "python", "text", "toml", "json"}
 
 

@@ -23,9 +23,9 @@ from microfield.io import list_scenes, open_image
 
 FOLDER = os.environ.get("MICROFIELD_VENDOR_SAMPLES")
 SAMPLES = sorted(p for p in Path(FOLDER).iterdir() if p.suffix in (".czi", ".nd2", ".lif")) if FOLDER else []
-HAS_BIOIO = importlib.util.find_spec("bioio") is not None
+HAS_BIOIO = all(importlib.util.find_spec(plugin) is not None for plugin in ("bioio", "bioio_czi", "bioio_nd2", "bioio_lif"))
 
-needs_bioio = pytest.mark.skipif(not HAS_BIOIO, reason="bioio is not installed")
+needs_bioio = pytest.mark.skipif(not HAS_BIOIO, reason="bioio or one of its plugins is not installed")
 
 
 @pytest.mark.parametrize("suffix", ["czi", "nd2", "lif"])

@@ -347,7 +347,8 @@ def test_to_dask_and_xarray() -> None:
     file = lazy(container(array, (1, 2, 4, 4), voxel_size={"Z": 2.0, "Y": 0.5}, units={"Y": "micrometer"},
                                 channel_names=("dapi", "gfp")))
     lazily = file.to_dask()
-    assert lazily.chunksize == (1, 1, 8, 9)
+    assert lazily.chunksize == (2, 3, 8, 9)
+    assert file.to_dask((1, 1, 8, 9)).chunksize == (1, 1, 8, 9)
     assert lazily.dtype == array.dtype
     np.testing.assert_array_equal(lazily[:, ::-1, 2:, ::3].compute(), array[:, ::-1, 2:, ::3])
     assert file.to_dask((2, 3, 4, 4)).chunksize == (2, 3, 4, 4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from microfield.errors import InputError
 from microfield.image import Image, Layout
 from microfield.reading import levels
 from microfield.reading.file import MicrofieldFile, open_file
-from microfield.reading.levels import Level, steps_of_levels
+from microfield.reading.levels import LARGEST_CHUNK, SMALLEST_CHUNK, Level, steps_of_levels, usual_chunks
 from microfield.writing.budget import Budget
 from microfield.writing.compress import compress_to_bytes
 from microfield.writing.settings import Settings
@@ -114,3 +115,21 @@ def test_what_a_level_refuses(tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="out of bounds"):
         level[32]
     assert level[3:3].shape == (0, 32)
+
+
+SIZES = st.tuples(*(st.integers(1, n) for n in (50, 200, 9000, 9000))).map(lambda extents: dict(zip("TZYX", extents, strict=True)))
+
+
+@given(SIZES, st.sampled_from([1, 2, 4]), st.data())
+def test_no_part_is_in_two_chunks_unless_it_is_very_large(sizes: dict[str, int], itemsize: int, data: st.DataObject) -> None:
+    tile = [data.draw(st.integers(1, n)) for n in sizes.values()]
+    chunk = usual_chunks(sizes, itemsize, tile)
+    assert all(1 <= c <= n for c, n in zip(chunk, sizes.values(), strict=True))
+    size = math.prod(chunk) * itemsize
+    if math.prod(tile) * itemsize <= LARGEST_CHUNK:
+        assert all(c % t == 0 or c == n for c, t, n in zip(chunk, tile, sizes.values(), strict=True))
+        assert size <= max(2 * SMALLEST_CHUNK, math.prod(tile) * itemsize)
+        assert size >= SMALLEST_CHUNK or chunk == tuple(sizes.values())
+    else:
+        assert chunk[:2] == (1, 1)
+    assert usual_chunks(sizes, itemsize) == (1, 1, sizes["Y"], sizes["X"])

@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         return compress_many(arguments, budget)
     source, destination = Input(arguments.paths[0], "", arguments.scene, stack=arguments.stack), arguments.paths[1]
     _check_destinations(arguments, source.source, destination)
-    report = compress_one(arguments, budget, source, Path(destination), arguments.overwrite)
+    report = compress_one(arguments, budget, source, destination, arguments.overwrite)
     if not arguments.json:
         print(report.describe(destination), flush=True)
-    verdict = judged(arguments, source, Path(destination), report)
+    verdict = judged(arguments, source, destination, report)
     if arguments.json:
         print(strict_json({"input": source.source, "output": destination, **report.as_dict(), **verdict.as_dict()}))
     elif lines := verdict.lines():

@@ -54,7 +54,7 @@ class Judged:
         return {} if self.verdict is None else dict(self.verdict.columns())
 
 
-def judged(arguments: argparse.Namespace, source: Input, destination: Path, report: Report, picture: bool = False) -> Judged:
+def judged(arguments: argparse.Namespace, source: Input, destination: str | Path, report: Report, picture: bool = False) -> Judged:
     """Judge a file that was just made. What stands in the way is a note: the file is there whatever becomes of the verdict.
 
     Standard input cannot be read again, so what came from there is not judged.
@@ -74,8 +74,8 @@ def judged(arguments: argparse.Namespace, source: Input, destination: Path, repo
         line.close()
 
 
-def _judged(arguments: argparse.Namespace, source: Input, destination: Path, report: Report, picture: bool, line: ProgressLine,
-            ) -> Judged:
+def _judged(arguments: argparse.Namespace, source: Input, destination: str | Path, report: Report, picture: bool,
+            line: ProgressLine) -> Judged:
     from microfield.image import filled
     from microfield.reading.file import open_file
     from microfield.report.folder_page import thumbnail
@@ -93,7 +93,7 @@ def _judged(arguments: argparse.Namespace, source: Input, destination: Path, rep
         return Judged(verdict, thumbnail(f) if picture else "")
 
 
-def _of_store(image: Image, destination: Path, report: Report, line: ProgressLine) -> QuickVerdict:
+def _of_store(image: Image, destination: str | Path, report: Report, line: ProgressLine) -> QuickVerdict:
     """The verdict on a Zarr store, whose axes are in an order of their own."""
     from microfield.io import open_image
     from microfield.report.quick import QuickVerdict, quick_verdict

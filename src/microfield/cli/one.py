@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from microfield.writing.report import Report
 
 
-def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: Input, destination: Path, overwrite: bool,
-                 ) -> Report:
+def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: Input, destination: str | Path,
+                 overwrite: bool) -> Report:
     """Compress one input into one file."""
     from microfield.writing.compress import compress, load
 

@@ -6,10 +6,11 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from microfield.errors import FormatError, InputError, MissingExtraError
+from microfield.wording import argument
 
 _CACHED = 4 << 20
 """Local files up to this many bytes are kept in memory after the first read."""
@@ -51,13 +52,15 @@ class Source(ABC):
         return self.read(0, min(most, self.size))
 
 
-def open_source(source: Any) -> Source:
+def open_source(source: Any, options: Mapping[str, Any] | None = None) -> Source:
     """A `Source` of a path, bytes, a binary file object or a URL.
 
     Parameters
     ----------
     source : str, os.PathLike, bytes, bytearray, memoryview, binary file object or Source
         A string with ``://`` in it is a URL; all but those of http and https are opened with fsspec.
+    options : mapping, optional
+        Of fsspec's file system, for a URL, which is then opened with fsspec whatever its kind.
 
     Raises
     ------
@@ -72,11 +75,13 @@ def open_source(source: Any) -> Source:
         path = os.fspath(source)
         if isinstance(path, bytes):
             path = os.fsdecode(path)
-        if path.lower().startswith(("http://", "https://")) and "::" not in path:
+        if options and "://" not in path:
+            raise InputError(f"{argument('storage_options')} is for URLs, and {path} is none; leave it out.")
+        if path.lower().startswith(("http://", "https://")) and "::" not in path and not options:
             from microfield.format.http import HttpSource
 
             return HttpSource(path)
-        return UrlSource(path) if "://" in path else FileSource(path)
+        return UrlSource(path, options) if "://" in path else FileSource(path)
     if isinstance(source, Source):
         return source
     if hasattr(source, "read"):
@@ -147,24 +152,28 @@ class FileSource(Source):
         return FileSource, (self._path,)
 
 
-class UrlSource(Source):
-    """Anything fsspec opens: s3, gs, zip, memory, ... A pickle holds the URL only."""
+class FsspecSource(Source):
+    """A file of a file system of fsspec, which pickles as far as that does.
 
-    def __init__(self, url: str) -> None:
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+    path : str
+        As the file system has it.
+    name : str
+        What messages call it.
+    """
+
+    def __init__(self, fs: Any, path: str, name: str) -> None:
+        self.name, self._fs, self._path = name, fs, path
+        # File systems raise whatever their client library raises; all of it means that the file cannot be read.
         try:
-            from fsspec.core import url_to_fs
-        except ImportError:
-            raise MissingExtraError("Reading a URL", "remote") from None
-        self.name = url
-        # File systems raise whatever their client library raises; all of it means that the URL cannot be read.
-        try:
-            self._fs, self._path = url_to_fs(url)
-            size = self._fs.info(self._path).get("size")
-            self._size = int(size) if size is not None else len(self._fs.cat_file(self._path))
+            size = fs.info(path).get("size")
+            self._size = int(size) if size is not None else len(fs.cat_file(path))
         except FileNotFoundError:
-            raise InputError(f"{url} does not exist.") from None
+            raise InputError(f"{name} does not exist.") from None
         except Exception as error:
-            raise _unreadable(url, error) from error
+            raise _unreadable(name, error) from error
 
     @property
     def size(self) -> int:
@@ -182,7 +191,33 @@ class UrlSource(Source):
         return exactly(data, start, stop, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return UrlSource, (self.name,)
+        return FsspecSource, (self._fs, self._path, self.name)
+
+
+class UrlSource(FsspecSource):
+    """Anything fsspec opens: s3, gs, zip, memory, ... A pickle holds the URL and the options only.
+
+    Parameters
+    ----------
+    url : str
+    options : mapping, optional
+        Of the file system, such as credentials or an endpoint.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise MissingExtraError("Reading a URL", "remote") from None
+        self._options = dict(options or {})
+        try:
+            fs, path = url_to_fs(url, **self._options)
+        except Exception as error:
+            raise _unreadable(url, error) from error
+        super().__init__(fs, path, url)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UrlSource, (self.name, self._options)
 
 
 class StreamSource(Source):

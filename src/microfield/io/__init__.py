@@ -17,6 +17,7 @@ from microfield.image import Image, Layout, check_axes
 from microfield.io.blocks import Output, Read
 from microfield.io.destination import check_file, check_folder, check_readable, check_space, is_node, reason
 from microfield.io.found import Found, to_image
+from microfield.io.remote import fetched, is_url
 from microfield.wording import argument, spoken
 
 READERS = {
@@ -57,9 +58,10 @@ def open_image(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         OME-TIFF, TIFF, LSM, STK, OME-Zarr, NPY, NPZ, PNG, JPEG; CZI, ND2, LIF and what else the installed bioio plugins
-        read; with ``stack`` a folder of planes.
+        read; with ``stack`` a folder of planes. What is at a URL of any kind that fsspec knows is fetched first, and kept until
+        the program ends.
     axes : str, optional
         Letters of ``TCZYXS`` that replace what the file says, one per dimension, in array order.
     scene : str or int, optional
@@ -124,9 +126,7 @@ def list_scenes(path: str | os.PathLike[str], *, stack: bool = False) -> list[st
 def _ask(path: str | os.PathLike[str], what: str, stack: bool, *arguments: Any) -> Any:
     """What a function of the reader of a path gives."""
     text = os.fspath(checks.path("path", path))
-    if "://" in text:
-        raise InputError(f"{text} is a web address, and images are read from local files; download it first.")
-    where = Path(text)
+    where = fetched(text) if is_url(text) else Path(text)
     check_readable(where)
     try:
         return _function("stack" if stack else reader_of(where), what)(where, *arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,15 @@ import numpy.typing as npt
 from microfield import checks
 from microfield.axes import in_words, said_sizes
 from microfield.display import Display
-from microfield.display_coordinates import attributes_of, coordinates_of
 from microfield.errors import InputError, MicrofieldError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
-from microfield.labelled import EXACT, METHOD, of_a_copy
+from microfield.labelled import of_a_copy
 from microfield.progress import Progress
 from microfield.reading.averages import as_values, block_means
+from microfield.reading.coordinates import coordinates_and_attributes
 from microfield.reading.levels import Level, lazily, steps_of_levels
 from microfield.reading.limits import Limits
 from microfield.reading.parts import Parts
@@ -42,7 +42,8 @@ AVERAGED = 64
 
 
 def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: int = 16,
-              host: Layout | None = None, trusted: bool = False) -> MicrofieldFile:
+              host: Layout | None = None, trusted: bool = False, storage_options: Mapping[str, Any] | None = None,
+              ) -> MicrofieldFile:
     """Open a microfield file for reading; nothing but its header and index is read yet.
 
     Parameters
@@ -60,6 +61,8 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
     trusted : bool
         You know who made the file. Decoders that do not withstand streams made to harm them (those of sperr, sz3, zfp, htj2k and
         jpegxr) then run in this process, which is faster; by default they run in one of their own, with limits.
+    storage_options : mapping, optional
+        For a URL: what fsspec's file system takes, such as ``{"anon": True}`` for a public bucket of s3.
 
     Raises
     ------
@@ -74,7 +77,9 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
     if host is not None and not isinstance(host, Layout):
         raise checks.wrong("host", host, "a microfield.Layout")
     options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host, "trusted": trusted}
-    opened = open_source(source)
+    if storage_options is not None:
+        checks.mapping("storage_options", storage_options, "{'anon': True}")
+    opened = open_source(source, storage_options)
     return MicrofieldFile(Container.open(opened, host), opened, options)
 
 
@@ -395,8 +400,22 @@ class MicrofieldFile:
         return self._parts.cost(selection.box)
 
     def to_dask(self, chunks: Any = None) -> Any:
-        """A lazy dask array; one YX plane (with its colour samples) per chunk unless ``chunks`` says otherwise."""
-        return lazily(self, self.name, chunks)
+        """A lazy dask array.
+
+        Parameters
+        ----------
+        chunks : optional
+            As dask takes it. By default a YX plane (with its colour samples) is a chunk and, where the image is cut into several
+            parts, one part or a few of them: none is decoded for two chunks, whatever the order and on how many machines.
+
+        Raises
+        ------
+        InputError
+            There are more than a million chunks.
+        MissingExtraError
+            Dask is not installed.
+        """
+        return lazily(self, self.name, chunks, self.header.tile)
 
     def to_xarray(self) -> Any:
         """A lazy `xarray.DataArray`: dimensions are the axes, coordinates physical positions and channel names.
@@ -409,18 +428,19 @@ class MicrofieldFile:
             import xarray
         except ImportError:
             raise MissingExtraError("an xarray.DataArray", "xarray") from None
-        units = self.units
+        coordinates, attributes = self.coordinates()
+        return xarray.DataArray(self.to_dask(), coordinates, tuple(self.axes), name=self.name, attrs=attributes)
+
+    def coordinates(self) -> tuple[dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]], dict[str, Any]]:
+        """What `to_xarray` says beside the values: name to dimensions, values and attributes of every coordinate; attributes.
+
+        Raises
+        ------
+        InputError
+            The positions need more than ``max_read_bytes``.
+        """
         self._check_bytes(8 * sum(extent for axis, extent in self.sizes.items() if axis in self.voxel_size))
-        coords: dict[str, Any] = {
-            axis: (axis, np.arange(self.sizes[axis]) * step,
-                   ({"units": units[axis]} if axis in units else {}) | ({"step": step} if self.sizes[axis] == 1 else {}))
-            for axis, step in self.voxel_size.items() if axis in self.axes
-        }
-        if "C" in self.axes and len(self.channel_names) == self.sizes["C"]:
-            coords["C"] = list(self.channel_names)
-        coords |= coordinates_of(self.display, self.sizes)
-        attributes = {METHOD: self.method, EXACT: int(self.exact), "compression_ratio": self.ratio, **attributes_of(self.display)}
-        return xarray.DataArray(self.to_dask(), coords, tuple(self.axes), name=self.name, attrs=attributes)
+        return coordinates_and_attributes(self)
 
     def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Voxels where ``mask`` is true, in C order; their flat indices are needed to put the parts in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ KEPT_PARTS = 1024
 
 MOST_CHUNKS = 1 << 20
 """A dask array has at most so many chunks unless the user chooses them: the graph of one takes about a kilobyte."""
+
+SMALLEST_CHUNK, LARGEST_CHUNK = 1 << 20, 1 << 27
+"""Bytes of the values of a chunk that holds whole parts: several of them make one up to the first number (1 MiB), and none is made
+of a part of more than the second (128 MiB)."""
 
 
 def steps_of_levels(sizes: Mapping[str, int], voxel_size: Mapping[str, float]) -> list[dict[str, int]]:
@@ -181,13 +185,23 @@ class Level:
         return made
 
 
-def lazily(array: MicrofieldFile | Level, name: str, chunks: Any = None) -> Any:
-    """A dask array of a file or of one of its resolutions, one plane per chunk unless ``chunks`` says otherwise.
+def lazily(array: MicrofieldFile | Level, name: str, chunks: Any = None, tile: Sequence[int] | None = None) -> Any:
+    """A dask array of a file or of one of its resolutions.
+
+    Parameters
+    ----------
+    array : MicrofieldFile or Level
+    name : str
+        What messages call it.
+    chunks : optional
+        As dask takes it; by default those of `usual_chunks`.
+    tile : sequence of int, optional
+        Extents of a part, where there are several.
 
     Raises
     ------
     InputError
-        There are too many planes for a chunk each.
+        There are too many chunks.
     MissingExtraError
         Dask is not installed.
     """
@@ -196,11 +210,35 @@ def lazily(array: MicrofieldFile | Level, name: str, chunks: Any = None) -> Any:
     except ImportError:
         raise MissingExtraError("a dask array", "xarray") from None
     if chunks is None:
-        chunks = tuple(extent if axis in "YXS" else 1 for axis, extent in array.sizes.items())
-        count = math.prod(extent for axis, extent in array.sizes.items() if axis not in "YXS")
+        chunks = usual_chunks(array.sizes, array.dtype.itemsize, tile)
+        count = math.prod(-(-n // c) for n, c in zip(array.shape, chunks, strict=True))
         if count > MOST_CHUNKS:
             raise InputError(f"{name} has {count:,} planes, too many for a chunk each; give to_dask larger chunks=.")
     return dask.array.from_array(array, chunks=chunks, name=False, fancy=False, meta=np.empty((0,) * array.ndim, array.dtype))
+
+
+def usual_chunks(sizes: Mapping[str, int], itemsize: int, tile: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Extents of a chunk: a plane or, where there are several parts, as many whole parts as it takes to make one worth a task.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Axis letter to extent.
+    itemsize : int
+        Bytes of a value.
+    tile : sequence of int, optional
+        Extents of a part, where there are several.
+    """
+    plane = {axis: extent if axis in "YXS" else 1 for axis, extent in sizes.items()}
+    if tile is None:
+        return tuple(plane.values())
+    chunk = dict(zip(sizes, tile, strict=True))
+    if math.prod(chunk.values()) * itemsize > LARGEST_CHUNK:
+        return tuple(min(plane[axis], chunk[axis]) for axis in sizes)
+    for axis in reversed(list(sizes)):
+        while chunk[axis] < sizes[axis] and math.prod(chunk.values()) * itemsize < SMALLEST_CHUNK:
+            chunk[axis] = min(2 * chunk[axis], sizes[axis])
+    return tuple(chunk.values())
 
 
 def _again(file: MicrofieldFile, steps: Mapping[str, int]) -> Level:

@@ -18,6 +18,7 @@ from microfield.image import Image, as_image
 from microfield.io.atomic import atomic_path
 from microfield.io.destination import check_ending, check_file, check_folder, check_space
 from microfield.io.masks import Covered, read_saliency
+from microfield.io.remote import check_url, is_url, uploaded
 from microfield.methods import AUTO
 from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
@@ -52,7 +53,7 @@ def compress(
         A 2-D to 5-D image.
     destination : path
         The ``.mfield`` file to write, or an OME-Zarr 0.5 store (``.zarr``) whose chunks microfield encodes (``microfield[zarr]``);
-        it appears complete or not at all.
+        it appears complete or not at all. A URL of any kind that fsspec knows will do.
     ratio : float, optional
         Bytes of the raw array over bytes of the file, at least this. Exactly one of this and the next six is given.
     bits_per_voxel : float, optional
@@ -107,17 +108,26 @@ def compress(
     image = load(source, axes, scene, channel, stack)
     if mask is not None:
         chosen = replace(chosen, saliency=read_saliency(mask, Covered(image.name, image.axes, image.shape), axes))
-    if (limit := budget.byte_limit(image.layout)) is not None:
-        check_space(destination, limit)
     with shown(progress, image.name) as tell:
-        if is_store(destination):
-            report = compress_to_zarr(image, Path(destination), budget, chosen, overwrite, tell)
+        if is_url(destination):
+            with uploaded(os.fspath(destination), overwrite) as local:
+                report = _write(image, local, budget, chosen, overwrite, tell)
         else:
-            with atomic_path(destination, overwrite) as temporary, open(temporary, "w+b") as stream:
-                report = compress_to_stream(image, stream, budget, chosen, tell)
+            report = _write(image, Path(destination), budget, chosen, overwrite, tell)
     where = look(image.sizes)
     original = preview(np.asarray(image.data[where.key]), image.axes, image.display, where.where)
     return replace(report, path=os.fspath(destination), original=original)
+
+
+def _write(image: Image, destination: Path, budget: Budget, settings: Settings, overwrite: bool, progress: Progress | None,
+           ) -> Report:
+    """Write a file or a store under a local name."""
+    if (limit := budget.byte_limit(image.layout)) is not None:
+        check_space(destination, limit)
+    if is_store(destination):
+        return compress_to_zarr(image, destination, budget, settings, overwrite, progress)
+    with atomic_path(destination, overwrite) as temporary, open(temporary, "w+b") as stream:
+        return compress_to_stream(image, stream, budget, settings, progress)
 
 
 def _asked(lossless: bool, budgets: dict[str, float | str | None], settings: Given) -> tuple[Budget, Given]:
@@ -147,6 +157,9 @@ def check_destination(destination: str | os.PathLike[str], overwrite: bool = Fal
         It exists and is not to be replaced, or cannot be written there.
     """
     check_ending(destination, ".mfield", ".zarr")
+    if is_url(destination):
+        check_url(os.fspath(destination), overwrite=overwrite)
+        return
     check = check_folder if is_store(destination) else check_file
     check(destination, overwrite=overwrite, sources=sources)
 
