@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections import deque
@@ -36,6 +37,15 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], pool: Thread
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    """Raise an error in a thread, at the next line of Python that it runs; a library that computes returns first.
+
+    A thread that has ended, or has not begun, is left alone.
+    """
+    if thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
 
 
 @cache

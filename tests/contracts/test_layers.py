@@ -60,9 +60,9 @@ ROOMS = {
     "report": "errors wording display notebook image label_images statistics io metrics analysis",
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
-    "integrations": "errors wording checks notebook axes display progress units image statistics io format methods reading metrics "
-                    "writing",
-    "cli": "errors wording axes display progress image label_images statistics io format methods reading metrics comparing "
+    "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "
+                    "reading metrics writing",
+    "cli": "errors wording axes display progress threads image label_images statistics io format methods reading metrics comparing "
            "analysis writing report bench integrations",
     "__main__": "cli",
 }

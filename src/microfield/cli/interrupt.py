@@ -9,13 +9,14 @@ inside a library is given `GRACE` seconds; then the main thread removes what is 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from microfield.threads import raise_in
 
 GRACE = 0.5
 """Seconds that the work has to stop by itself."""
@@ -100,8 +101,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _stop(thread: threading.Thread, done: threading.Event) -> None:
     """Ask the work to stop, and wait a little for that."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second Ctrl-C must not disturb this, which takes a moment only.
-    if thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+    raise_in(thread, KeyboardInterrupt)
     done.wait(GRACE)
     signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
