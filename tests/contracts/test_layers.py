@@ -41,6 +41,7 @@ ROOMS = {
     "image": "errors wording checks axes kinds display labelled notebook",
     "statistics": "image noise",
     "label_images": "image statistics",
+    "saliency": "image noise",
     "objective": "errors wording image",
     "guidance": "errors wording image objective",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
@@ -50,7 +51,7 @@ ROOMS = {
     "io": "errors wording checks axes kinds display labelled progress units image",
     "format": "errors wording display image coding",
     "nn": "errors wording threads deadline image objective models",
-    "methods": "errors wording threads deadline image objective guidance coding models nn format io metrics analysis",
+    "methods": "errors wording threads deadline image saliency objective guidance coding models nn format io metrics analysis",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images statistics objective "

@@ -93,7 +93,7 @@ def raw_bits(code: int) -> int:
     return max(0, (code // SHAPES - 37) // 4)
 
 
-def _split(values: Ints, k: int) -> tuple[Ints, Ints]:
+def split(values: Ints, k: int) -> tuple[Ints, Ints]:
     """Weights split into what the table codes and their ``k`` raw low bits."""
     shifted = values + ((1 << k) >> 1)
     return shifted >> k, shifted & ((1 << k) - 1)
@@ -116,7 +116,7 @@ def best_table(values: Ints) -> tuple[int, float]:
     best = (0, np.inf)
     for code in range(SHAPES * max(0, middle - 4), SHAPES * min(SPREADS, middle + 12)):
         k = raw_bits(code)
-        high, _ = _split(levels, k)
+        high, _ = split(levels, k)
         lengths = _code_lengths(code)
         reach = lengths.size // 2
         if reach >= np.abs(high[[0, -1]]).max():
@@ -154,7 +154,7 @@ def encode(groups: Sequence[Ints]) -> bytes:
     starts, freqs, raw = [], [], []
     for values, code in zip(groups, codes, strict=True):
         table = bell(code).astype(np.int64)
-        high, low = _split(values, raw_bits(code))
+        high, low = split(values, raw_bits(code))
         symbols = high + table.size // 2
         starts.append((np.cumsum(table) - table)[symbols])
         freqs.append(table[symbols])

@@ -27,6 +27,7 @@ _METHODS: dict[str, str | type[Method]] = {
     "lossless": "microfield.methods.lossless.method:Lossless",
     "inif": "microfield.methods.coordinate.inif:Inif",
     "siren": "microfield.methods.coordinate.siren:Siren",
+    "sincs": "microfield.methods.sincs.method:Sincs",
     "hybrid": "microfield.methods.hybrid.method:Hybrid",
     "hevc": "microfield.methods.conventional.video:Hevc",
     "av1": "microfield.methods.conventional.video:Av1",

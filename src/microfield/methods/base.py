@@ -45,14 +45,17 @@ class Cost:
     memory : int
         Bytes that decoding takes beside the values asked for, about. Parts are decoded one after another, so that a sum of costs
         has the largest.
+    groups : tuple of int
+        Where a part consists of groups that decode apart: the numbers of those that must be decoded, part after part.
     """
 
     voxels: int
     nbytes: int
     memory: int = 0
+    groups: tuple[int, ...] = ()
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes, max(self.memory, other.memory))
+        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes, max(self.memory, other.memory), self.groups + other.groups)
 
 
 class Decoder(ABC):

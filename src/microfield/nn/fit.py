@@ -79,6 +79,8 @@ class FitSchedule:
         The fit shortens its schedule to end in time.
     learn_frequency : bool
         Whether the frequency factor is learned, too.
+    goal : float
+        The fit ends at the first check at which its loss is at most this; 0 never ends it.
     """
 
     steps: int
@@ -90,6 +92,7 @@ class FitSchedule:
     quantise_at: tuple[float, ...] = (0.75, 0.9)
     deadline: Deadline = field(default_factory=Deadline)
     learn_frequency: bool = True
+    goal: float = 0.0
 
     def rates(self, fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """Learning rates where these parts of the fit, 0 to 1, are done."""
@@ -189,6 +192,26 @@ class _Chunk(NamedTuple):
     progress: Any
 
 
+class Pull(NamedTuple):
+    """What holds weights near those of another network that their file is coded against.
+
+    The bits that a difference of r quantiser steps takes are about log2(1 + |r|), and each costs ``price`` of the loss.
+
+    Attributes
+    ----------
+    centre : Params
+        The other network.
+    steps : Params of scalars
+        Quantiser step of every tensor, above 0.
+    price : float32 scalar
+        Loss that a bit is worth.
+    """
+
+    centre: Params
+    steps: Params
+    price: Any
+
+
 class _Guided(NamedTuple):
     """A guidance with the shape and the axes of its blocks."""
 
@@ -198,13 +221,14 @@ class _Guided(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("optimiser", "guided"), donate_argnums=(0,))
-def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, learn: jax.Array, optimiser: Optimiser,
+def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, held: tuple[Params, Pull | None], learn: jax.Array, optimiser: Optimiser,
                guided: _Guided | None) -> tuple[tuple[Params, Any], jax.Array]:
     """Take the steps of a chunk.
 
-    ``moving`` holds the parameters and the optimiser's state. ``quantiser`` holds a step per tensor. ``learn`` is 1 where the
-    frequency is learned, else 0. Returns parameters and state after the last step, and the mean loss.
+    ``moving`` holds the parameters and the optimiser's state, ``held`` a quantiser step per tensor and what weights are held near.
+    ``learn`` is 1 where the frequency is learned, else 0. Returns parameters and state after the last step, and the mean loss.
     """
+    quantiser, pull = held
 
     def step(moving: tuple[Params, Any], inputs: _Chunk) -> tuple[tuple[Params, Any], jax.Array]:
         """One step of the optimiser, with the gradient of the quantised weights."""
@@ -215,6 +239,8 @@ def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, lea
             more, more_grads = jax.value_and_grad(_guided_loss(guided, inputs.blocks))(shown)
             weight = guided.guidance.weight if guided.guidance.weight is not None else _balance(grads, more_grads)
             loss, grads = loss + weight * more, jax.tree.map(lambda g, m: g + weight * m, grads, more_grads)
+        if pull is not None:
+            grads = jax.tree.map(jnp.add, grads, jax.grad(_pulled)(params, pull))
         grads = grads._replace(frequency=grads.frequency * learn)
         new, state = optimiser.update(params, grads, state, loss=loss, progress=inputs.progress, rate=inputs.rates)
         frequency = jnp.where(learn > 0, new.frequency, params.frequency)
@@ -222,6 +248,14 @@ def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, quantiser: Params, lea
 
     moving, losses = jax.lax.scan(step, moving, chunk)
     return moving, jnp.mean(losses)
+
+
+def _pulled(params: Params, pull: Pull) -> jax.Array:
+    """The price of the bits that the differences of weights take, `Pull.steps` being the quantiser."""
+    tensors = zip(*((*p.weights, *p.biases) for p in (params, pull.centre, pull.steps)), strict=True)
+    # A difference of a fraction of a step is no bit yet: the root keeps the slope finite around 0.
+    bits = sum(jnp.sum(jnp.log1p(jnp.sqrt(((p - c) / s) ** 2 + 0.25) - 0.5)) for p, c, s in tensors) / np.float32(np.log(2))
+    return jnp.asarray(pull.price * bits)
 
 
 def _balance(grads: Params, more_grads: Params) -> jax.Array:
@@ -277,7 +311,7 @@ def no_quantiser(params: Params) -> Params:
 
 
 def fit(target: Target, params: Params, optimiser: Optimiser, schedule: FitSchedule, *, objective: Objective | None = None,
-        hooks: Hooks | None = None) -> Fitted:
+        hooks: Hooks | None = None, pull: Pull | None = None) -> Fitted:
     """Fit parameters to a target and return the best seen.
 
     Parameters
@@ -291,10 +325,13 @@ def fit(target: Target, params: Params, optimiser: Optimiser, schedule: FitSched
         Its guidance is an extra loss on blocks; its weights are part of the target already.
     hooks : Hooks, optional
         What is called meanwhile.
+    pull : Pull, optional
+        What the weights are held near.
     """
     keep_compiled_code()
     hooks = hooks or Hooks()
     run = _Run(target, params, optimiser, schedule, objective or Objective(), hooks.requantise)
+    run.pull = pull
     for fraction in run:
         hooks.progress(fraction)
     return run.best
@@ -342,6 +379,8 @@ class _Run:
         Step per tensor, 0 until quantiser steps are chosen.
     best : Fitted
         The best weights under the present quantiser.
+    pull : Pull, optional
+        What the weights are held near.
     slowdown : float
         Factor of the learning rate: halved whenever the fit diverges.
     """
@@ -361,6 +400,7 @@ class _Run:
             self.blocks = BlockSampler(target, objective.guidance, objective.arrays, objective.origin)
             self.guided = _Guided(objective.guidance, self.blocks.block_shape, self.blocks.axes)
         self.rng = np.random.default_rng(schedule.seed + 1)
+        self.pull: Pull | None = None
         self.slowdown = 1.0
         self.done = 0
         self.best = self._evaluated()
@@ -374,6 +414,8 @@ class _Run:
             if pace.fraction >= 1 or pace.fraction - checked >= CHECK_EVERY:
                 checked = pace.fraction
                 self._keep_best()
+                if self.best.loss <= self.schedule.goal and not self.requantise_at:
+                    return
             yield pace.fraction
         self._requantise(1.0)
 
@@ -397,7 +439,7 @@ class _Run:
         chunk = _Chunk(next(self.batches), blocks, rates, self.schedule.progress(fraction).astype(np.float32))
         learn = jnp.float32(1.0 if self.schedule.learn_frequency else 0.0)
         (self.params, self.state), loss = _run_chunk(
-            (self.params, self.state), chunk, self.quantiser, learn, self.optimiser, self.guided)
+            (self.params, self.state), chunk, (self.quantiser, self.pull), learn, self.optimiser, self.guided)
         self.done += CHUNK_STEPS
         loss.block_until_ready()
 

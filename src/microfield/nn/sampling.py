@@ -102,10 +102,14 @@ class Target:
 
 
 def evaluation_batch(target: Target, n: int = 1 << 16, seed: int = 12345) -> Batch:
-    """The ``n`` points by which fits are judged: always the same for a seed, uniform; all points where there are no more."""
+    """The ``n`` points by which fits are judged: always the same for a seed, drawn like those of the fit.
+
+    Where no more points are there and all are drawn equally often, they are all points.
+    """
     n_points = target.coordinates.n_points
-    flat = np.arange(n_points) if n_points <= n else np.random.default_rng(seed).integers(0, n_points, n)
-    return target.batch(flat)
+    if n_points <= n and target.probability is None:
+        return target.batch(np.arange(n_points))
+    return target.batch(target.drawer(np.random.default_rng(seed))(n))
 
 
 def chunks(target: Target, steps: int, batch: int, seed: int) -> Iterator[Batch]:

@@ -19,15 +19,15 @@ from microfield.nn.evaluate import evaluate, workspace_bytes
 Float32 = npt.NDArray[np.float32]
 
 
-class CoordinateDecoder(Decoder):
-    """Decoder of one part; it does not change once it is made, so any number of threads may read."""
+class NetworkDecoder(Decoder):
+    """Decoder of a network that is unpacked already; it does not change once it is made, so any number of threads may read.
 
-    def __init__(self, layout: Layout, sections: Sections, working: int | None = None) -> None:
-        if len(sections) != 1:
-            raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
+    ``nbytes`` is what a read of any voxel needs of the file.
+    """
+
+    def __init__(self, layout: Layout, part: UnpackedPart, nbytes: int) -> None:
         super().__init__(layout)
-        self.nbytes = len(sections[0])
-        self.part: UnpackedPart = unpack(sections[0], layout, working)
+        self.nbytes, self.part = nbytes, part
         self._output_channel = self.part.coordinates.channel_of_outputs
 
     def cost(self, box: Box) -> Cost:
@@ -124,3 +124,12 @@ class CoordinateDecoder(Decoder):
         order = coordinates.inputs + rest + coordinates.outputs
         shaped = out.reshape([len(box[i]) for i in order])
         return np.ascontiguousarray(shaped.transpose(np.argsort(order)))
+
+
+class CoordinateDecoder(NetworkDecoder):
+    """Decoder of one part of siren or inif."""
+
+    def __init__(self, layout: Layout, sections: Sections, working: int | None = None) -> None:
+        if len(sections) != 1:
+            raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
+        super().__init__(layout, unpack(sections[0], layout, working), len(sections[0]))

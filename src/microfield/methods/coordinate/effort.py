@@ -20,7 +20,7 @@ FEWEST_STEPS, MOST_STEPS = 320, 20000
 """Limits of the number of steps: a tiny network needs a schedule, too, and a long one gains little at its end."""
 
 
-def steps_for(effort: int, voxels: int, weights: int, batch: int) -> int:
+def steps_for(effort: int, voxels: int, weights: int, batch: int, fits: float = 1.0) -> int:
     """Optimiser steps of a fit at an effort of 0 to 9.
 
     Parameters
@@ -32,7 +32,9 @@ def steps_for(effort: int, voxels: int, weights: int, batch: int) -> int:
         Of the network.
     batch : int
         Points per step.
+    fits : float
+        Fits that share the work.
     """
     operations = OPERATIONS * 2.0**effort * max(1.0, np.sqrt(voxels / USUAL_VOXELS))
-    steps = operations / (OPERATIONS_PER_WEIGHT * (weights * batch + STEP_OVERHEAD))
+    steps = operations / (fits * OPERATIONS_PER_WEIGHT * (weights * batch + STEP_OVERHEAD))
     return int(np.clip(steps, FEWEST_STEPS, MOST_STEPS))
