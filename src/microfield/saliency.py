@@ -52,7 +52,7 @@ def _channel(planes: npt.NDArray[np.generic]) -> Float32:
     for k, plane in enumerate(planes):
         out[k] = _plane(plane.astype(np.float32) / np.float32(sigma))
     largest = float(np.quantile(out[spread], 0.995))
-    return np.clip(out / np.float32(largest), 0, 1) if largest > 0 else np.zeros_like(out)
+    return np.asarray(np.clip(out / np.float32(largest), 0, 1) if largest > 0 else np.zeros_like(out), np.float32)
 
 
 def _plane(plane: Float32) -> Float32:
@@ -67,24 +67,24 @@ def _plane(plane: Float32) -> Float32:
         # A mean of 9 takes 1/9 of the noise's energy from its middle: 8/9 are left.
         energy = _blurred(detail * detail) / np.float32(noise * 8 / 9)
         total += _grown(np.maximum(energy - np.float32(ABOVE), 0) * np.float32(noise), plane.shape)
-    return np.sqrt(total)
+    return np.asarray(np.sqrt(total), np.float32)
 
 
 def _halved(plane: Float32) -> Float32:
     """Means of 2 x 2 voxels; an odd last row or column is repeated."""
     padded = np.pad(plane, [(0, n % 2) for n in plane.shape], mode="edge")
-    return (padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) * np.float32(0.25)
+    return np.asarray((padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) * np.float32(0.25))
 
 
 def _blurred(plane: Float32) -> Float32:
     """Means of 3 x 3 voxels."""
     padded = np.pad(plane, 1, mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 9)
+    return np.asarray((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 9))
 
 
 def _grown(plane: Float32, shape: tuple[int, ...]) -> Float32:
     """Every value repeated until there are as many as ``shape`` has."""
     steps = [-(-n // m) for n, m in zip(shape, plane.shape, strict=True)]
     power = 1 << (max(steps) - 1).bit_length()
-    return np.repeat(np.repeat(plane, power, 0), power, 1)[: shape[0], : shape[1]]
+    return np.asarray(np.repeat(np.repeat(plane, power, 0), power, 1)[: shape[0], : shape[1]])

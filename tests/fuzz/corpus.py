@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 import helpers.seam_methods  # noqa: F401 (registers its methods)
-from helpers.files import compressed, random_file
+from helpers.files import compressed, random_file, random_groups_file
 from helpers.images import image
 from microfield import Image
 from microfield.errors import MicrofieldError
@@ -24,12 +24,17 @@ SEAM = ("differences-for-tests", "shared-for-tests")
 
 NETWORKS = ("siren", "inif")
 
+GROUPS = "sincs"
+"""The method whose parts are groups of networks."""
+
 METHODS = (*(name for name in names() if not name.endswith("-for-tests")), *SEAM)
 
 
 @cache
 def files_of(method: str) -> tuple[bytes, ...]:
     """Files of a method: of one part and of several, of integers and floats, of channels and colours."""
+    if method == GROUPS:
+        return tuple(_random_groups())
     return tuple(_random_networks(method) if method in NETWORKS else _compressed(method))
 
 
@@ -46,6 +51,17 @@ def _random_networks(method: str) -> Iterator[bytes]:
     biases = [np.full(n, 0.1, np.float32) for _, n in width.fans]
     network = Published(width, tuple(weights), tuple(biases), np.float32(30), np.float32(9), np.float32(100))
     yield write(Header(method, 1, layout), [(pack_published(network, ""),)])
+
+
+def _random_groups() -> Iterator[bytes]:
+    """Files of sincs of random weights: one group, chains, a tree, groups in turn, the published network; and one of two parts."""
+    u1, u2, f4 = np.dtype("uint8"), np.dtype("uint16"), np.dtype("float32")
+    yield random_groups_file(Layout((20, 24), "YX", u1), 1)
+    yield random_groups_file(Layout((7, 14, 10), "ZYX", u2), 2, counts=(3, 1, 2))
+    yield random_groups_file(Layout((5, 12, 9), "TYX", f4), 3, counts=(5, 1, 1), ancestors=(2, 0, None, 2, 3))
+    yield random_groups_file(Layout((3, 7, 9, 8), "CZYX", u1), 4, counts=(2, 3, 1, 1), in_turn=True, output_axes="C")
+    yield random_groups_file(Layout((6, 9, 8), "ZYX", u1), 5, counts=(3, 1, 1), in_turn=True, rectified=True)
+    yield compressed(image("stack"), GROUPS, Budget("max_bytes", 700), tile={"z": 4})[0]
 
 
 def _compressed(method: str) -> Iterator[bytes]:

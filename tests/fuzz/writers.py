@@ -6,7 +6,7 @@ import traceback
 
 import numpy as np
 
-from fuzz.corpus import METHODS, NETWORKS, SEAM
+from fuzz.corpus import GROUPS, METHODS, NETWORKS, SEAM
 from helpers.files import settings
 from microfield.errors import MicrofieldError
 from microfield.image import SUPPORTED_DTYPES, Image
@@ -16,7 +16,7 @@ from microfield.writing.compress import compress_to_bytes
 
 AXES = ("YX", "XY", "ZYX", "CYX", "YXS", "TYX", "CZYX", "TCYX", "TCZYX", "ZCYX")
 
-WRITERS = tuple(name for name in METHODS if name not in (*NETWORKS, *SEAM))
+WRITERS = tuple(name for name in METHODS if name not in (*NETWORKS, GROUPS, *SEAM))
 """Methods that are tried: a fit of networks takes seconds."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from microfield.writing.report import Report
 from microfield.writing.settings import Settings
 
 QUICK: Mapping[str, dict[str, Any]] = {
-    name: {"frequency": 0.16, "optimiser": "adam"} for name in ("siren", "inif")
+    name: {"frequency": 0.16, "optimiser": "adam"} for name in ("siren", "inif", "sincs")
 }
 """Options that leave out the trials and compile fast; a method without an entry runs with its defaults."""
 
@@ -64,3 +64,40 @@ def random_file(layout: Layout, method: str = "inif", seed: int = 0, tile: tuple
     grid = Grid(layout.shape, tile or layout.shape)
     parts = [(random_part(header.part_layout(i), rng, **network),) for i in range(grid.n)]
     return write(header, parts)
+
+
+def random_groups(layout: Layout, seed: int = 0, counts: tuple[int, ...] = (), in_turn: bool = False,
+                  ancestors: Sequence[int | None] = (), output_axes: str = "", rectified: bool = False) -> bytes:
+    """A part of sincs whose groups have random weights, each near those of its ancestor; a chain unless ``ancestors`` are given."""
+    from microfield.coding.weights import step_code
+    from microfield.methods.coordinate.bitstream import Shape
+    from microfield.methods.coordinate.mapping import Mapping
+    from microfield.methods.sincs.ancestry import order
+    from microfield.methods.sincs.bitstream import Head, inputs_of, pack, tensor_extents
+    from microfield.methods.sincs.grouping import Groups
+    from microfield.methods.sincs.residual import Codes, encode
+    from microfield.nn.coordinates import CoordinateMap
+
+    rng = np.random.default_rng(seed)
+    counts = counts or (1,) * len(layout.shape)
+    groups = Groups(layout.shape, counts, tuple(in_turn and c > 1 for c in counts))
+    coordinates = CoordinateMap(layout.with_shape(groups.extents), output_axes)
+    shape = Shape(inputs_of(coordinates, rectified), 6, 2, coordinates.n_outputs)
+    n, extents = layout.channels, tensor_extents(shape)
+    low, high = rng.integers(0, 50, n).astype(float), rng.integers(60, 120, n).astype(float)
+    mapping = Mapping(low, high, rng.integers(0, 256, n), rng.integers(8, 24, n))
+    built = tuple(ancestors) or (None, *range(groups.n - 1))
+    head = Head(shape, output_axes, mapping, groups, built, (step_code(0.05),) * len(extents), rectified)
+    weights, tables = [b""] * groups.n, dict[int, Codes]()
+    for group in order(built):
+        above = built[group]
+        spread, before = (20, None) if above is None else (3, tables[above])
+        differences = [np.rint(rng.normal(0, spread, size)).astype(np.int64) for size in extents]
+        weights[group], tables[group] = encode(differences, before)
+    return pack(head, layout, weights)
+
+
+def random_groups_file(layout: Layout, seed: int = 0, **groups: Any) -> bytes:
+    """A file of sincs of one part of random weights."""
+    return write(Header(method="sincs", bitstream_version=1, layout=layout, checksum=bytes(8), experimental=True),
+                 [(random_groups(layout, seed, **groups),)])

@@ -55,7 +55,8 @@ class Cost:
     groups: tuple[int, ...] = ()
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes, max(self.memory, other.memory), self.groups + other.groups)
+        return Cost(self.voxels + other.voxels, self.nbytes + other.nbytes, max(self.memory, other.memory),
+                    self.groups + other.groups)
 
 
 class Decoder(ABC):

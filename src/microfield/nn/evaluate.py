@@ -38,6 +38,9 @@ COORDINATE_STEP = 2.0**-24
 ACTIVATION_STEP = np.float32(2.0**-16)
 """Activations are multiples of this. Terms of 24 + 16 bits leave 12 bits for a sum: it is exact up to 4096 terms."""
 
+CEILING = np.float32(16)
+"""Rectified sums are cut off here: 24 + 20 bits leave 9 bits, so that sums of up to 512 terms are exact."""
+
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
@@ -52,10 +55,13 @@ class SineNetwork:
         Weights and, in the last column, biases, both in turns: h = sin(2 pi (W [x; 1])). They are rounded to their grid here.
     output : array of shape (outputs, fan_in + 1)
         The linear last layer, with its biases in the last column; rounded likewise.
+    rectified : bool
+        Hidden layers are h = min(max(W [x; 1], 0), `CEILING`) instead of sines, their weights not in turns.
     """
 
     hidden: tuple[npt.NDArray[np.floating[Any]], ...]
     output: npt.NDArray[np.floating[Any]]
+    rectified: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(on_grid(w) for w in self.hidden))
@@ -108,9 +114,12 @@ def _evaluate_block(network: SineNetwork, space: _Workspace) -> Float32:
         sums, rounded = space.sums[:width], space.rounded[:width]
         turns, one, two = (s[:width] for s in space.scratch)
         np.matmul(weights, h, out=sums)
-        np.rint(sums, out=rounded)
-        np.subtract(sums, rounded, out=turns, casting="same_kind")
-        sine_turns(turns, one, two)
+        if network.rectified:
+            np.clip(sums, 0, CEILING, out=turns, casting="same_kind")
+        else:
+            np.rint(sums, out=rounded)
+            np.subtract(sums, rounded, out=turns, casting="same_kind")
+            sine_turns(turns, one, two)
         np.multiply(turns, 1 / ACTIVATION_STEP, out=turns)
         np.rint(turns, out=turns)
         np.multiply(turns, ACTIVATION_STEP, out=space.activations[:width])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from microfield.nn.evaluate import CEILING
 from microfield.nn.sine import COEFFICIENTS, RADIANS_TO_TURNS
 
 Float64 = npt.NDArray[np.float64]
@@ -34,6 +35,12 @@ class Params(NamedTuple):
     weights: tuple[jax.Array, ...]
     biases: tuple[jax.Array, ...]
     frequency: jax.Array
+
+
+class RectifiedParams(Params):
+    """Parameters of a network whose layers are rectified sums instead of sines (SINCS, `paper=true`); it has no frequency."""
+
+    __slots__ = ()
 
 
 def _polynomial(t: jax.Array) -> jax.Array:
@@ -60,6 +67,10 @@ def _sine_turns_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tu
 
 def forward(params: Params, x: jax.Array) -> jax.Array:
     """Network output: (points, inputs) -> (points, outputs)."""
+    if isinstance(params, RectifiedParams):
+        for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
+            x = jnp.clip(x @ w + b, 0, CEILING)
+        return x @ params.weights[-1] + params.biases[-1]
     factor = params.frequency * RADIANS_TO_TURNS
     for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
         x = sine_turns((x @ w + b) * factor)
@@ -102,6 +113,14 @@ def init_published(seed: int, n_inputs: int, width: int, depth: int, n_outputs: 
     weights += [rng.uniform(-bound, bound, (width, width)) for _ in range(depth - 1)]
     weights.append(np.clip(rng.normal(size=(width, n_outputs)), -2, 2) / np.sqrt(width))
     return _params(weights, [np.zeros(w.shape[1]) for w in weights], w0)
+
+
+def init_rectified(seed: int, n_inputs: int, width: int, depth: int, n_outputs: int) -> RectifiedParams:
+    """Random parameters of a network of rectified sums: normal weights of variance 2 / inputs (He et al. 2015), biases 0."""
+    rng = np.random.default_rng(seed)
+    fans = [n_inputs] + [width] * depth
+    weights = [rng.normal(0, np.sqrt(2 / n), (n, m)) for n, m in zip(fans, [*fans[1:], n_outputs], strict=True)]
+    return RectifiedParams(*_params(weights, [np.zeros(w.shape[1]) for w in weights], 1.0))
 
 
 def _params(weights: list[Float64], biases: list[Float64], frequency: float) -> Params:

@@ -117,7 +117,7 @@ def _replace(params: Params, members: Members, change: Callable[[Any], Any]) -> 
     parts = {"weights": list(params.weights), "biases": list(params.biases)}
     for kind, i in members:
         parts[kind][i] = jnp.asarray(change(parts[kind][i]), jnp.float32)
-    return Params(tuple(parts["weights"]), tuple(parts["biases"]), params.frequency)
+    return params._replace(weights=tuple(parts["weights"]), biases=tuple(parts["biases"]))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from microfield.methods.coordinate.mapping import Mapping
 from microfield.methods.sincs import ancestry
 from microfield.methods.sincs.ancestry import Ancestors
 from microfield.methods.sincs.grouping import MOST_GROUPS, Groups, undivided
+from microfield.methods.sincs.published import Encoding, rectified_network
 from microfield.nn.coordinates import CoordinateMap
 from microfield.nn.evaluate import SineNetwork
 
@@ -80,7 +81,8 @@ class Head:
     def pack(self, layout: Layout) -> bytes:
         """Bytes of everything but the lengths of the groups and their weights."""
         shape = self.shape
-        out = bytearray((shape.depth + RECTIFIED_FLAG * self.rectified + CONTINUED_FLAG * self.continued, output_mask(self.output_axes)))
+        kind = shape.depth + RECTIFIED_FLAG * self.rectified + CONTINUED_FLAG * self.continued
+        out = bytearray((kind, output_mask(self.output_axes)))
         out += self.mapping.pack(layout.dtype)
         if not shape.depth:
             return bytes(out)
@@ -174,8 +176,6 @@ def _unpack_groups(data: bytes, at: int, layout: Layout) -> tuple[Groups, int]:
 def inputs_of(coordinates: CoordinateMap, rectified: bool) -> int:
     """Numbers that a network takes for a point."""
     if rectified:
-        from microfield.methods.sincs.published import Encoding
-
         return Encoding.of(coordinates).n_features
     return len(coordinates.inputs)
 
@@ -190,11 +190,14 @@ def values_of(weights: Sequence[Ints], steps: Sequence[int]) -> list[npt.NDArray
     return [w.astype(np.float32) * step_size(s) for w, s in zip(weights, steps, strict=True)]
 
 
-def network_of(weights: Sequence[Ints], steps: Sequence[int], shape: Shape) -> SineNetwork:
-    """The sine network of a group, from the integers of its tensors."""
-    values = values_of(weights, steps)
+def network_of(weights: Sequence[Ints], head: Head) -> SineNetwork:
+    """The network of a group, from the integers of its tensors."""
+    shape = head.shape
     if not shape.depth:
-        return SineNetwork((), values[0].reshape(-1, 1))
+        return SineNetwork((), np.zeros((shape.outputs, 1)))
+    values = values_of(weights, head.steps)
+    if head.rectified:
+        return rectified_network(values, shape.depth)
     return assemble(values[: shape.depth + 1], [*values[-2], values[-1][0]], np.float32(1))
 
 

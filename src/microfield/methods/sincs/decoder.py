@@ -19,7 +19,8 @@ from microfield.methods.coordinate.bitstream import UnpackedPart as UnpackedNetw
 from microfield.methods.coordinate.decoder import NetworkDecoder
 from microfield.methods.sincs.ancestry import line
 from microfield.methods.sincs.bitstream import Ints, network_of, predicted, tensor_extents, unpack
-from microfield.methods.sincs.residual import Model, decode
+from microfield.methods.sincs.published import EncodedDecoder
+from microfield.methods.sincs.residual import Codes, decode
 
 
 class SincsDecoder(Decoder):
@@ -43,10 +44,10 @@ class SincsDecoder(Decoder):
         self.parent = _checked(parent, self)
         needed = self.head.shape.n_weights * self.groups.n * BYTES_PER_WEIGHT
         if working is not None and needed > max(working, FREE_BYTES):
-            raise InputError(f"{self.groups.n} networks of {self.head.shape.n_weights:,} weights need {needed:,} bytes of memory, more "
-                             f"than the {working:,} allowed; open the file with max_read_bytes={needed}.")
+            raise InputError(f"{self.groups.n} networks of {self.head.shape.n_weights:,} weights need {needed:,} bytes of memory, "
+                             f"more than the {working:,} allowed; open the file with max_read_bytes={needed}.")
         self._lock = threading.RLock()
-        self._weights: dict[int, tuple[list[Ints], Model]] = {}
+        self._weights: dict[int, tuple[list[Ints], Codes | None]] = {}
         self._networks: dict[int, NetworkDecoder] = {}
 
     # -- groups -------------------------------------------------------------------------------------------------------
@@ -59,22 +60,22 @@ class SincsDecoder(Decoder):
                     self._weights[number] = self._decoded(number)
             return self._weights[group][0]
 
-    def _decoded(self, group: int) -> tuple[list[Ints], Model]:
+    def _decoded(self, group: int) -> tuple[list[Ints], Codes | None]:
         """A group whose ancestor is decoded."""
         head = self.head
         sizes = tensor_extents(head.shape)
         if not head.shape.depth:
-            return [np.zeros(size, np.int64) for size in sizes], Model()
+            return [np.zeros(size, np.int64) for size in sizes], None
         above = head.ancestors[group]
-        base, model = self.root() if above is None else self._weights[above]
-        differences, model = decode(self.part.weights[group], sizes, model)
-        return [b + d for b, d in zip(base, differences, strict=True)], model
+        base, tables = (self.root(), None) if above is None else self._weights[above]
+        differences, tables = decode(self.part.weights[group], [r * c for r, c in sizes], tables)
+        return [b + d.reshape(b.shape) for b, d in zip(base, differences, strict=True)], tables
 
-    def root(self) -> tuple[list[Ints], Model]:
+    def root(self) -> list[Ints]:
         """What roots are differences to: zeros, or the first group of the part that this one builds on."""
         if self.parent is None:
-            return [np.zeros(size, np.int64) for size in tensor_extents(self.head.shape)], Model()
-        return predicted(self.parent.weights(0), self.parent.head.steps, self.head.steps), Model()
+            return [np.zeros(size, np.int64) for size in tensor_extents(self.head.shape)]
+        return predicted(self.parent.weights(0), self.parent.head.steps, self.head.steps)
 
     def network(self, group: int) -> NetworkDecoder:
         """The decoder of a group."""
@@ -88,8 +89,10 @@ class SincsDecoder(Decoder):
         head, coordinates = self.head, self.part.coordinates
         channels = channels_of(self.layout, head.groups.box(group), coordinates.layout)
         mapping = head.mapping
-        unpacked = UnpackedNetwork(coordinates, network_of(self.weights(group), head.steps, head.shape), mapping.scale[channels],
+        unpacked = UnpackedNetwork(coordinates, network_of(self.weights(group), head), mapping.scale[channels],
                                    mapping.offset[channels], mapping.minimum[channels], mapping.maximum[channels])
+        if head.rectified:
+            return EncodedDecoder(unpacked, self.nbytes)
         return NetworkDecoder(coordinates.layout, unpacked, self.nbytes)
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -146,6 +149,7 @@ def _checked(parent: Decoder | None, child: SincsDecoder) -> SincsDecoder | None
     """The part that another one builds on, with networks of the same shape."""
     if parent is None:
         return None
-    if not isinstance(parent, SincsDecoder) or (parent.head.shape, parent.head.rectified) != (child.head.shape, child.head.rectified):
+    head = child.head
+    if not isinstance(parent, SincsDecoder) or (parent.head.shape, parent.head.rectified) != (head.shape, head.rectified):
         raise FormatError("the part builds on one whose networks have another shape: the file is damaged.")
     return parent

@@ -9,15 +9,19 @@ import numpy as np
 from microfield.image import Layout
 from microfield.methods.coordinate.bitstream import Shape
 from microfield.methods.coordinate.mapping import Mapping
-from microfield.methods.sincs.bitstream import Head
+from microfield.methods.sincs.bitstream import Head, inputs_of
 from microfield.methods.sincs.grouping import Groups, grouped, undivided
+from microfield.methods.sincs.published import LAYERS
 from microfield.nn.coordinates import CoordinateMap
 
 DEPTH_WEIGHTS = (40, 80, 160, 320)
 """A network has one sine layer, and one more above each of these numbers of weights."""
 
 LEAST_WIDTH, MAX_WIDTH = 4, 1024
-"""Width of the sine layers."""
+"""Width of the layers."""
+
+MAX_RECTIFIED_WIDTH = 448
+"""Width of layers of rectified sums, whose sums are exact up to 512 terms."""
 
 COARSE_WIDTHS, FINE_STEP, COARSE_STEP = 32, 2, 4
 """From this width on widths are multiples of 4; below, a tiny network must use every byte."""
@@ -55,6 +59,7 @@ class Recipe:
     depth: int = 0
     bits_per_weight: float = 7.0
     optimiser: str = "soap"
+    paper: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,16 @@ def _with_groups(layout: Layout, recipe: Recipe, mapping: Mapping, limit: int, g
     full = layout.with_shape(groups.extents)
     output_axes = _output_axes(full)
     coordinates = CoordinateMap(full, output_axes)
-    inputs, outputs = len(coordinates.inputs), coordinates.n_outputs
+    inputs, outputs = inputs_of(coordinates, recipe.paper), coordinates.n_outputs
     smallest = Shape(inputs, LEAST_WIDTH, 1, outputs)
     head = Head(smallest, output_axes, mapping, groups, (None,) * groups.n, (0,) * len(smallest.group_sizes))
     room = limit - len(head.pack(layout)) - BYTES_PER_GROUP * groups.n
     weights = 8 * room / recipe.bits_per_weight * smallest_share(groups.n, recipe)
-    if weights < smallest.n_weights / 2 or not inputs:
+    if weights < smallest.n_weights / 2 or not coordinates.inputs:
         return None
-    depth = recipe.depth or 1 + int(np.searchsorted(DEPTH_WEIGHTS, weights))
+    depth = recipe.depth or LAYERS if recipe.paper else recipe.depth or 1 + int(np.searchsorted(DEPTH_WEIGHTS, weights))
     width = LEAST_WIDTH
-    while width < MAX_WIDTH:
+    while width < (MAX_RECTIFIED_WIDTH if recipe.paper else MAX_WIDTH):
         wider = width + (COARSE_STEP if width >= COARSE_WIDTHS else FINE_STEP)
         if Shape(inputs, wider, depth, outputs).n_weights > weights:
             break

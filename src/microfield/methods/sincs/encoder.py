@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +24,12 @@ from microfield.methods.sincs.bitstream import Head, pack, predicted, tensor_ext
 from microfield.methods.sincs.decoder import SincsDecoder, channels_of
 from microfield.methods.sincs.design import Design, Recipe, designed, smallest_share
 from microfield.methods.sincs.grouping import undivided
+from microfield.methods.sincs.published import RATE, EncodedTarget
 from microfield.methods.sincs.quantiser import Forest, StepSearch, Tensors
 from microfield.methods.sincs.transfer import price_of_bits, quantiser_of, to_params, to_tensors, transferred
 from microfield.nn.coordinates import CoordinateMap
 from microfield.nn.fit import FitSchedule, Hooks, Pull, evaluation_loss, fit, no_quantiser
-from microfield.nn.network import Params, init_folded
+from microfield.nn.network import Params, init_folded, init_rectified
 from microfield.nn.optimisers import Optimiser, optimiser_and_rate
 from microfield.nn.sampling import Target, evaluation_batch
 from microfield.saliency import FLOOR, structure_map
@@ -51,7 +53,7 @@ FEWEST_STEPS = 32
 """Steps of a fit of a group at least."""
 
 REUSABLE = (0.4, 1.25)
-"""Fitted groups are tuned rather than fitted anew where the design that suits the new limit has from 0.4 to 1.25 times their weights."""
+"""Fitted groups are tuned rather than fitted anew where the design for the new limit has from 0.4 to 1.25 times their weights."""
 
 SENSITIVITY_POINTS = 1 << 12
 """Points on which is measured how much each tensor matters."""
@@ -132,7 +134,7 @@ class PartEncoder:
         typical = np.sqrt(np.mean(relative[relative > 0] ** 2))
         weight = (relative / typical) ** 2 * self.context.channel_weights / self.context.channel_weights.mean()
         probability = self._probability(box)
-        return Target(
+        return (EncodedTarget if self.recipe.paper else Target)(
             CoordinateMap(full, design.output_axes), _padded(self.block[box], full.shape), self.mapping.scale[channels],
             self.mapping.offset[channels], weight[channels].astype(np.float32), None,
             _present(self.block[box].shape, full.shape, probability),
@@ -158,6 +160,7 @@ class PartEncoder:
 
     def _optimiser(self) -> tuple[Optimiser, float]:
         optimiser, rate = optimiser_and_rate(self.recipe.optimiser)
+        rate = RATE if self.recipe.paper else rate
         return (self.context.optimiser() if self.context.optimiser else optimiser), rate
 
     def schedule(self, design: Design, share: float, start: float, **more: Any) -> FitSchedule:
@@ -172,6 +175,8 @@ class PartEncoder:
 
     def _initial(self, design: Design, frequency: float) -> Params:
         """Random weights of a network."""
+        if self.recipe.paper:
+            return init_rectified(self.context.seed, *dataclasses.astuple(design.shape))
         coordinates = CoordinateMap(self.layout.with_shape(design.groups.extents), design.output_axes)
         voxels = np.asarray([n - 1 for n in coordinates.input_shape], np.float64) / 2
         shape = design.shape
@@ -179,7 +184,7 @@ class PartEncoder:
 
     def _frequency(self, design: Design, target: Target) -> float:
         """The initial frequency of least loss in short fits."""
-        if self.recipe.frequency:
+        if self.recipe.frequency or self.recipe.paper:
             return self.recipe.frequency
         losses = []
         for frequency in FREQUENCIES:
@@ -209,7 +214,7 @@ class PartEncoder:
         before = fitted[above] if above is not None else None
         if before is None and self.parent is not None:
             head = self.parent.head
-            before = to_params(values_of(self.parent.weights(0), head.steps))
+            before = to_params(values_of(self.parent.weights(0), head.steps), self.recipe.paper)
         if before is None or not self.recipe.transfer:
             return drawn, None
         return transferred(before, drawn, self.recipe.reset), before
@@ -228,14 +233,15 @@ class PartEncoder:
             return state
         steps = [float(step_size(c)) for c in search[0]]
         design, n = state.design, state.design.groups.n
-        quantiser = quantiser_of(steps, design.shape.depth)
+        quantiser = quantiser_of(steps, design.shape.depth, self.recipe.paper)
         schedule = self.schedule(design, TUNING_SHARE if n > 1 else WARM_SHARE / 2, TUNING_START, quantise_at=(0.0,),
                                  learn_frequency=False)
         tuned: dict[int, Params] = {}
         for done, group in enumerate(ancestry.order(state.ancestors)):
-            target, begin = self.target(design, group), to_params(state.tensors[group])
+            target, begin = self.target(design, group), to_params(state.tensors[group], self.recipe.paper)
             above = state.ancestors[group]
-            pull = None if above is None else self._pull(target, begin, tuned[above], quantiser)
+            # A root is held near itself: what builds on it was fitted near where it was.
+            pull = self._pull(target, begin, begin if above is None else tuned[above], quantiser) if n > 1 else None
             tuned[group] = fit(target, begin, self._optimiser()[0], schedule, objective=self.context.objective, pull=pull,
                                hooks=Hooks(lambda _: quantiser, self._progress(done, n, "tuning"))).params
         return replace(state, tensors=tuple(to_tensors(tuned[g], design.shape) for g in range(n)))
@@ -267,7 +273,7 @@ class PartEncoder:
         """The head of the part."""
         coded = ancestors if self.recipe.residual else (None,) * len(ancestors)
         return Head(design.shape, design.output_axes, self.mapping, design.groups, coded, tuple(steps),
-                    continued=self.parent is not None)
+                    rectified=self.recipe.paper, continued=self.parent is not None)
 
     def _search(self, state: State) -> StepSearch:
         design = state.design
@@ -321,7 +327,7 @@ class _First:
                        hooks=Hooks(lambda _: quantiser, progress))
         if math.isfinite(schedule.deadline.end) and done.steps < schedule.steps and not done.loss <= schedule.goal:
             encoder.shortened.add("some of the steps of a fit")
-        return to_params(to_tensors(done.params, self.design.shape))
+        return to_params(to_tensors(done.params, self.design.shape), encoder.recipe.paper)
 
     def _steps(self, params: Params) -> Params:
         """Quantiser steps at which the first group takes its share of the limit."""
@@ -336,10 +342,10 @@ class _First:
         found = search.search(self.limit)
         codes = found[0] if found is not None else search.codes(1.0)
         steps = [float(step_size(c)) for c in codes]
-        self.quantiser = quantiser_of(steps, design.shape.depth)
+        self.quantiser = quantiser_of(steps, design.shape.depth, encoder.recipe.paper)
         factor = float(params.frequency)
         hidden = [s / factor for s in steps[:-3]]
-        return quantiser_of([*hidden, steps[-3], steps[-2] / factor, steps[-1]], design.shape.depth)
+        return quantiser_of([*hidden, steps[-3], steps[-2] / factor, steps[-1]], design.shape.depth, encoder.recipe.paper)
 
 
 def _padded(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -1,7 +1,8 @@
 """Groups: how a part is cut into pieces that each get a network, and which pieces a box or points touch.
 
-Along every axis a part is cut into a number of pieces, either into runs (blocks of neighbours) or in turn (piece i takes the indices
-i, i + n, i + 2 n, ..., which the SINCS paper calls grouping of slices). Groups are the combinations of pieces, numbered in C order.
+Along every axis a part is cut into a number of pieces, either into runs (blocks of neighbours) or in turn: piece i then takes the
+indices i, i + n, i + 2 n, ..., which is how the public code of SINCS groups slices. Groups are the combinations of pieces, numbered
+in C order.
 """
 
 from __future__ import annotations

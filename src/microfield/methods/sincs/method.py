@@ -15,6 +15,7 @@ from microfield.methods.options import option
 from microfield.methods.sincs.decoder import SincsDecoder
 from microfield.methods.sincs.design import Recipe
 from microfield.methods.sincs.grouping import KINDS
+from microfield.methods.sincs.published import CHAIN, GROUPS
 
 if TYPE_CHECKING:
     from microfield.methods.sincs.encoder import Coded
@@ -27,6 +28,7 @@ PARTS_IN_A_CHAIN = 16
 class SincsOptions:
     """Options of sincs."""
 
+    paper: bool = option(False, "the published network, groups and transfer, for comparison only")
     grouping: str = option("auto", "how a part is cut into groups", choices=KINDS)
     groups: int = option(0, "number of groups of a part; 0 chooses by size", low=0, high=4096)
     chain: int = option(64, "groups that build on one another before one begins anew", low=1, high=64)
@@ -85,6 +87,10 @@ class Sincs(Method):
         from microfield.methods.sincs.encoder import PartEncoder
 
         o = self.options
+        if o.paper:
+            recipe = Recipe("slices", o.groups or GROUPS, CHAIN, "structure", "published", pull=0.0, early=False, depth=o.depth,
+                            bits_per_weight=o.bits_per_weight, optimiser="adam", paper=True)
+            return PartEncoder(block, layout, recipe, context).encode(limit, state)
         recipe = Recipe(o.grouping, o.groups, o.chain, o.sampling, o.reset, o.transfer, o.residual, o.pull, o.early, o.frequency,
                         o.depth, o.bits_per_weight, "soap" if o.optimiser == "auto" else o.optimiser)
         return PartEncoder(block, layout, recipe, context).encode(limit, state)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.weights import STEP_CODES, step_code, step_size
 from microfield.methods.sincs.ancestry import Ancestors, order
-from microfield.methods.sincs.residual import Coded, Ints, Model, encode, learned, modelled, moves
+from microfield.methods.sincs.residual import Codes, Ints, encode, estimated
 
 Float32 = npt.NDArray[np.float32]
 Tensors = list[Float32]
@@ -49,44 +50,37 @@ class Forest:
     root: Callable[[Sequence[int]], list[Ints]]
     alone: bool = False
 
-    def differences(self, codes: Sequence[int]) -> list[tuple[int, list[Ints], Model]]:
-        """For every group, in the order of decoding: its number, its differences, and the model that they are coded with."""
+    def differences(self, codes: Sequence[int]) -> list[tuple[int, int | None, list[Ints]]]:
+        """For every group, in the order of decoding: its number, that of its ancestor, and its differences."""
         steps = [float(step_size(c)) for c in codes]
-        known: dict[int, tuple[list[Ints], Model]] = {}
+        known: dict[int, list[Ints]] = {}
         found = []
         for group in order(self.ancestors):
-            above = self.ancestors[group]
-            base, model = (self.root(codes), Model()) if above is None or self.alone else known[above]
-            differences = [rounded(w / s - b, s) for w, s, b in zip(self.weights[group], steps, base, strict=True)]
-            found.append((group, differences, model))
-            moved = moves(model, [(d.shape[0], d.shape[1]) for d in differences])
-            after = learned(model, differences, modelled(differences, moved).codes)
-            known[group] = ([b + d for b, d in zip(base, differences, strict=True)], after)
+            above = None if self.alone else self.ancestors[group]
+            base = self.root(codes) if above is None else known[above]
+            differences = [rounded(w / s - b) for w, s, b in zip(self.weights[group], steps, base, strict=True)]
+            found.append((group, above, differences))
+            known[group] = [b + d for b, d in zip(base, differences, strict=True)]
         return found
 
     def bits(self, codes: Sequence[int]) -> float:
         """About the bits that all groups take at these steps; infinite where a difference is too large to code."""
         try:
-            return sum(_coded(differences, model).bits for _, differences, model in self.differences(codes))
+            return sum(estimated(differences, above is None)[1] for _, above, differences in self.differences(codes))
         except OverflowError:
             return float("inf")
 
     def encode(self, codes: Sequence[int]) -> list[bytes]:
         """Bytes of every group."""
-        out = [b""] * len(self.weights)
-        for group, differences, model in self.differences(codes):
-            out[group], _ = encode(differences, model)
+        out, tables = [b""] * len(self.weights), dict[int, Codes]()
+        for group, above, differences in self.differences(codes):
+            out[group], tables[group] = encode(differences, None if above is None else tables[above])
         return out
 
 
-def _coded(differences: list[Ints], model: Model) -> Coded:
-    return modelled(differences, moves(model, [(d.shape[0], d.shape[1]) for d in differences]))
-
-
-def rounded(differences: npt.NDArray[np.floating], step: float) -> Ints:
+def rounded(differences: npt.NDArray[Any]) -> Ints:
     """Differences in steps as whole numbers, drawn a little towards 0."""
-    del step
-    return (np.sign(differences) * np.floor(np.abs(differences) + (0.5 - DEAD))).astype(np.int64)
+    return np.asarray(np.sign(differences) * np.floor(np.abs(differences) + (0.5 - DEAD)), np.int64)
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class StepSearch:
 
     def codes(self, factor: float) -> tuple[int, ...]:
         """Step codes at a common factor."""
-        return tuple(step_code(factor * r) for r in self.relative)
+        return tuple(step_code(float(factor * r)) for r in self.relative)
 
     def search(self, limit: int) -> tuple[tuple[int, ...], list[bytes]] | None:
         """Steps and bytes of every group, of at most ``limit`` bytes in all; None where even the coarsest steps need more."""
@@ -156,7 +150,7 @@ class StepSearch:
             return codes, data
         for _ in range(ROUNDS):
             before = codes
-            for tensor in np.argsort(sizes)[::-1]:
+            for tensor in np.argsort(sizes)[::-1].tolist():
                 finer = tuple(c - (i == tensor) for i, c in enumerate(codes))
                 if 0 <= finer[tensor] < STEP_CODES and self._seems(finer, limit + 8):
                     better = self._fitting(finer, limit)

@@ -10,7 +10,7 @@ import numpy as np
 from microfield.methods.coordinate.quantise import to_groups
 from microfield.methods.sincs.bitstream import tensor_extents
 from microfield.methods.sincs.quantiser import Tensors
-from microfield.nn.network import Params
+from microfield.nn.network import Params, RectifiedParams
 
 RESETS = ("none", "output", "published")
 """Layers that are drawn anew after a transfer: none, the last one, or the first, the last before the output and the output."""
@@ -21,17 +21,19 @@ def to_tensors(params: Params, shape: Any) -> Tensors:
     return [g.reshape(size) for g, size in zip(to_groups(params), tensor_extents(shape), strict=True)]
 
 
-def to_params(tensors: Tensors) -> Params:
+def to_params(tensors: Tensors, rectified: bool = False) -> Params:
     """The inverse of `to_tensors`, the frequency being 1."""
     matrices, layers, outputs = tensors[:-2], tensors[-2], tensors[-1]
-    return Params(tuple(jnp.asarray(w, jnp.float32) for w in matrices),
+    kind = RectifiedParams if rectified else Params
+    return kind(tuple(jnp.asarray(w, jnp.float32) for w in matrices),
                   (*(jnp.asarray(b, jnp.float32) for b in layers), jnp.asarray(outputs[0], jnp.float32)), jnp.float32(1))
 
 
-def quantiser_of(steps: list[float], depth: int) -> Params:
+def quantiser_of(steps: list[float], depth: int, rectified: bool = False) -> Params:
     """Steps of the tensors as a quantiser for `microfield.nn.network.fake_quantise`: one scalar per tensor of parameters."""
     matrices, layers, outputs = steps[:-2], steps[-2], steps[-1]
-    return Params(tuple(map(jnp.float32, matrices)), (*[jnp.float32(layers)] * depth, jnp.float32(outputs)), jnp.float32(0))
+    kind = RectifiedParams if rectified else Params
+    return kind(tuple(map(jnp.float32, matrices)), (*[jnp.float32(layers)] * depth, jnp.float32(outputs)), jnp.float32(0))
 
 
 def transferred(before: Params, drawn: Params, reset: str) -> Params:
@@ -48,5 +50,5 @@ def transferred(before: Params, drawn: Params, reset: str) -> Params:
 
 
 def price_of_bits(loss: float, exact: float, n_weights: int) -> np.float32:
-    """What a bit is worth where quantisation raises the loss from ``exact`` to ``loss``: a bit for each weight quarters that rise."""
+    """What a bit is worth where quantisation raises the loss from ``exact`` to ``loss``: a bit per weight quarters that rise."""
     return np.float32(2 * np.log(2) * max(loss - exact, 0.0) / n_weights)
