@@ -55,7 +55,7 @@ class Reading(NamedTuple):
 def compare(
     original: Any, reconstruction: Any, *, axes: str | None = None, scene: str | int | None = None,
     channel: str | int | None = None, nan_fill: float | None = None, stack: bool = False, ssim: bool = True,
-    full: bool = False, file_bytes: int | None = None,
+    full: bool = False, lpips: bool = False, file_bytes: int | None = None,
 ) -> Comparison:
     """Measure a reconstruction against its original.
 
@@ -79,6 +79,8 @@ def compare(
     full : bool
         True adds 3-D and multi-scale SSIM, the Fourier ring correlation, the histogram distance and block edges, for about four
         times the time.
+    lpips : bool
+        True adds LPIPS, how far the planes differ in the features of a network, with ``microfield[perceptual]``.
     file_bytes : int, optional
         Size of the compressed file, for the ratio, where the reconstruction is not the file itself.
 
@@ -91,12 +93,14 @@ def compare(
     ------
     InputError
         The shapes or axes differ, an image cannot be read, or one holds NaN or infinity and the other is no exact copy of it.
+    MissingExtraError
+        LPIPS is asked for, and what it takes is not installed.
     """
     if file_bytes is not None:
         file_bytes = checks.number("file_bytes", file_bytes, whole=True, least=1)
     with opened(original, reconstruction, Reading(axes, scene, channel, nan_fill, stack)) as pair:
         size = pair.file.file_bytes if pair.file is not None and file_bytes is None else file_bytes
-        found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, file_bytes=size)
+        found = metrics.compare(pair.original, pair.reconstruction, ssim=ssim, full=full, lpips=lpips, file_bytes=size)
         return replace(found, previews=_previews(pair), same_original=pair.same_original)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ class GuidedBlock(NamedTuple):
         Of the grey levels.
     axes : str
         Letters of the axes of the block; channels or time points that are not among them are its outputs.
+    beside : dict of arrays
+        What `Guidance.beside` has drawn for this block.
     """
 
     prediction: Any
@@ -41,13 +44,19 @@ class GuidedBlock(NamedTuple):
     scale: Any
     offset: Any
     axes: str
+    beside: Mapping[str, Any] = MappingProxyType({})
 
     def fields(self, values: Any) -> Any:
         """An array of shape ``block_shape + (outputs,)`` as planes (n, y, x) or volumes (n, z, y, x) of one channel and time."""
-        shape, order = values.shape, [*(axis if axis in "ZYX" else " " for axis in self.axes), " "]
-        spatial = [i for i, axis in enumerate(order) if axis != " " and not (axis == "Z" and shape[i] == 1)]
-        others = [i for i in range(len(order)) if i not in spatial]
-        return values.transpose(*others, *spatial).reshape(-1, *(shape[i] for i in spatial))
+        return fields_of_block(values, self.axes)
+
+
+def fields_of_block(values: Any, axes: str) -> Any:
+    """See `GuidedBlock.fields`; ``axes`` are those of the block."""
+    shape, order = values.shape, [*(axis if axis in "ZYX" else " " for axis in axes), " "]
+    spatial = [i for i, axis in enumerate(order) if axis != " " and not (axis == "Z" and shape[i] == 1)]
+    others = [i for i in range(len(order)) if i not in spatial]
+    return values.transpose(*others, *spatial).reshape(-1, *(shape[i] for i in spatial))
 
 
 class Guidance(ABC):
@@ -66,6 +75,23 @@ class Guidance(ABC):
     def arrays(self, block: npt.NDArray[Any], layout: Layout) -> Mapping[str, npt.NDArray[Any]]:
         """What the loss must know of a whole part, grey levels ``block``, as arrays of its shape; nothing by default."""
         del block, layout
+        return {}
+
+    def beside(self, rng: np.random.Generator, channels: npt.NDArray[np.intp]) -> Mapping[str, npt.NDArray[Any]]:
+        """What the loss of one block is given that is not of the image, drawn anew for every block; nothing by default.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        channels : int array of shape (fields,)
+            Number of the channel of every field of the block, as `GuidedBlock.fields` orders them.
+
+        Returns
+        -------
+        mapping of name to array
+            Of the same names, shapes and types at every call for as many fields.
+        """
+        del rng, channels
         return {}
 
     @abstractmethod

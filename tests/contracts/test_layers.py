@@ -31,6 +31,7 @@ ROOMS = {
     "noise": "",
     "coding": "errors",
     "models": "errors",
+    "perceptual": "errors",
     "display": "errors",
     "display_coordinates": "display",
     "axes": "errors wording",
@@ -43,9 +44,9 @@ ROOMS = {
     "label_images": "image statistics",
     "saliency": "image noise",
     "objective": "errors wording image",
-    "guidance": "errors wording image objective",
+    "guidance": "errors wording image objective perceptual",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
-    "metrics": "errors wording notebook image statistics",
+    "metrics": "errors wording notebook image statistics perceptual",
     "analysis": "errors wording noise image label_images statistics",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
     "io": "errors wording checks axes kinds display labelled progress units image",

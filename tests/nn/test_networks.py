@@ -368,7 +368,7 @@ def test_guidance_blocks_hold_the_image() -> None:
     target = smooth_target()
     marks = np.arange(480, dtype=np.int32).reshape(SHAPE)
     sampler = BlockSampler(target, Flat(), {"marks": marks}, (100, 1000))
-    x, y, position, arrays, scale, offset = sampler.draw(np.random.default_rng(0), 3)
+    x, y, position, arrays, scale, offset, _ = sampler.draw(np.random.default_rng(0), 3)
     assert x.shape == (3, 35, 2)
     assert y.shape == scale.shape == offset.shape == (3, 35, 1)
     tables = [axis_table(n) for n in SHAPE]

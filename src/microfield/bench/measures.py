@@ -49,6 +49,7 @@ _MEASURES: dict[str, str | Measure] = {
     "quality": "microfield.bench.measures:quality",
     "full": "microfield.bench.measures:full",
     "downstream": "microfield.bench.measures:downstream",
+    "perceptual": "microfield.bench.measures:perceptual",
 }
 _INCLUDES = {"full": "quality"}
 """Name of a measure to the one whose numbers it contains."""
@@ -153,3 +154,10 @@ def downstream(original: Image, reconstruction: npt.NDArray[Any], known: Known) 
 
     memo = known.memo.setdefault("downstream", {})
     return dict(judge(original, reconstruction, labels=known.labels, not_labels=True, memo=memo, max_voxels=ANALYSED).numbers())
+
+
+def perceptual(original: Image, reconstruction: npt.NDArray[Any], known: Known) -> Numbers:
+    """LPIPS, the mean over channels; it takes the extra ``perceptual``."""
+    from microfield.metrics import compare
+
+    return {"lpips": compare(original, reconstruction, ssim=False, lpips=True, statistics=known.statistics).lpips}

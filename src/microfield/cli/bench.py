@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("--axes", help="axes of the images, as in compress")
     p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity, in what is compared, too")
     p.add_argument("--not-labels", action="store_true", help="bench even what looks like object labels")
-    p.add_argument("--measures", default="quality", help="of quality, full, downstream (default quality)")
+    p.add_argument("--measures", default="quality", help="of quality, full, downstream, perceptual (default quality)")
     p.add_argument("--labels", action="append", default=[], metavar="IMAGE=LABELS|auto",
                    help="ground truth for downstream; auto takes NAME_labels or NAME_mask beside each image")
     p.add_argument("--anchor", help="method that the others are compared with (default: av1, hevc, sperr or inif)")

@@ -36,6 +36,8 @@ def add_to(commands: Any) -> None:
     p.add_argument("--nan-fill", type=float, help="value that replaces NaN and infinity in the original, as in compress")
     p.add_argument("--not-labels", action="store_true", help="compare even what looks like object labels")
     p.add_argument("--no-ssim", action="store_true", help="skip SSIM, which takes most of the time of a plain comparison")
+    p.add_argument("--lpips", action="store_true",
+                   help="LPIPS, too: how far the planes differ in the features of a network (microfield[perceptual])")
     p.add_argument("--no-verdict", action="store_true", help="do not judge what the copy is good for")
     p.add_argument("--require", action="append", default=[], metavar="CONDITION", help=HELP)
     p.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.no_ssim and (arguments.full or arguments.report):
         raise UsageError("--no-ssim is for a plain comparison; leave it out with --full or --report.")
+    if arguments.lpips and arguments.report:
+        raise UsageError("--lpips is for a comparison without a page; leave it out with --report.")
     requirements = [Requirement.parse(text) for text in arguments.require]
     check(requirements, ssim=not arguments.no_ssim, verdict=not arguments.no_verdict)
     if arguments.report:
@@ -134,14 +138,14 @@ def _measured(
     size = None if file is None else file.file_bytes
     progress(0.0, "metrics")
     if not (arguments.full or labels is not None):
-        comparison = compare(original, reconstruction, ssim=not arguments.no_ssim, file_bytes=size)
+        comparison = compare(original, reconstruction, ssim=not arguments.no_ssim, lpips=arguments.lpips, file_bytes=size)
         return comparison, None, None if arguments.no_verdict else _verdict(original, reconstruction, comparison, progress)
     from microfield.analysis.judge import judge
     from microfield.report.pair import make_pair
 
     pair = make_pair(original, reconstruction, file)  # Metrics and analysis read the same arrays, which are decoded once.
     comparison = compare(pair.original, pair.reconstruction, ssim=not arguments.no_ssim, full=arguments.full,
-                         statistics=pair.statistics, file_bytes=size)
+                         lpips=arguments.lpips, statistics=pair.statistics, file_bytes=size)
     analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True,
                      progress=lambda fraction, message: progress(0.5 + 0.5 * fraction, message))
     verdict = None if arguments.no_verdict else _verdict(pair.original, pair.reconstruction, comparison, progress)

@@ -22,9 +22,11 @@ from microfield.metrics.decibel import decibel
 from microfield.metrics.distributions import histogram_distance as histogram_distance
 from microfield.metrics.distributions import pearson as pearson
 from microfield.metrics.multiscale import ms_ssim as ms_ssim
+from microfield.metrics.perceptual import lpips as lpips
 from microfield.metrics.similarity import ssim as ssim
 from microfield.metrics.spectral import ring_correlation as ring_correlation
 from microfield.metrics.volume_similarity import ssim_3d as ssim_3d
+from microfield.perceptual.alexnet import weights
 from microfield.statistics import ChannelStatistics, channel_statistics
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def compare(
     *,
     ssim: bool = True,
     full: bool = False,
+    lpips: bool = False,
     statistics: ChannelStatistics | None = None,
     file_bytes: int | None = None,
 ) -> Comparison:
@@ -97,6 +100,8 @@ def compare(
     full : bool
         True adds 3-D and multi-scale SSIM, the Fourier ring correlation, the histogram distance and block edges, for
         about four times the time.
+    lpips : bool
+        True adds LPIPS, for which the extra ``perceptual`` must be installed.
     statistics : ChannelStatistics, optional
         Those of the original, where the caller has them already.
     file_bytes : int, optional
@@ -106,19 +111,23 @@ def compare(
     ------
     InputError
         If the shapes differ, or either holds NaN or infinity and the reconstruction is not exact.
+    MissingExtraError
+        If LPIPS is asked for and cannot be measured here.
 
     Notes
     -----
     Every voxel counts in every metric, with these exceptions on large images. Planes above 4 Mpixel are read in bands
-    of rows: their multi-scale SSIM is that of the bands, and a last band of fewer than 64 rows counts neither there nor
-    in the ring correlation. The latter is summed over windows of at most 1024 x 1024 pixels. 3-D SSIM looks at every
-    second (third, ...) position in planes above 2^18 pixels.
+    of rows: their multi-scale SSIM and their LPIPS are those of the bands, and a last band of fewer than 64 rows counts
+    neither there nor in the ring correlation. The latter is summed over windows of at most 1024 x 1024 pixels. 3-D SSIM
+    looks at every second (third, ...) position in planes above 2^18 pixels.
     """
     original = as_image(original)
     check_shapes(original.shape, tuple(reconstruction.shape))
+    if lpips:
+        weights()  # What is missing is said before the work.
     known = statistics if statistics is not None else channel_statistics(original)
     try:
-        found = measure(original, lambda box: np.asarray(reconstruction[box]), known, ssim=ssim, full=full)
+        found = measure(original, lambda box: np.asarray(reconstruction[box]), known, ssim=ssim, full=full, lpips=lpips)
     except NotFiniteError:
         if not identical(original, reconstruction.__getitem__):
             raise
@@ -185,6 +194,7 @@ def _channel(name: str, sums: ChannelSums, normalised: float, robust: float, noi
         noise_factor=_noise_factor(np.array([normalised]), np.array([noise])),
         ssim_3d=_value(sums.stacks),
         ms_ssim=_value(sums.scales),
+        lpips=_value(sums.features),
         histogram_distance=_value(sums.values),
         blocking=_value(sums.steps),
         frc_cutoff=sums.frc_cutoff,

@@ -19,6 +19,7 @@ from microfield.image import CHANNELS, Image, Layout
 from microfield.metrics.blocking import Steps
 from microfield.metrics.distributions import Correlation, GreyValues
 from microfield.metrics.multiscale import plane_ms_ssim
+from microfield.metrics.perceptual import has_features, plane_lpips
 from microfield.metrics.similarity import Floats, PlaneSimilarity, window
 from microfield.metrics.spectral import MIN_RINGS, NYQUIST, RingSums
 from microfield.metrics.volume_similarity import StackSimilarity, has_stacks
@@ -59,7 +60,8 @@ class Piece:
         return self.row == 0 or len(self.a) >= _LEAST_ROWS
 
 
-def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *, ssim: bool, full: bool) -> list[ChannelSums]:
+def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *, ssim: bool, full: bool,
+            lpips: bool = False) -> list[ChannelSums]:
     """Go over both images once.
 
     Parameters
@@ -69,7 +71,7 @@ def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *
         Reads a box of the reconstruction.
     statistics : ChannelStatistics or None
         Of the original; without them only the errors are measured.
-    ssim, full : bool
+    ssim, full, lpips : bool
         As in `microfield.compare`.
 
     Returns
@@ -85,7 +87,7 @@ def measure(original: Image, read: Read, statistics: ChannelStatistics | None, *
         If either image holds NaN or infinity.
     """
     layout = original.layout
-    channels = [ChannelSums(layout, c, statistics, ssim=ssim, full=full) for c in range(layout.channels)]
+    channels = [ChannelSums(layout, c, statistics, ssim=ssim, full=full, lpips=lpips) for c in range(layout.channels)]
     lead = len(window(_plane(layout))[0]) - 1 if ssim else int(full)
     invalid = np.zeros((2, 2), np.int64)  # original, reconstruction; NaN, infinite
     for piece in _pieces(original, read, lead, invalid):
@@ -126,7 +128,8 @@ class ChannelSums:
     """
 
     def __init__(
-        self, layout: Layout, channel: int, statistics: ChannelStatistics | None, *, ssim: bool = False, full: bool = False
+        self, layout: Layout, channel: int, statistics: ChannelStatistics | None, *, ssim: bool = False, full: bool = False,
+        lpips: bool = False,
     ) -> None:
         self.low = 0.0 if statistics is None else float(statistics.minimum[channel])
         span = 1.0 if statistics is None else float(statistics.range[channel])
@@ -137,6 +140,7 @@ class ChannelSums:
         self.correlation = None if statistics is None else Correlation()
         self.similarity = PlaneSimilarity(plane, self.range) if ssim else None
         self.scales: Mean | None = Mean() if ssim and full else None
+        self.features = Mean() if lpips and has_features(plane) else None
         self.stacks = _stacks(layout, self.range) if ssim and full else None
         self.values = GreyValues(self.range, whole=layout.dtype.kind in "iu") if full else None
         self.steps = Steps(plane) if full else None
@@ -156,6 +160,8 @@ class ChannelSums:
             self.stacks.add(x, y, (*piece.volume, piece.row), piece.z)
         if self.scales and piece.has_area:
             self.scales.add(plane_ms_ssim(x, y, self.range), x.size)
+        if self.features and piece.has_area and has_features(x.shape):
+            self.features.add(plane_lpips(x, y, self.range), x.size)
         if self.values:
             self.values.add(new_x, new_y)
         if self.steps:

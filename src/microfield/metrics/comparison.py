@@ -15,6 +15,7 @@ _COLUMNS = (
     ("ssim", "SSIM", ".4f"),
     ("ssim_3d", "SSIM 3-D", ".4f"),
     ("ms_ssim", "MS-SSIM", ".4f"),
+    ("lpips", "LPIPS", ".4f"),
     ("nrmse", "NRMSE", ".3g"),
     ("pearson", "Pearson", ".4f"),
     ("max_error", "max error", ".5g"),
@@ -27,6 +28,7 @@ _COLUMNS = (
 _NAME_WIDTH = 14
 _LEGEND = {
     "psnr_robust": "robust dB: PSNR on the range from the 0.1 to the 99.9 percentile, which no hot pixel stretches",
+    "lpips": "LPIPS: distance in the features of a network trained on photographs, 0 where both look the same",
     "noise_factor": "error/noise: root mean square error in units of the original's estimated noise",
     "histogram_distance": "hist. W1: how far the grey values moved on the whole, as a share of the range (Wasserstein-1)",
     "blocking": "blocks: strength of edges of coding blocks that the original does not have, 0 to 1",
@@ -34,13 +36,13 @@ _LEGEND = {
 }
 """Explanations of the headings that need one."""
 
-MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "histogram_distance", "blocking", "frc_cutoff")
+MEANS = ("ssim", "pearson", "ssim_3d", "ms_ssim", "lpips", "histogram_distance", "blocking", "frc_cutoff")
 """Metrics whose overall value is the mean over the channels that have one."""
 
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """The metrics of one channel. The last five are None unless a full comparison was requested.
+    """The metrics of one channel. The last six are None unless LPIPS, or a full comparison, was requested.
 
     Attributes
     ----------
@@ -58,6 +60,8 @@ class ChannelComparison:
     blocking : strength of block edges beyond that in the original, 0 none to 1; None for planes of a few pixels
     frc_cutoff : Fourier ring correlation of the YX planes: the share of the Nyquist frequency (0.5 cycles/pixel) up to
         which it stays at 0.5 or above, 1 where it never falls below; None for constant or tiny planes
+    lpips : mean distance of the YX planes in the features of a network, from 0 on; None for planes of fewer than 31 pixels along
+        an axis
     """
 
     name: str
@@ -73,6 +77,7 @@ class ChannelComparison:
     histogram_distance: float | None = None
     blocking: float | None = None
     frc_cutoff: float | None = None
+    lpips: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,6 +110,7 @@ class Comparison(Mapping[str, Any]):
     histogram_distance: float | None = None
     blocking: float | None = None
     frc_cutoff: float | None = None
+    lpips: float | None = None
     notes: tuple[str, ...] = ()
     same_original: bool | None = None
     previews: tuple[Preview, ...] = field(default=(), compare=False)

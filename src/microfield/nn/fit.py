@@ -272,7 +272,7 @@ def _guided_loss(guided: _Guided, block: Blocks) -> Callable[[Params], jax.Array
         return values.reshape((*guided.shape, values.shape[-1]))
 
     known = GuidedBlock(shaped(block.y), shaped(block.y), shaped(block.position), {k: shaped(v) for k, v in block.arrays.items()},
-                        shaped(block.scale), shaped(block.offset), guided.axes)
+                        shaped(block.scale), shaped(block.offset), guided.axes, block.beside)
     return lambda p: guided.guidance.loss(known._replace(prediction=shaped(forward(p, jnp.asarray(block.x)))))
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from microfield.errors import InputError
 from microfield.nn.sampling import Target
-from microfield.objective import Guidance
+from microfield.objective import Guidance, fields_of_block
 
 Float32 = npt.NDArray[np.float32]
 
@@ -35,6 +35,8 @@ class Blocks(NamedTuple):
         Auxiliary values.
     scale, offset : float32 arrays of the shape of ``y``
         grey = y * scale + offset.
+    beside : mapping of name to array of shape (blocks, ...)
+        What `Guidance.beside` drew.
     """
 
     x: Float32
@@ -43,6 +45,7 @@ class Blocks(NamedTuple):
     arrays: dict[str, Float32]
     scale: Float32
     offset: Float32
+    beside: dict[str, npt.NDArray[Any]]
 
 
 @dataclass
@@ -85,15 +88,23 @@ class BlockSampler:
         offsets = np.stack(np.unravel_index(np.arange(int(np.prod(self.block_shape))), self.block_shape), 1)
         drawn, positions, channels = [], [], []
         arrays: dict[str, list[Float32]] = {name: [] for name in self.arrays}
+        beside: list[Mapping[str, npt.NDArray[Any]]] = []
         for _ in range(n):
             corner = [int(rng.integers(0, e - b + 1)) for e, b in zip(extents, self.block_shape, strict=True)]
             index = tuple((offsets + corner).T)
             drawn.append(self.target.batch(np.ravel_multi_index(index, extents)))
             channels.append(self.target.channels_at(index, len(offsets)))
+            beside.append(self.guidance.beside(rng, self._channels_of_fields(channels[-1])))
             positions.append((offsets + corner + origin).astype(np.float32))
             for name, array in self.arrays.items():
                 arrays[name].append(self.target.gather(array, index).astype(np.float32))
         scale = np.where(self.target.scale > 0, self.target.scale, np.float32(1))
         of = np.stack(channels)
         return Blocks(np.stack([b.x for b in drawn]), np.stack([b.y for b in drawn]), np.stack(positions),
-                      {name: np.stack(values) for name, values in arrays.items()}, scale[of], self.target.offset[of])
+                      {name: np.stack(values) for name, values in arrays.items()}, scale[of], self.target.offset[of],
+                      {name: np.stack([known[name] for known in beside]) for name in beside[0]})
+
+    def _channels_of_fields(self, channels: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """The channel of every field of a block, given those of its points (points, outputs)."""
+        fields = fields_of_block(channels.reshape(*self.block_shape, -1), self.axes)
+        return np.asarray(fields.reshape(len(fields), -1)[:, 0])
