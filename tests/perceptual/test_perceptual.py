@@ -70,8 +70,8 @@ def with_any_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_arrays_in_dicts_are_read(protocol: int) -> None:
-    arrays: dict[str, Any] = {"a": {"b": np.arange(6, dtype="<f4").reshape(2, 3)}, "c": np.asfortranarray(np.arange(6.0).reshape(3, 2)),
-              "d": np.arange(3, dtype=">f4")}
+    arrays: dict[str, Any] = {"a": {"b": np.arange(6, dtype="<f4").reshape(2, 3)}, "d": np.arange(3, dtype=">f4"),
+                              "c": np.asfortranarray(np.arange(6.0).reshape(3, 2))}
     if protocol == 2:  # Its arrays are text, which takes another name to turn into bytes.
         with pytest.raises(InputError, match=r"it names _codecs\.encode"):
             read_arrays(pickle.dumps(arrays, protocol), "x")
