@@ -18,8 +18,8 @@ from run_page import Block, blocks, run
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "recipes", "troubleshooting", "glossary", "zarr",
-                                                       "python-tools", "serve")))
-LANGUAGES = {"sh", "python", "text", "toml", "json"}
+                                                       "python-tools", "serve", "napari", "fiji")))
+LANGUAGES = {"sh", "python", "text", "toml", "json", "ijm"}
 
 
 VERDICT = re.compile(r"\s*(look|count|spots|measure|judged on)\s")

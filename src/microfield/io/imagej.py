@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_imagej(imagej: Mapping[str, Any], series: tifffile.TiffPageSeries, name
         meaning.channel_names = labels
     mode = imagej.get("mode")
     meaning.display = Display(
-        _channels(imagej, series, channels), () if meaning.channel_names else labels, _calibration(imagej),
+        _channels(imagej, series, channels), () if meaning.channel_names else labels, _calibration(imagej, shift_of(series.dtype)),
         mode if mode in MODES else None,
     ).fitting(sizes)
     info = imagej.get("Info")
@@ -96,7 +97,7 @@ def _channels(imagej: Mapping[str, Any], series: tifffile.TiffPageSeries, count:
         shown = [imagej["min"], imagej["max"]]
     found = []
     for i in range(count):
-        limits = _range(shown[2 * i : 2 * i + 2])
+        limits = _range(shown[2 * i : 2 * i + 2], shift_of(series.dtype))
         table = np.asarray(tables[i]) if i < len(tables) else None
         fits = table is not None and table.shape == (3, 256)
         found.append(ChannelDisplay.of_table(table, limits) if table is not None and fits else ChannelDisplay(range=limits))
@@ -113,16 +114,21 @@ def colour_map(series: tifffile.TiffPageSeries) -> npt.NDArray[np.uint8] | None:
     return (np.asarray(colours) >> 8).astype(np.uint8)
 
 
-def _range(limits: Sequence[Any]) -> tuple[float, float] | None:
+def shift_of(dtype: np.dtype[Any] | None) -> int:
+    """What ImageJ adds to grey levels: it counts signed values of 16 bits from 0 on, also in display ranges and calibrations."""
+    return 1 << 15 if dtype == np.int16 else 0
+
+
+def _range(limits: Sequence[Any], shift: int) -> tuple[float, float] | None:
     """Two numbers as a display range; None where they are none."""
     try:
-        low, high = (float(v) for v in limits)
+        low, high = (float(v) - shift for v in limits)
     except (TypeError, ValueError):
         return None
     return (low, high) if math.isfinite(low) and math.isfinite(high) and low <= high else None
 
 
-def _calibration(imagej: Mapping[str, Any]) -> Calibration | None:
+def _calibration(imagej: Mapping[str, Any], shift: int) -> Calibration | None:
     """What grey levels mean, where it is a polynomial."""
     function = imagej.get("cf")
     if not isinstance(function, int) or function not in POLYNOMIALS:
@@ -131,7 +137,15 @@ def _calibration(imagej: Mapping[str, Any]) -> Calibration | None:
         coefficients = tuple(float(imagej[f"c{i}"]) for i in range(POLYNOMIALS[function]))
     except (KeyError, TypeError, ValueError):
         return None
-    return Calibration(coefficients, str(imagej.get("vunit", "")).strip()) if all(map(math.isfinite, coefficients)) else None
+    if not all(map(math.isfinite, coefficients)):
+        return None
+    return shifted(Calibration(coefficients, str(imagej.get("vunit", "")).strip()), shift)
+
+
+def shifted(calibration: Calibration, shift: int) -> Calibration:
+    """The calibration of grey levels to which ``shift`` has yet to be added before the given one holds."""
+    moved = np.polynomial.Polynomial(calibration.coefficients)(np.polynomial.Polynomial([shift, 1]))
+    return replace(calibration, coefficients=tuple(float(c) for c in moved.coef)) if shift else calibration
 
 
 def per_unit(series: tifffile.TiffPageSeries, name: str) -> float:

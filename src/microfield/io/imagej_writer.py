@@ -12,7 +12,7 @@ from microfield.display import Display, rearranged
 from microfield.errors import InputError
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output
-from microfield.io.imagej import POLYNOMIALS
+from microfield.io.imagej import POLYNOMIALS, shift_of, shifted
 from microfield.units import to_standard
 
 TYPES = ("uint8", "uint16", "int16", "float32")
@@ -104,7 +104,8 @@ def _display(display: Display, dtype: np.dtype[Any]) -> tuple[dict[str, Any], li
     channels, metadata, lost = display.channels, dict[str, Any](), list[str]()
     if any(c.colour is not None or c.table is not None for c in channels):
         metadata["LUTs"] = [c.entries for c in channels]
-    ranges = [c.range for c in channels if c.range is not None]
+    shift = shift_of(dtype)
+    ranges = [(c.range[0] + shift, c.range[1] + shift) for c in channels if c.range is not None]
     if len(ranges) == len(channels) == 1:
         metadata |= {"min": ranges[0][0], "max": ranges[0][1]}
     elif ranges and len(ranges) == len(channels):
@@ -121,5 +122,6 @@ def _display(display: Display, dtype: np.dtype[Any]) -> tuple[dict[str, Any], li
         if function is None or dtype.kind == "f":
             lost.append("value calibration")
         else:
-            metadata |= {"cf": function, **{f"c{i}": c for i, c in enumerate(known.coefficients)}, "vunit": known.unit}
+            metadata |= {"cf": function, "vunit": known.unit}
+            metadata |= {f"c{i}": c for i, c in enumerate(shifted(known, -shift).coefficients)}
     return metadata, lost
