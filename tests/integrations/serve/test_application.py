@@ -59,6 +59,9 @@ def test_metadata_of_both_versions(browser: Any) -> None:
     attributes = browser.get("/0.4/stack.ome.zarr/.zattrs").json()
     assert (ome["version"], attributes["multiscales"][0]["version"]) == ("0.5", "0.4")
     assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == ["z", "y", "x"]
+    (alone,) = ome["omero"]["channels"]
+    assert alone["window"]["start"] < alone["window"]["end"]
+    assert attributes["omero"] == ome["omero"]
     assert ome["multiscales"][0]["datasets"][0]["coordinateTransformations"] == [{"type": "scale", "scale": [0.5, 0.1, 0.1]}]
     channels = browser.get("/0.4/deux é.ome.zarr/.zattrs").json()["omero"]["channels"]
     assert [(c["label"], c["color"], c["active"]) for c in channels] == [("DAPI", "0000FF", True), ("GFP", "00FF00", False)]
@@ -223,6 +226,16 @@ def test_the_file_itself_is_read_by_range(browser: Any, folder: Path) -> None:
     whole = (folder / "stack.mfield").read_bytes()
     assert browser.get("/files/stack.mfield").content == whole
     assert browser.get("/files/stack.mfield", headers={"Range": "bytes=5-20"}).content == whole[5:21]
+
+
+def test_the_application_can_be_part_of_another(folder: Path) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    outer = Starlette(routes=[Mount("/images", application(folder))])
+    with testclient.TestClient(outer, base_url="http://127.0.0.1:8000") as found:
+        assert len(found.get("/images/0.5/stack.ome.zarr/0/c/0/0/0").content) == 2400
+        assert "http://127.0.0.1:8000/images/0.5/stack.ome.zarr" in found.get("/images/").text
 
 
 def test_who_may_read(folder: Path, browser: Any) -> None:

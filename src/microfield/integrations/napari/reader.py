@@ -50,19 +50,21 @@ def layers_of(f: MicrofieldFile) -> list[LayerData]:
     colours and display ranges are those of the file; where it says no range, percentiles of its middle plane are shown.
     """
     order = [axis for axis in ORDER if axis in f.axes]
-    levels = [level.to_dask().transpose([f.axes.index(axis) for axis in order]) for level in f.levels()]
+    levels = f.levels()
+    arrays = [level.to_dask().transpose([f.axes.index(axis) for axis in order]) for level in levels]
     shown = "".join(axis for axis in order if axis in "TZYX")
     common = {
         "scale": [f.voxel_size.get(axis, 1.0) for axis in shown], "units": [f.units.get(axis, "pixel") for axis in shown],
         "axis_labels": list(shown.lower()), "multiscale": len(levels) > 1,
         "metadata": {"microfield": {"method": f.method, "ratio": f.ratio, "quality": f.making.quality if f.making else ""}},
     }
+    limits = contrast(levels[-1])
     rgb = "S" in f.axes and f.dtype == np.uint8 and f.sizes["S"] in (3, 4)
     layers: list[LayerData] = []
     for c in range(f.sizes.get("C", 1)):
         for s in range(1 if rgb else f.sizes.get("S", 1)):
-            chosen = [_one(array, order, c, None if rgb else s) for array in levels]
-            how = {"rgb": True, "name": _name(f, c)} if rgb else _shown(f, c, s)
+            chosen = [_one(array, order, c, None if rgb else s) for array in arrays]
+            how = {"rgb": True, "name": _name(f, c)} if rgb else _shown(f, c, s) | {"contrast_limits": list(limits[c])}
             layers.append((chosen if len(chosen) > 1 else chosen[0], {**common, **how}, "image"))
     return layers
 
@@ -86,7 +88,7 @@ def _name(f: MicrofieldFile, channel: int, sample: int | None = None) -> str:
 
 
 def _shown(f: MicrofieldFile, channel: int, sample: int) -> dict[str, Any]:
-    """Name, colours and range of a layer of grey levels."""
+    """Name and colours of a layer of grey levels."""
     known = f.display.channels[channel] if f.display.channels else ChannelDisplay()
     count, samples = f.sizes.get("C", 1), f.sizes.get("S", 1)
     if samples > 1:
@@ -94,8 +96,8 @@ def _shown(f: MicrofieldFile, channel: int, sample: int) -> dict[str, Any]:
     elif known.colour is None:
         known = ChannelDisplay(WHITE if count == 1 else PALETTE[channel % len(PALETTE)], known.range, known.table, known.hidden)
     return {
-        "name": _name(f, channel, sample if samples > 1 else None), "contrast_limits": list(contrast(f)[channel]),
-        "colormap": colormap(known), "blending": "additive" if count * samples > 1 else "translucent_no_depth",
+        "name": _name(f, channel, sample if samples > 1 else None), "colormap": colormap(known),
+        "blending": "additive" if count * samples > 1 else "translucent_no_depth",
         "visible": not known.hidden, "rgb": False,
     }
 

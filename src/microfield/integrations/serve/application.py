@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -107,7 +108,7 @@ def application(folder: str | Path, access: Access | None = None, *, workers: in
     server = _Server(Library(Folder.of(folder), cache_bytes), anyio.CapacityLimiter(workers or os.cpu_count() or 1))
     routes = [
         Route("/", server.index), Route("/pictures/{name:path}", server.picture), Route("/files/{name:path}", server.file),
-        *(Route(f"/{version}/{{path:path}}", server.zarr, name=version) for version in VERSIONS),
+        *(Route(f"/{version}/{{path:path}}", partial(server.zarr, version), name=version) for version in VERSIONS),
     ]
     cross = Middleware(CORSMiddleware, allow_origins=list(access.origins), allow_origin_regex=LOOPBACK, allow_headers=["*"],
                        allow_methods=["GET", "HEAD"], expose_headers=["Content-Range", "Content-Length", "Accept-Ranges"])
@@ -126,7 +127,7 @@ class _Server:
     async def index(self, request: Request) -> Response:
         from starlette.responses import HTMLResponse
 
-        text = await self._decoded(request, "", lambda: page(self.library, str(request.base_url)))
+        text = await self._decoded(request, "", lambda: page(self.library, str(request.url.replace(query=""))))
         return HTMLResponse(text, headers=SAFE)
 
     async def picture(self, request: Request) -> Response:
@@ -142,9 +143,8 @@ class _Server:
         path = self.library.folder.path(request.path_params["name"])
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
-    async def zarr(self, request: Request) -> Response:
-        version, path = request.scope["path"].lstrip("/").split("/", 1)
-        name, key = self._image_of(path)
+    async def zarr(self, version: str, request: Request) -> Response:
+        name, key = self._image_of(request.path_params["path"])
         image = await self._decoded(request, name, lambda: self.library.image(name))
         place = image.place(version, key)
         if place is None:

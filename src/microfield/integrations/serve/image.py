@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from microfield.display import ChannelDisplay
 from microfield.image import Layout
 from microfield.io.blocks import Output
 from microfield.io.zarr_attributes import group_attributes, stored_sizes
@@ -133,10 +134,15 @@ class ServedImage:
 
     @cached_property
     def _attributes(self) -> dict[str, Any]:
-        """The attributes of the group of OME-Zarr 0.5; the ranges of channels take a look at the image."""
-        ranges = {c * self.samples + s: pair for c, pair in enumerate(contrast(self.file)) for s in range(self.samples)}
+        """The attributes of the group of OME-Zarr 0.5, with a range for every channel: viewers would have to look for one."""
+        pairs = contrast(self.levels[-1])
+        ranges = {c * self.samples + s: pair for c, pair in enumerate(pairs) for s in range(self.samples)}
+        output = self._output(self.levels[0])
+        known = output.display.channels or (ChannelDisplay(),) * len(pairs)
+        shown = tuple(replace(channel, range=pair) for channel, pair in zip(known, pairs, strict=True))
+        output = replace(output, display=replace(output.display, channels=shown))
         steps = [level.steps for level in self.levels]
-        return group_attributes(self.file.name.removesuffix(".mfield"), self._output(self.levels[0]), self.axes, steps, ranges)
+        return group_attributes(self.file.name.removesuffix(".mfield"), output, self.axes, steps, ranges)
 
     def _output(self, level: Level) -> Output:
         """A resolution as what a writer of OME-Zarr would write."""
