@@ -18,7 +18,7 @@ Float32 = npt.NDArray[np.float32]
 FLOOR = 0.25
 """Part of the points of a fit that is drawn from the whole image, whatever the map says."""
 
-SCALES = 4
+SCALES = 3
 """How often planes are halved."""
 
 ABOVE = 4.0
@@ -45,12 +45,14 @@ def structure_map(values: npt.NDArray[np.generic], layout: Layout) -> Float32:
 def _channel(planes: npt.NDArray[np.generic]) -> Float32:
     """Structure of the planes (n, Y, X) of a channel."""
     spread = np.linspace(0, len(planes) - 1, min(SAMPLED_PLANES, len(planes))).astype(int)
-    sigma = noise_sigma(planes[spread])
+    low, high = float(planes.min()), float(planes.max())
+    out = np.zeros(planes.shape, np.float32)
     # Planes without any noise, such as drawn ones, still need something to be above.
-    sigma = max(sigma, 1e-4 * float(np.ptp(planes[spread].astype(np.float64))), 1e-30)
-    out = np.empty(planes.shape, np.float32)
+    sigma = max(noise_sigma(planes[spread]), 1e-4 * (high - low))
+    if not sigma > 0:
+        return out
     for k, plane in enumerate(planes):
-        out[k] = _plane(plane.astype(np.float32) / np.float32(sigma))
+        out[k] = _plane(((plane.astype(np.float64) - low) / sigma).astype(np.float32))
     largest = float(np.quantile(out[spread], 0.995))
     return np.asarray(np.clip(out / np.float32(largest), 0, 1) if largest > 0 else np.zeros_like(out), np.float32)
 

@@ -28,7 +28,7 @@ from hypothesis.extra import numpy as hnp
 
 import helpers.seam_methods  # noqa: F401 (registers its methods)
 import microfield as mf
-from helpers.files import QUICK, Packed, compressed, random_file, random_part, settings
+from helpers.files import QUICK, Packed, compressed, random_file, random_groups_file, random_part, settings
 from helpers.images import KINDS, ROOM, blobs, image, room, scaled
 from microfield.errors import BudgetError, FormatError, InputError
 from microfield.format.assembler import Assembler, write
@@ -343,6 +343,10 @@ def vector_files() -> dict[str, bytes]:
         "siren-paper": write(Header("siren", 1, plane, checksum=bytes(8)), [(published_part(plane, 30.0, 255),)]),
         "inif-paper": write(Header("inif", 1, stack, checksum=bytes(8)), [(published_part(stack, 93.5, 4000),)]),
         "inif-float32": random_file(Layout((2, 10, 9), "CYX", f4), output_axes="C"),
+        "sincs-parts": compressed(image("stack"), "sincs", Budget("max_bytes", 700), tile={"z": 4})[0],
+        "sincs-tree": random_groups_file(Layout((7, 14, 10), "ZYX", u2), 9, counts=(7, 1, 1), ancestors=(3, 0, 1, None, 3, 4, 4)),
+        "sincs-turns": random_groups_file(Layout((3, 7, 9, 8), "CZYX", u2), 4, counts=(2, 3, 1, 1), in_turn=True, output_axes="C"),
+        "sincs-paper": random_groups_file(Layout((6, 16, 15), "ZYX", u2), 5, counts=(3, 1, 1), in_turn=True, rectified=True),
         "siren-tiles": random_file(Layout((16, 14, 3), "YXS", u1), "siren", tile=(8, 7, 3), output_axes="S", width=4),
         **{f"{name}-{kind}": compressed(image(kind), name, Budget("max_bytes", 450))[0]
            for name in ("hevc", "av1") for kind in ("series", "rgb")},
@@ -407,7 +411,7 @@ def published_part(layout: Layout, frequency: float, span: float) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-paper", "inif-float32", "siren-tiles",
-                                  "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
+                                  "sincs-parts", "sincs-tree", "sincs-turns", "sincs-paper", "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
                                   "field-series", "field-rgb", "field-float32", "field-rolled"])
 def test_old_files_decode_as_they_always_did(name: str) -> None:
     """Files in the repository decode within one grey level of what is written beside them, on any machine."""

@@ -55,8 +55,8 @@ ROOMS = {
     "methods": "errors wording threads deadline image saliency objective guidance coding models nn format io metrics analysis",
     "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
     # Making files, and the networks that ship.
-    "writing": "errors wording checks notebook axes display progress threads deadline image label_images statistics objective "
-               "guidance io format methods reading metrics",
+    "writing": "errors wording checks notebook axes display progress threads deadline image label_images saliency statistics "
+               "objective guidance io format methods reading metrics",
     "training": "threads models io nn methods",
     # For people and other programs: nothing but the command line uses these.
     "report": "errors wording display notebook image label_images statistics io metrics analysis",

@@ -18,6 +18,7 @@ from microfield.cli.judging import judged
 from microfield.cli.locked import locked
 from microfield.cli.one import compress_one, decibels
 from microfield.cli.record import fault, settings_text, state_of
+from microfield.cli.request import saliency_file
 from microfield.cli.strict_json import strict_json
 from microfield.cli.summary import Summary
 from microfield.cli.summary_page import PAGE_FILE, write_page
@@ -54,7 +55,7 @@ def _make(folder: Path) -> None:
 def _originals(arguments: argparse.Namespace, inputs: list[Input]) -> set[tuple[int, int]]:
     """Device and number of every file that is read: no output may be one of them, whatever link leads there."""
     found = set()
-    for source in [*(image.source for image in inputs), *filter(None, [arguments.saliency])]:
+    for source in [*(image.source for image in inputs), *filter(None, [saliency_file(arguments)])]:
         try:
             state = Path(source).stat()
         except OSError:

@@ -10,7 +10,7 @@ from microfield.cli.batch import compress_many
 from microfield.cli.inputs import ALL, Input
 from microfield.cli.judging import judged
 from microfield.cli.one import compress_one, predict, write_page
-from microfield.cli.request import budget_of, flag, limit_threads
+from microfield.cli.request import budget_of, flag, limit_threads, saliency_file
 from microfield.cli.strict_json import strict_json
 from microfield.errors import UsageError
 
@@ -39,10 +39,11 @@ def add_to(commands: Any) -> None:
     how.add_argument("--threads", type=int)
     how.add_argument("--tile", help="cut into parts, such as y=512,x=512")
     how.add_argument("--channel-weights", help="relative importance of the channels, such as 1,1,4")
-    how.add_argument("--saliency", metavar="MASK", help="image of what matters most: integers mark the voxels that are not 0, "
-                                                       "floats are the weights of voxels; it may lack axes of the input")
+    how.add_argument("--saliency", metavar="MASK|auto",
+                     help="image of what matters most: integers mark the voxels that are not 0, floats are the weights of voxels; "
+                          "it may lack axes of the input. auto: the structure that the image shows above its noise")
     how.add_argument("--saliency-weight", type=float, metavar="W",
-                     help="how many times more a voxel counts that an integer MASK marks (default 4)")
+                     help="how many times more a voxel counts that an integer MASK marks, or that shows most structure (default 4)")
     how.add_argument("--guide", metavar="filament|spots|nuclei|MODULE:FUNC",
                      help="keep a segmentation: of lines and membranes, puncta, or nuclei; or do what your own function of two "
                           "blocks wants (differentiable by jax)")
@@ -92,7 +93,7 @@ def _check_destinations(arguments: argparse.Namespace, source: str, destination:
     """Refuse outputs that cannot be written or would replace something: before the work, since a fit can take minutes."""
     from microfield.writing.compress import check_destination
 
-    sources = [source, *filter(None, [arguments.saliency])]
+    sources = [source, *filter(None, [saliency_file(arguments)])]
     check_destination(destination, arguments.overwrite, sources)
     if arguments.report:
         from microfield.report.page import check_destination as check_page

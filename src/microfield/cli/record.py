@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from microfield.cli.inputs import Input
+from microfield.cli.request import saliency_file
 from microfield.errors import MicrofieldError
 
 UNRECORDED = ("command", "run", "paths", "out_dir", "overwrite", "recursive", "report", "json", "threads", "stack", "scene",
@@ -25,8 +26,8 @@ def settings_text(arguments: argparse.Namespace, image: Input) -> str:
         asked["scene"] = image.scene_name or image.scene
     if image.stack:
         asked["stack"] = True
-    if arguments.saliency:
-        asked["saliency"] = [arguments.saliency, state_of(arguments.saliency)]
+    if mask := saliency_file(arguments):
+        asked["saliency"] = [mask, state_of(mask)]
     return json.dumps(asked, sort_keys=True, default=str)
 
 

@@ -55,6 +55,13 @@ def axes_of(arguments: argparse.Namespace) -> str | None:
     return arguments.axes and str(arguments.axes).upper()
 
 
+def saliency_file(arguments: argparse.Namespace) -> str | None:
+    """The file that says what matters most; None where there is none, or what matters is to be computed from the image."""
+    from microfield.writing.settings import AUTO_SALIENCY
+
+    return str(arguments.saliency) if arguments.saliency and arguments.saliency != AUTO_SALIENCY else None
+
+
 def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
     """How to compress an image, as arguments of `Settings.of`.
 
@@ -72,7 +79,9 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
     }
     if arguments.method:
         settings["method"] = arguments.method
-    if arguments.saliency:
+    if arguments.saliency and saliency_file(arguments) is None:
+        settings["saliency"] = arguments.saliency
+    elif arguments.saliency:
         from microfield.io.masks import Covered, read_saliency
 
         covered = Covered(image.name, image.axes, image.shape)

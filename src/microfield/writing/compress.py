@@ -30,7 +30,7 @@ from microfield.writing.budget import LOSSLESS, Budget
 from microfield.writing.job import prepare
 from microfield.writing.prediction import predicted_psnr, spectrum
 from microfield.writing.report import Report
-from microfield.writing.settings import Given, Settings, show_settings
+from microfield.writing.settings import AUTO_SALIENCY, Given, Settings, show_settings
 from microfield.writing.zarr_store import compress_to_zarr
 
 __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_stream", "load", "predictions"]
@@ -97,7 +97,7 @@ def compress(
     qualities = {"psnr": psnr, "least_psnr": least_psnr, "noise_factor": noise_factor}
     budget, settings = _asked(lossless, {**sizes, **qualities}, settings)
     asked = settings.get("saliency")
-    mask = asked if isinstance(asked, (str, os.PathLike)) else None
+    mask = asked if isinstance(asked, (str, os.PathLike)) and asked != AUTO_SALIENCY else None
     chosen = Settings.of(**(settings if mask is None else {**settings, "saliency": None}))
     if destination is None:
         raise UsageError("give the path of the file to write.")

@@ -17,10 +17,14 @@ from microfield.errors import InputError, UsageError
 from microfield.guidance.function import Guide, guidance_of
 from microfield.image import Image
 from microfield.objective import Objective
+from microfield.saliency import structure_map
 from microfield.wording import argument
 from microfield.writing.words import extents, numbers, seconds
 
 DEFAULT_METHOD = "field"
+
+AUTO_SALIENCY = "auto"
+"""The saliency that is computed from the image."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -78,9 +82,10 @@ class Settings:
         What matters most. Booleans: True voxels weigh ``saliency_weight`` times as much as the others. Numbers: the relative
         weight of every voxel's squared error, not negative. Of the image's shape; an Image may lack axes that the image has
         (one mask for all channels or times). `microfield.compress` takes the path of an image, too, whose voxels are marked where
-        they are not 0, or weighed by its values where it holds floats.
+        they are not 0, or weighed by its values where it holds floats. ``"auto"``: the structure that the image shows above its
+        noise, from weight 1 where there is none to ``saliency_weight`` where there is most.
     saliency_weight : float, above 0
-        Weight of what a boolean saliency marks.
+        Weight of what a boolean saliency marks, or of the most structure.
     guide : str, callable or `microfield.objective.Guidance`, optional
         What is kept beside grey levels. ``"filament"``, ``"spots"``, ``"nuclei"``: the segmentation of lines and membranes,
         puncta, or separate bright objects. ``"MODULE:FUNC"`` or a function of two blocks, the original's and the copy's, planes
@@ -101,7 +106,7 @@ class Settings:
     nan_fill: float | None = None
     not_labels: bool = False
     keep_metadata: bool = False
-    saliency: npt.NDArray[Any] | Image | None = None
+    saliency: npt.NDArray[Any] | Image | str | None = None
     saliency_weight: float = 4.0
     guide: Guide | None = None
     guide_arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -128,6 +133,8 @@ class Settings:
             raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
             raise UsageError(f"{argument('time_limit', self.time_limit)} must be a positive number of seconds.")
+        if isinstance(self.saliency, str) and self.saliency != AUTO_SALIENCY:
+            raise checks.wrong("saliency", self.saliency, "an array or an image of weights, or 'auto'")
         if not 0 < self.saliency_weight < float("inf"):
             raise UsageError(f"{argument('saliency_weight', self.saliency_weight)} must be a positive number.")
 
@@ -199,7 +206,8 @@ class Settings:
             if value != getattr(Settings, name) and value != {}:
                 found[name] = _recorded(value)
         held = self.used() - {"channel_weights"} | ({"guide_arrays"} if self.guide_arrays else set())
-        return found | {name: self.guide if name == "guide" and isinstance(self.guide, str) else True for name in sorted(held)}
+        texts = {name: value for name, value in (("guide", self.guide), ("saliency", self.saliency)) if isinstance(value, str)}
+        return found | {name: texts.get(name, True) for name in sorted(held)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -210,7 +218,7 @@ class Settings:
         UsageError
             A setting is unknown.
         """
-        known = {f.name for f in fields(cls)} - set(_IN_MEMORY) | {"guide"}
+        known = {f.name for f in fields(cls)} - set(_IN_MEMORY) | {"guide", "saliency"}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
         found = dict(values)
@@ -248,8 +256,14 @@ _NUMBERS = {"effort": True, "seed": True, "time_limit": False, "saliency_weight"
 """Settings that are numbers, and whether only whole ones will do."""
 
 
-def _weights(saliency: npt.NDArray[Any] | Image, image: Image, inside: float) -> npt.NDArray[np.float32]:
+def _weights(saliency: npt.NDArray[Any] | Image | str, image: Image, inside: float) -> npt.NDArray[np.float32]:
     """A saliency as weights of the image's shape."""
+    if isinstance(saliency, str):
+        found = structure_map(image.read(), image.layout)
+        if not found.any():
+            raise InputError(f"{image.name} shows no structure above its noise to make a saliency of; mark what matters yourself "
+                             f"with {argument('saliency')}, or leave it out.")
+        return np.asarray(1 + (np.float32(inside) - 1) * found)
     values = saliency.read() if isinstance(saliency, Image) else np.asarray(saliency)
     if isinstance(saliency, Image) and saliency.axes != image.axes and set(saliency.axes) <= set(image.axes):
         order = [saliency.axes.index(a) for a in image.axes if a in saliency.axes]
