@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,20 +132,24 @@ def fits_of(image: Image, case: Case, seed: int) -> tuple[PartEncoder, Design, l
 
 
 def transfer(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
-    """The smallest share of the steps with which a warm fit is as good as the cold one of the same group."""
+    """The smallest share of the steps with which a warm fit is as good as the cold one of the same group.
+
+    It is tried with the whole schedule of rates, and from where on it `sincs` begins.
+    """
     del effort
     case = SMALL[name]
     image, _ = case.load(data)
     _, design, fitted, losses, run = fits_of(image, case, seed)
     for group in range(1, design.groups.n):
-        tried = {}
-        for share in SHARES:
-            tried[share] = run(group, fitted[group - 1], share, WARM_START).loss
-            if tried[share] <= losses[group]:
-                break
-        reached = [s for s, loss in tried.items() if loss <= losses[group]]
-        yield {"group": group, "share": reached[0] if reached else None, "cold": losses[group],
-               "warm": {str(s): loss for s, loss in tried.items()}}
+        for start in (0.0, WARM_START):
+            tried = {}
+            for share in SHARES:
+                tried[share] = run(group, fitted[group - 1], share, start).loss
+                if tried[share] <= losses[group]:
+                    break
+            reached = [s for s, loss in tried.items() if loss <= losses[group]]
+            yield {"group": group, "start": start, "share": reached[0] if reached else None, "cold": losses[group],
+                   "warm": {str(s): loss for s, loss in tried.items()}}
 
 
 # -- residuals and similarity ---------------------------------------------------------------------------------------------------
@@ -294,17 +299,15 @@ PARTS = {"transfer": transfer, "residual": residual, "saliency": saliency, "simi
 def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[[Path], Iterator[Row]]]]:
     """What there is to measure: what names it, and how it is measured."""
     for task, run in PARTS.items():
-        for name in SMALL:
+        for name in SMALL if wanted in ("", task) else ():
             for seed in range(seeds if task != "similarity" else 1):
-                if task == wanted or not wanted:
-                    yield ({"task": task, "image": name, "seed": seed, "effort": effort},
-                           lambda data, run=run, name=name, seed=seed: run(name, data, seed, effort))
-    if wanted in ("", "comparison"):
-        for name, (_, ratios) in LARGE.items():
-            for ratio in ratios:
-                for method in METHODS:
-                    yield ({"task": "comparison", "image": name, "method": method, "ratio": ratio, "effort": effort},
-                           lambda data, a=(name, method, ratio): comparison(a[0], data, 0, effort, a[1], a[2]))
+                yield ({"task": task, "image": name, "seed": seed, "effort": effort},
+                       partial(run, name, seed=seed, effort=effort))
+    for name, (_, ratios) in LARGE.items() if wanted in ("", "comparison") else ():
+        for ratio in ratios:
+            for method in METHODS:
+                yield ({"task": "comparison", "image": name, "method": method, "ratio": ratio, "effort": effort},
+                       partial(comparison, name, seed=0, effort=effort, method=method, ratio=ratio))
 
 
 def read(path: Path) -> list[Row]:

@@ -411,7 +411,8 @@ def published_part(layout: Layout, frequency: float, span: float) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-paper", "inif-float32", "siren-tiles",
-                                  "sincs-parts", "sincs-tree", "sincs-turns", "sincs-paper", "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
+                                  "sincs-parts", "sincs-tree", "sincs-turns", "sincs-paper",
+                                  "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
                                   "field-series", "field-rgb", "field-float32", "field-rolled"])
 def test_old_files_decode_as_they_always_did(name: str) -> None:
     """Files in the repository decode within one grey level of what is written beside them, on any machine."""
