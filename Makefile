@@ -60,6 +60,7 @@ $(DOCS_READY): $(READY)
 # Runs the pages for people and puts what their commands print into them; a quiet machine gives the times that readers expect.
 pages: $(READY)
 	$(BIN)/python docs/hooks/run_page.py --write README.md docs/tutorial.md docs/recipes.md docs/troubleshooting.md
+	PYTHONPATH=tests $(BIN)/python tests/helpers/kept.py --write
 
 # Tests that touch the direct dependencies, with the lowest version of each that pyproject.toml allows. What it needs in turn is
 # new, and warns of the old: so warnings are no errors here.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield import checks
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.axes import guess_axes, in_words, said_sizes
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
@@ -117,6 +118,8 @@ class Image:
         What the source holds and an Image has no place for, in words such as ``"regions of interest"``.
     axes_guessed : bool
         Whether ``axes`` were assumed because the source does not name them.
+    acquisition : Acquisition
+        When, where on the stage and with which objective it was taken.
     """
 
     data: ArrayLike
@@ -132,6 +135,7 @@ class Image:
     display: Display = NOTHING_KNOWN
     not_kept: tuple[str, ...] = ()
     axes_guessed: bool = False
+    acquisition: Acquisition = NOTHING_SAID
 
     def __post_init__(self) -> None:
         if not all(hasattr(self.data, a) for a in ("shape", "dtype", "__getitem__")):
@@ -263,6 +267,7 @@ class _Described(Protocol):
     units: Mapping[str, str]
     channel_names: tuple[str, ...]
     display: Display
+    acquisition: Acquisition
     name: str
     notes: tuple[str, ...]
 
@@ -312,7 +317,7 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         return replace(source, axes=axes, display=display, axes_guessed=False)
     if isinstance(source, _Described):
         return Image(source, axes or source.axes, source.voxel_size, source.units, source.channel_names, name=source.name,
-                     notes=source.notes, display=source.display)
+                     notes=source.notes, display=source.display, acquisition=source.acquisition)
     if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
         count = int(np.ma.getmaskarray(source).sum())
         raise InputError(f"the array has {count} masked values, which would be taken for grey levels; fill them first "
@@ -330,4 +335,4 @@ def as_image(source: Any, axes: str | None = None) -> Image:
         data = data.view(np.uint8) if is_mask and isinstance(data, np.ndarray) else Converted(data, how.dtype)
     return Image(data, known.axes or guess_axes(shape, data.dtype), known.voxel_size, known.units, known.channel_names,
                  labels=True if is_mask else None, name=known.name, notes=(*known.notes, *filter(None, [how.note])),
-                 display=known.display, axes_guessed=known.axes is None and len(shape) > 2)
+                 display=known.display, acquisition=known.acquisition, axes_guessed=known.axes is None and len(shape) > 2)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.display_coordinates import display_of
 from microfield.errors import InputError
@@ -27,6 +28,10 @@ DIMENSIONS = {
 
 METHOD, EXACT = "microfield_method", "microfield_exact"
 """Attributes of the arrays that `MicrofieldFile.to_xarray` makes: the method, and whether the values are exact (1 or 0)."""
+
+DATE, OBJECTIVE, MAGNIFICATION, APERTURE, POSITION = (
+    "acquisition_date", "objective", "magnification", "numerical_aperture", "stage_position_")
+"""Attributes that say how the image was taken; to the last one the axis is appended, and its values are micrometers."""
 
 EVEN = 0.01
 """Positions are evenly spaced where no two steps differ by more than this share of the mean step."""
@@ -70,12 +75,27 @@ class Meaning:
     name: str = "array"
     notes: tuple[str, ...] = ()
     display: Display = NOTHING_KNOWN
+    acquisition: Acquisition = NOTHING_SAID
 
 
 def of_a_copy(name: str, method: str) -> str:
     """What to say where an image is not an original but what a lossy file makes of one."""
     return (f"{name} is itself a lossy copy (method {method}): quality and errors are measured against it, not against the image "
             "that it was made from.")
+
+
+def acquisition_attributes(acquisition: Acquisition) -> dict[str, Any]:
+    """Attributes that say how an image was taken, as far as it is known."""
+    known = {DATE: acquisition.date, OBJECTIVE: acquisition.objective, MAGNIFICATION: acquisition.magnification,
+             APERTURE: acquisition.aperture, **{POSITION + axis.lower(): v for axis, v in acquisition.position.items()}}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def acquisition_of(attributes: Mapping[Any, Any]) -> Acquisition:
+    """The inverse of `acquisition_attributes`; what cannot be understood is left out."""
+    position = {axis: attributes[POSITION + axis.lower()] for axis in "XYZ" if POSITION + axis.lower() in attributes}
+    return Acquisition.from_dict({"date": attributes.get(DATE), "objective": attributes.get(OBJECTIVE), "position": position,
+                                  "magnification": attributes.get(MAGNIFICATION), "aperture": attributes.get(APERTURE)})
 
 
 def meaning(source: Labelled, axes: str | None = None) -> Meaning:
@@ -125,7 +145,8 @@ def meaning(source: Labelled, axes: str | None = None) -> Meaning:
     if named and len(found) == len(source.dims):
         extents = dict(zip(found, (int(n) for n in source.data.shape), strict=True))
         shown = display_of({str(name): source.coords[name].values for name in source.coords}, dict(source.attrs), extents)
-    return Meaning(found if named else None, sizes, units, _channel_names(source), called, tuple(notes), shown)
+    return Meaning(found if named else None, sizes, units, _channel_names(source), called, tuple(notes), shown,
+                   acquisition_of(source.attrs))
 
 
 def _letter(dim: str) -> str:

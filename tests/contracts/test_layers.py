@@ -33,13 +33,14 @@ ROOMS = {
     "models": "errors",
     "perceptual": "errors",
     "display": "errors",
+    "acquisition": "errors",
     "display_coordinates": "display",
     "axes": "errors wording",
     "kinds": "errors",
     "units": "",
-    "labelled": "errors wording display display_coordinates units",
+    "labelled": "errors wording acquisition display display_coordinates units",
     "notebook": "display",
-    "image": "errors wording checks axes kinds display labelled notebook",
+    "image": "errors wording checks acquisition axes kinds display labelled notebook",
     "statistics": "image noise",
     "label_images": "image statistics",
     "saliency": "image noise",
@@ -49,11 +50,12 @@ ROOMS = {
     "metrics": "errors wording notebook image statistics perceptual",
     "analysis": "errors wording noise image label_images statistics",
     # Files of other people; our own file; networks; the methods that fill it; opening it.
-    "io": "errors wording checks axes kinds display labelled progress units image",
-    "format": "errors wording display image coding",
+    "io": "errors wording checks acquisition axes kinds display labelled progress units image",
+    "format": "errors wording acquisition display image coding",
     "nn": "errors wording threads deadline image objective models",
     "methods": "errors wording threads deadline image saliency objective guidance coding models nn format io metrics analysis",
-    "reading": "errors wording checks axes notebook display display_coordinates labelled progress image io format methods",
+    "reading": "errors wording checks acquisition axes notebook display display_coordinates labelled progress image io format "
+               "methods",
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images saliency statistics "
                "objective guidance io format methods reading metrics",
@@ -64,8 +66,8 @@ ROOMS = {
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "
                     "reading metrics writing",
-    "cli": "errors wording axes display progress threads image label_images statistics io format methods reading metrics comparing "
-           "analysis writing report bench integrations",
+    "cli": "errors wording acquisition axes display progress threads image label_images statistics io format methods reading "
+           "metrics comparing analysis writing report bench integrations",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

@@ -12,11 +12,13 @@ import numpy.typing as npt
 import tifffile
 
 from helpers.images import blobs, scaled
+from microfield.acquisition import Acquisition
 
 RAMP = np.arange(256)
 RED, GREEN = (np.stack([RAMP * (c == i) for i in range(3)]).astype(np.uint8) for c in (0, 1))
 FIRE = np.stack([np.clip(2 * RAMP, 0, 255), np.clip(2 * RAMP - 255, 0, 255), RAMP]).astype(np.uint8)
 LABELS = tuple(f"t{t} z{z} c{c}" for t in range(2) for z in range(2) for c in range(3))
+TAKEN = Acquisition("2024-05-06T12:30:00", "Plan-Apochromat 20x/0.8", 20.0, 0.8, {"X": 1500.5, "Y": -220.0, "Z": 12.25})
 RANGES = ((10.0, 500.0), (0.0, 4095.0), (20.0, 300.5))
 
 
@@ -39,9 +41,17 @@ def ome_tiff(folder: Path, **more: Any) -> Path:
     """An OME-TIFF with what OME-XML says of channels, sizes and planes."""
     path = folder / "ome.ome.tif"
     channels = {"Name": ["DAPI", "GFP", "mCherry"], "Color": [65535, 16711935, -16776961], "EmissionWavelength": [450, 510, 610]}
+    positions = {f"Position{a}": [1e-3 * v] * 12 for a, v in TAKEN.position.items()}
+    units = {f"Position{a}Unit": ["mm"] * 12 for a in TAKEN.position}
     metadata = {"axes": "TZCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 250, "PhysicalSizeYUnit": "nm", "PhysicalSizeZ": 0.5,
-                "TimeIncrement": 2500.0, "TimeIncrementUnit": "ms", "Channel": channels}
+                "TimeIncrement": 2500.0, "TimeIncrementUnit": "ms", "Channel": channels, "AcquisitionDate": TAKEN.date,
+                "Plane": positions | units}
     tifffile.imwrite(path, values(), metadata=metadata | more)
+    text = str(tifffile.tiffcomment(path))
+    lens = '<Instrument ID="Instrument:0"><Objective ID="Objective:7" Model="other"/>' \
+           '<Objective ID="Objective:8" Model="Plan-Apochromat 20x/0.8" NominalMagnification="20" LensNA="0.8"/></Instrument>'
+    text = text.replace("<Image ", f"{lens}<Image ", 1).replace("<Pixels ", '<ObjectiveSettings ID="Objective:8"/><Pixels ', 1)
+    tifffile.tiffcomment(path, text.encode())
     return path
 
 
@@ -55,7 +65,8 @@ def ome_zarr(folder: Path, version: str = "0.4") -> Path:
     group.create_array("0", shape=data.shape, dtype=data.dtype, chunks=data.shape)[...] = data
     axes = [{"name": a, "type": t, "unit": u} for a, t, u in (("t", "time", "second"), ("c", "channel", None),
             *((a, "space", "micrometer") for a in "zyx"))]  # fmt: skip
-    scale = [{"type": "scale", "scale": [2.5, 1, 0.5, 0.25, 0.2]}]
+    scale = [{"type": "scale", "scale": [2.5, 1, 0.5, 0.25, 0.2]},
+             {"type": "translation", "translation": [0, 0, *(TAKEN.position[a] for a in "ZYX")]}]
     channels = [
         {"label": name, "color": colour, "active": i != 1, "window": {"min": 0, "max": 65535, "start": low, "end": high}}
         for i, (name, colour, (low, high)) in enumerate(zip(("DAPI", "GFP", "mCherry"), ("0000FF", "00ff00", "FF0000"), RANGES,

@@ -14,7 +14,7 @@ import tifffile
 
 import microfield as mf
 from helpers import meaningful
-from helpers.meaningful import FIRE, LABELS, MAKERS, RANGES
+from helpers.meaningful import FIRE, LABELS, MAKERS, RANGES, TAKEN
 from microfield.display import Calibration, ChannelDisplay, Display
 from microfield.image import Image
 from microfield.io import open_image
@@ -46,7 +46,7 @@ def packed(sources: dict[str, Path]) -> dict[str, Path]:
 def meaning(image: Image | Any) -> dict[str, Any]:
     """What must come back, whatever the order of the axes."""
     return {"voxel_size": {a: round(v, 9) for a, v in image.voxel_size.items()}, "units": dict(image.units),
-            "channel_names": image.channel_names,
+            "channel_names": image.channel_names, "acquisition": image.acquisition,
             "display": replace(image.display, plane_labels=tuple(sorted(image.display.plane_labels)))}
 
 
@@ -162,7 +162,8 @@ def test_numpy_holds_values_only_and_says_so(tmp_path: Path, packed: dict[str, P
         lost = save(f, tmp_path / "a.npy").lost
     facts = {"imagej": ("voxel sizes", "the time increment", "colours", "lookup tables", "display ranges", "plane labels",
                         "value calibration", "display mode", "metadata of the source"),
-             "ome_tiff": ("voxel sizes", "the time increment", "channel names", "colours", "metadata of the source")}
+             "ome_tiff": ("voxel sizes", "the time increment", "channel names", "colours", "the acquisition date",
+                          "the objective", "the stage position", "metadata of the source")}
     assert lost == facts[name]
 
 
@@ -219,7 +220,8 @@ def test_what_bio_formats_leaves_beside_a_zarr_image_is_metadata(tmp_path: Path)
     (tmp_path / "OME" / "METADATA.ome.xml").write_text("<OME>µ</OME>", encoding="utf-8")
     found = read_zarr(path)
     assert found.metadata == "<OME>µ</OME>"
-    assert found.not_kept == ("the position (translation)", "attributes (mine)")
+    assert found.not_kept == ("attributes (mine)",)
+    assert found.acquisition.position == {a: TAKEN.position[a] + (5 if a in "YX" else 0) for a in "XYZ"}
 
 
 def test_what_zeiss_says_besides_is_metadata(sources: dict[str, Path]) -> None:

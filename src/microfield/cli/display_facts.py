@@ -1,9 +1,10 @@
-"""How an image is meant to be seen, as ``info`` says it: for JSON and in lines of text."""
+"""How an image is meant to be seen and how it was taken, as ``info`` says it: for JSON and in lines of text."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from microfield.acquisition import Acquisition
 from microfield.display import Calibration, ChannelDisplay, Display
 
 SHOWN_LABELS = 3
@@ -47,6 +48,13 @@ def display_lines(display: Display) -> dict[str, str]:
     }
     lines.pop("lookup_tables", None)
     return {key: said.get(key, value).replace("\n", " ") for key, value in lines.items()}
+
+
+def acquisition_lines(acquisition: Acquisition) -> dict[str, str]:
+    """How an image was taken, for people, one line a fact."""
+    lines = {"acquired": acquisition.date or "", "objective": acquisition.lens,
+             "stage_position": ", ".join(f"{axis} {v:g} micrometer" for axis, v in acquisition.position.items())}
+    return {key: line.replace("\n", " ") for key, line in lines.items() if line}
 
 
 def _hexadecimal(channel: ChannelDisplay) -> str | None:

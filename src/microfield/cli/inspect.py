@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from microfield.cli.display_facts import display_facts, display_lines
+from microfield.cli.display_facts import acquisition_lines, display_facts, display_lines
 from microfield.cli.strict_json import strict_json
 from microfield.errors import InputError, MicrofieldError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHECKED_BYTES = 1 << 26
 """``info`` also checks files of at most so many bytes (64 MiB), which takes no noticeable time."""
 
-JSON_ONLY = ("display", "format_version", "bitstream_version")
+JSON_ONLY = ("display", "acquired", "format_version", "bitstream_version")
 """Facts that people are told otherwise, or not."""
 
 PACKAGE = "microfield"
@@ -46,7 +46,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
-            display, making = f.display, f.making
+            display, making, acquisition = f.display, f.making, f.acquisition
         wrong = fault(path) if facts["file_bytes"] <= CHECKED_BYTES else ""
         if arguments.json:
             print(strict_json(facts | {"damaged": wrong or None}))
@@ -54,7 +54,7 @@ def run_info(arguments: argparse.Namespace) -> int:
             facts = {key: value for key, value in facts.items() if value is not None and key not in JSON_ONLY}
             facts |= {"damaged": wrong} if wrong else {}
             facts = _with_making(facts, making)
-            facts |= display_lines(display)
+            facts |= display_lines(display) | acquisition_lines(acquisition)
             width = max(map(len, facts))
             print("\n".join(f"{key.replace('_', ' '):{width}}  {_plain(value)}" for key, value in facts.items()))
     return 0
@@ -73,6 +73,7 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
         "voxel_size": {a: [v, f.units.get(a)] for a, v in f.voxel_size.items()} or None,
         "channels": list(f.channel_names) or None,
         "display": display_facts(f.display) if f.display else None,
+        "acquired": f.acquisition.as_dict() or None,
         "psnr_when_written": None if making is None or f.exact else making.psnr,
         "exact": f.exact if f.exact or making is not None else None,
         "asked_for": asked,

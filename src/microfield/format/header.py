@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.coding import varint
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import FormatError, InputError
 from microfield.format import cbor
+from microfield.format.acquisition_field import are_facts, pack_acquisition, unpack_acquisition
 from microfield.format.display_fields import are_channels, is_calibration, pack_display, unpack_display
 from microfield.format.grid import Grid
 from microfield.format.making import Making, are_settings, pack_making, unpack_making
@@ -80,6 +82,9 @@ FIELDS = (
     Field(20, "making", "bytes", "How the file was made, see [Making](#making).", embedded=False),
     Field(21, "settings", "settings", "Settings that differ from their defaults, see [Making](#making); only with `making`.",
           embedded=False),
+    Field(22, "acquisition", "acquisition", "How the image was taken: date, model of the objective (texts), nominal "
+          "magnification, numerical aperture, position of the first voxel on the stage along X, Y and Z in micrometers (floats); "
+          "null where unknown, and left out at the end.", embedded=False),
 )
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -96,6 +101,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "texts": ("array of text strings", lambda v: type(v) is list and all(type(n) is str for n in v)),
     "channels": ("array of arrays", are_channels),
     "calibration": ("array of a text string and floats", is_calibration),
+    "acquisition": ("array of texts, floats and null", are_facts),
     "settings": ("map of text to values", are_settings),
 }
 
@@ -154,6 +160,8 @@ class Header:
         How the image is meant to be seen.
     making : Making, optional
         How the file was made, where it says so.
+    acquisition : Acquisition
+        How the image was taken.
     """
 
     method: str
@@ -170,6 +178,7 @@ class Header:
     sections: int = 1
     display: Display = NOTHING_KNOWN
     making: Making | None = None
+    acquisition: Acquisition = NOTHING_SAID
 
     def __post_init__(self) -> None:
         stepped = [a for a in self.layout.axes if a in self.voxel_size]
@@ -263,6 +272,7 @@ def _stored(header: Header, shared: int) -> dict[str, Any]:
         "shared": shared or None,
         "experimental": header.experimental,
         "making": None if header.making is None else pack_making(header.making),
+        "acquisition": pack_acquisition(header.acquisition),
         "settings": None if header.making is None else dict(header.making.settings) or None,
     }
 
@@ -300,7 +310,7 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
             values["method"], values["bitstream_version"], layout, steps, units, tuple(values["channel_names"] or ()),
             values["checksum"] or b"", tile, references, values["experimental"],
             values["metadata"], values["sections"],
-            unpack_display(values), _making(values),
+            unpack_display(values), _making(values), unpack_acquisition(values["acquisition"]),
         )
     except InputError as error:
         raise FormatError(f"The header of the file is damaged: {error}") from None

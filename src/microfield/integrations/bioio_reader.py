@@ -6,8 +6,9 @@ holds nothing for.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bioio_base import constants, exceptions, io, types
 from bioio_base import reader as base
 from bioio_base import reader_metadata as base_metadata
 from bioio_base.dimensions import DEFAULT_DIMENSION_ORDER
+from bioio_base.standard_metadata import StandardMetadata
 
 from microfield.errors import MicrofieldError
 from microfield.format.source import FileSource, FsspecSource
@@ -129,6 +131,16 @@ class Reader(base.Reader):  # type: ignore[misc]
         from ome_types import from_xml
 
         return from_xml(text)
+
+    @property
+    def standard_metadata(self) -> StandardMetadata:
+        """What bioio calls standard: sizes, and how the image was taken as far as the file says it."""
+        taken, found = self._file.acquisition, super().standard_metadata
+        found.objective = taken.lens or found.objective
+        found.stage_position_x, found.stage_position_y = (taken.position.get(axis) for axis in "XY")
+        with contextlib.suppress(ValueError):
+            found.imaging_datetime = datetime.fromisoformat(taken.date) if taken.date else found.imaging_datetime
+        return found
 
     @property
     def _level(self) -> Level:

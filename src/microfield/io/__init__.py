@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from microfield import checks
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
 from microfield.image import Image, Layout, check_axes
@@ -144,6 +145,7 @@ def save_image(
     channel_names: tuple[str, ...] = (),
     metadata: str | None = None,
     display: Display = NOTHING_KNOWN,
+    acquisition: Acquisition = NOTHING_SAID,
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[str, ...]:
@@ -166,6 +168,8 @@ def save_image(
         Metadata of the image's source, kept as text.
     display : Display, optional
         Colours, shown ranges, labels of planes and what grey levels mean.
+    acquisition : Acquisition, optional
+        When, where on the stage and with which objective it was taken.
     overwrite : bool
         Replace a file, or a Zarr store, that exists.
     progress : callable (fraction in 0..1), optional
@@ -189,7 +193,8 @@ def save_image(
     check_output(where, layout, overwrite=overwrite)
     check_axes(layout.axes, len(layout.shape), where.name)
     native = Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("="))
-    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress, overwrite)
+    output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress, overwrite,
+                    acquisition)
     lost: tuple[str, ...] = _function(_writer_of(where), "write")(where, output.consistent())
     return lost
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError
 from microfield.image import Layout
@@ -40,6 +41,7 @@ class Output:
     display: Display = NOTHING_KNOWN
     progress: Callable[[float], None] | None = None
     overwrite: bool = False
+    acquisition: Acquisition = NOTHING_SAID
 
     def consistent(self) -> Output:
         """The same without sizes and units of other axes, and without names that are not as many as the channels."""
@@ -61,7 +63,7 @@ class Output:
             "channel names": bool(self.channel_names),
         }
         words = [fact for fact, there in known.items() if there]
-        return (*words, *self.display.facts(), *(("metadata of the source",) if self.metadata else ()))
+        return (*words, *self.display.facts(), *self.acquisition.facts(), *(("metadata of the source",) if self.metadata else ()))
 
     def block(self, box: Slices) -> npt.NDArray[Any]:
         """The values of a box, checked and in the layout's dtype.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.axes import guess_axes, guess_leading
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.errors import InputError, UsageError
@@ -48,6 +49,7 @@ class Found:
     display: Display = NOTHING_KNOWN
     not_kept: tuple[str, ...] = ()
     doubt: str | None = None
+    acquisition: Acquisition = NOTHING_SAID
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,7 +121,7 @@ def _image(found: Found, letters: str, fixed: list[int | None], channel: int | s
         source_bytes=found.source_bytes, metadata=found.metadata,
         labels=True if np.dtype(found.data.dtype) == np.bool_ else found.labels, name=name,
         notes=(*found.notes, *filter(None, [note])), display=display, not_kept=found.not_kept,
-        axes_guessed=guessed,
+        axes_guessed=guessed, acquisition=found.acquisition,
     )  # fmt: skip
 
 

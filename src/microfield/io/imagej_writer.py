@@ -69,7 +69,7 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
     with atomic_path(path, output.overwrite) as temporary:
         tifffile.imwrite(temporary, planes, shape=tuple(moved.values()), dtype=layout.dtype, imagej=True, metadata=metadata,
                          **options)
-    return (*unsized, *lost)
+    return (*unsized, *lost, *output.acquisition.facts())
 
 
 def _check(path: Path, output: Output, sizes: dict[str, int]) -> None:

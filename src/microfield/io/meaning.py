@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import NOTHING_KNOWN, Display
 from microfield.units import to_standard
 
@@ -23,6 +24,7 @@ class Meaning:
     display: Display = NOTHING_KNOWN
     not_kept: tuple[str, ...] = ()
     doubt: str | None = None
+    acquisition: Acquisition = NOTHING_SAID
 
     def set_step(self, axis: str, value: Any, unit: str) -> None:
         """Note the step along an axis in micrometers or seconds; a step that is no positive length or time is left out."""

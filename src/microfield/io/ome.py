@@ -11,9 +11,11 @@ from typing import Any
 
 import tifffile
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import ChannelDisplay, Colour, Display
 from microfield.io.annotations import with_annotation
 from microfield.io.meaning import Meaning
+from microfield.io.ome_acquisition import read_acquisition
 
 SOURCE_NAMESPACE = "microfield/source-metadata"
 """Marks the annotation in which the TIFF writer keeps the metadata of the image's first source."""
@@ -32,6 +34,12 @@ STRUCTURE = {
                "TimeIncrement", "TimeIncrementUnit"},
     "Channel": {"ID", "Name", "Color", "SamplesPerPixel"},
     "LightPath": set(),
+    "AcquisitionDate": set(),
+    "Instrument": {"ID"},
+    "Objective": {"ID", "Model", "NominalMagnification", "LensNA"},
+    "InstrumentRef": {"ID"},
+    "Plane": {"TheZ", "TheT", "TheC", "PositionX", "PositionXUnit", "PositionY", "PositionYUnit", "PositionZ", "PositionZUnit"},
+    "ObjectiveSettings": {"ID"},
     "TiffData": {"IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT"},
     "UUID": {"FileName"},
     "AnnotationRef": {"ID"},
@@ -50,6 +58,7 @@ def read_ome(text: str, series: tifffile.TiffPageSeries, index: int, count: int)
     annotations = _annotations(root)
     images = [e for e in root if _tag(e) == "Image"]
     if len(images) == count:
+        meaning.acquisition = read_acquisition(root, images[index])
         pixels = next((e for e in images[index] if _tag(e) == "Pixels"), None)
         if pixels is not None:
             sizes = dict(zip(series.axes, (int(n) for n in series.shape), strict=True))
@@ -61,6 +70,15 @@ def read_ome(text: str, series: tifffile.TiffPageSeries, index: int, count: int)
     if SOURCE_NAMESPACE in annotations:
         meaning.metadata = "".join(annotations[SOURCE_NAMESPACE].itertext())
     return meaning
+
+
+def acquisition_in(text: str, image: int) -> Acquisition:
+    """How an image in OME-XML was taken; nothing where the text cannot be understood or has no such image."""
+    try:
+        root = ET.fromstring(text)
+        return read_acquisition(root, [e for e in root if _tag(e) == "Image"][image])
+    except (ET.ParseError, IndexError):
+        return NOTHING_SAID
 
 
 def colours_of(text: str, image: int) -> list[Colour | None]:
@@ -150,6 +168,8 @@ def _says_more(element: ET.Element) -> bool:
         return False
     known = STRUCTURE.get(_tag(element))
     if known is None or not {str(a).rpartition("}")[2] for a in element.attrib} <= known:
+        return True
+    if sum(_tag(child) == "Plane" for child in element) > 1:  # Of several positions an Image keeps the first.
         return True
     named = _tag(element) == "Image" and not re.fullmatch(r"Image:?\s?\d+|", element.get("Name", ""))
     return named or any(_says_more(child) for child in element)

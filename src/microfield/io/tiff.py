@@ -71,7 +71,7 @@ def read(path: Path, scene: int | str | None = None) -> Found:
         return Found(
             data, series.axes, scene_name(path.name, index, names), meaning.voxel_size, meaning.units,
             meaning.channel_names, source_bytes, meaning.metadata, display=meaning.display, not_kept=meaning.not_kept,
-            doubt=meaning.doubt, notes=left_out(scene, index, names, "series"),
+            doubt=meaning.doubt, acquisition=meaning.acquisition, notes=left_out(scene, index, names, "series"),
         )  # fmt: skip
 
 

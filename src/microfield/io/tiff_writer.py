@@ -13,6 +13,7 @@ from microfield.io.annotations import annotation_of
 from microfield.io.atomic import atomic_path
 from microfield.io.blocks import Output
 from microfield.io.ome import DISPLAY_NAMESPACE, SOURCE_NAMESPACE, colour_number
+from microfield.io.ome_acquisition import with_acquisition
 from microfield.units import SYMBOLS
 
 BIG_BYTES = 2**32 - 2**25
@@ -68,6 +69,10 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
             software="microfield",
             **options,
         )
+        if output.acquisition.lens or output.acquisition.position:
+            text = tifffile.tiffcomment(temporary)
+            assert isinstance(text, str)
+            tifffile.tiffcomment(temporary, with_acquisition(text, output.acquisition).encode())
     timed = "T" not in output.voxel_size or output.units.get("T") in SYMBOLS
     return () if timed else ("the time increment, which has no unit",)
 
@@ -87,6 +92,8 @@ def _description(output: Output, axes: str) -> dict[str, Any]:
             described |= {f"PhysicalSize{axis}": float(output.voxel_size[axis]), f"PhysicalSize{axis}Unit": symbol}
     if "T" in output.voxel_size and output.units.get("T") in SYMBOLS:
         described |= {"TimeIncrement": float(output.voxel_size["T"]), "TimeIncrementUnit": SYMBOLS[output.units["T"]]}
+    if output.acquisition.date:
+        described["AcquisitionDate"] = _plain(output.acquisition.date)
     channels = _channels(output)
     if any(channels):
         described["Channel"] = channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microfield.acquisition import NOTHING_SAID, Acquisition
 from microfield.display import NOTHING_KNOWN
 from microfield.errors import InputError, MissingExtraError
 from microfield.image import AXES
@@ -149,7 +150,21 @@ def _found(path: Path, reader: Any, array: Any, scene: int) -> Found:
     names = channel_names(reader.channel_names, count)
     shown = channel_colours(reader, scene, path.suffix.lower(), names, count) if "S" not in axes else NOTHING_KNOWN
     return Found(VendorArray(data, path), axes, path.name, voxel_size, units, names, path.stat().st_size, _metadata(reader),
-                 display=shown)
+                 display=shown, acquisition=_acquisition(reader))
+
+
+def _acquisition(reader: Any) -> Acquisition:
+    """What a plugin knows of how the scene was taken, by bioio's standard metadata or by OME-XML made of its own."""
+    try:
+        known = reader.standard_metadata
+        date, objective = known.imaging_datetime, known.objective
+        places = {"X": known.stage_position_x, "Y": known.stage_position_y}
+    except Exception:  # Metadata that a plugin cannot translate must not keep the image from being read.
+        return NOTHING_SAID
+    return Acquisition.from_dict({
+        "date": date.isoformat() if isinstance(date, datetime) else None, "objective": objective or None,
+        "position": {a: v for a, v in places.items() if v is not None},
+    })
 
 
 def _steps(reader: Any) -> tuple[dict[str, float], dict[str, str]]:

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from microfield.acquisition import Acquisition
 from microfield.errors import InputError, MissingExtraError
 from microfield.io.annotations import with_annotation
 from microfield.io.found import UNNAMED, Found, choose_scene, left_out, scene_name
 from microfield.io.lazy import StoredArray
+from microfield.io.ome import acquisition_in
 from microfield.io.omero import read_omero
 from microfield.labelled import of_a_copy
 from microfield.units import to_standard, unit_name
@@ -174,11 +176,17 @@ def _multiscale(group: Any, path: Path, name: str, index: int = 0) -> Found:
     metadata, display = own.get("source_metadata"), own.get("display")
     if isinstance(display, dict):
         shown = with_annotation(shown, display, dict(zip(axes, shape, strict=True)))
+    companion = _converted(path)
+    position = _position(axes, units, _translation((dataset, multiscale), len(shape)))
+    taken = acquisition_in(companion or "", index)
+    taken = replace(taken, position=position or taken.position)
+    if "acquisition" in own:
+        taken = Acquisition.from_dict(own["acquisition"])
     place = path / str(dataset["path"])
     return Found(
         StoredArray(array, place.absolute()), axes, name, voxel_size, units, names, _bytes(place),
-        metadata if isinstance(metadata, str) else _converted(path), True if "image-label" in attributes else None, display=shown,
-        not_kept=_not_kept(group, (dataset, multiscale)), notes=_copied(array, name),
+        metadata if isinstance(metadata, str) else companion, True if "image-label" in attributes else None, display=shown,
+        not_kept=_not_kept(group, (dataset, multiscale), bool(position)), notes=_copied(array, name), acquisition=taken,
     )  # fmt: skip
 
 
@@ -200,10 +208,27 @@ def _converted(path: Path) -> str | None:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() and file.stat().st_size <= MOST_XML else None
 
 
-def _not_kept(group: Any, holders: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _translation(holders: Sequence[Mapping[str, Any]], ndim: int) -> list[float]:
+    """The sum of the translations of a dataset and of its multiscale, one number per axis."""
+    total = [0.0] * ndim
+    for holder in holders:
+        for transformation in holder.get("coordinateTransformations") or ():
+            moved = transformation.get("translation") or ()
+            if transformation.get("type") == "translation" and len(moved) == ndim:
+                total = [a + float(b) for a, b in zip(total, moved, strict=True)]
+    return total
+
+
+def _position(axes: str, units: Mapping[str, str], translation: Sequence[float]) -> dict[str, float]:
+    """Micrometers along the axes whose unit is a length; nothing where an image is not moved at all."""
+    return {a: v for a, v in zip(axes, translation, strict=True) if a in "ZYX" and units.get(a) == "micrometer"} \
+        if any(translation) else {}
+
+
+def _not_kept(group: Any, holders: Sequence[Mapping[str, Any]], placed: bool) -> tuple[str, ...]:
     """What the attributes of an image say that an Image has no place for, in words."""
     other = sorted(set(group.attrs.asdict()) - KNOWN_ATTRIBUTES)
-    moved = any(any(t.get("translation") or ()) for h in holders for t in h.get("coordinateTransformations") or ())
+    moved = not placed and any(any(t.get("translation") or ()) for h in holders for t in h.get("coordinateTransformations") or ())
     return (*(["the position (translation)"] if moved else []), *([f"attributes ({', '.join(other)})"] if other else []))
 
 

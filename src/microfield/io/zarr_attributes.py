@@ -42,7 +42,15 @@ def group_attributes(name: str, output: Output, axes: str, steps: Sequence[Mappi
     own: dict[str, Any] = {"source_metadata": output.metadata} if output.metadata else {}
     kept = annotation_of(output.display, output.layout.axes, ranges=False)
     own |= {"display": kept} if kept else {}
+    own |= {"acquisition": output.acquisition.as_dict()} if output.acquisition else {}
     return attributes | ({OWN_ATTRIBUTES: own} if own else {})
+
+
+def _placed(output: Output, axes: str) -> list[float] | None:
+    """The position as a translation along the stored axes; None where it is not known, or not in the unit of an axis."""
+    position = output.acquisition.position
+    placed = [a for a in position if a in axes and output.units.get(a) == "micrometer"]
+    return [position[a] if a in placed else 0.0 for a in axes] if placed else None
 
 
 def stored_sizes(output: Output) -> dict[str, int]:
@@ -65,7 +73,10 @@ def _metadata(name: str, output: Output, axes: str, steps: Sequence[Mapping[str,
     datasets = []
     for i, step in enumerate(steps):
         scale = [float(output.voxel_size.get(a, 1.0)) * step.get(a, 1) for a in axes]
-        datasets.append({"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+        transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if (place := _placed(output, axes)) is not None:
+            transformations.append({"type": "translation", "translation": place})
+        datasets.append({"path": str(i), "coordinateTransformations": transformations})
     ome: dict[str, Any] = {
         "version": "0.5",
         "multiscales": [{"name": name.removesuffix(".zarr").removesuffix(".ome"), "axes": described, "datasets": datasets,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microfield.display_coordinates import attributes_of, coordinates_of
-from microfield.labelled import EXACT, METHOD
+from microfield.labelled import EXACT, METHOD, acquisition_attributes
 
 if TYPE_CHECKING:
     from microfield.reading.file import MicrofieldFile
@@ -30,4 +30,5 @@ def coordinates_and_attributes(f: MicrofieldFile) -> tuple[Coordinates, dict[str
     if "C" in sizes and len(f.channel_names) == sizes["C"]:
         found["C"] = ("C",), list(f.channel_names), {}
     found |= {name: (dims, values, {}) for name, (dims, values) in coordinates_of(f.display, sizes).items()}
-    return found, {METHOD: f.method, EXACT: int(f.exact), "compression_ratio": f.ratio, **attributes_of(f.display)}
+    return found, {METHOD: f.method, EXACT: int(f.exact), "compression_ratio": f.ratio, **attributes_of(f.display),
+                   **acquisition_attributes(f.acquisition)}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield import checks
+from microfield.acquisition import Acquisition
 from microfield.axes import in_words, said_sizes
 from microfield.display import Display
 from microfield.errors import InputError, MicrofieldError, MissingExtraError
@@ -180,6 +181,11 @@ class MicrofieldFile:
     def display(self) -> Display:
         """Colours and shown ranges of the channels, labels of planes, what grey levels mean: as far as the file says it."""
         return self.header.display
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """When, where on the stage and with which objective the image was taken: as far as the file says it."""
+        return self.header.acquisition
 
     @property
     def making(self) -> Making | None:

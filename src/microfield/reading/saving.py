@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield import checks
+from microfield.acquisition import Acquisition
 from microfield.display import Display
 from microfield.errors import InputError, MicrofieldError, UsageError
 from microfield.format.grid import Box, as_slice
@@ -103,6 +104,13 @@ class Excerpt:
         """How what is selected is meant to be seen."""
         return self.file.display.cut(self.file.sizes, {a: self.positions(a) for a in self.file.axes})
 
+    @property
+    def acquisition(self) -> Acquisition:
+        """How it was taken, its position moved to the first voxel that is selected."""
+        f = self.file
+        steps = {a: v for a, v in f.voxel_size.items() if f.units.get(a) == "micrometer"}
+        return f.acquisition.shifted({a: min(self.positions(a)[0], self.positions(a)[-1]) * v for a, v in steps.items()})
+
     def __getitem__(self, where: tuple[slice, ...]) -> npt.NDArray[np.generic]:
         """The values of a box of the excerpt, whose slices count in selected positions of the axes that stay."""
         taken = dict(zip(self.axes, where, strict=True))
@@ -147,6 +155,7 @@ def save(f: MicrofieldFile, path: str | os.PathLike[str], select: Any = None, ma
             path, excerpt.layout, lambda box: values[box], voxel_size=excerpt.voxel_size,
             units={a: u for a, u in f.units.items() if a in excerpt.axes}, channel_names=excerpt.channel_names,
             metadata=f.metadata if select is None else None, display=excerpt.display,
+            acquisition=excerpt.acquisition,
             overwrite=overwrite, progress=None if tell is None else lambda done: tell(done, "decode"),
         )
     if f.metadata and select is not None:

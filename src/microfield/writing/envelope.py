@@ -118,6 +118,9 @@ def _optional(image: Image) -> Iterator[tuple[str, float, Callable[[Header], dic
     first = Display(plain, mode=display.mode)
     if first:
         yield listed(first.facts()), DISPLAY_SHARE, lambda h: {"display": replace(h.display, channels=plain, mode=first.mode)}
+    if image.acquisition:
+        taken = image.acquisition
+        yield listed(taken.facts()), METADATA_SHARE, lambda h: {"acquisition": taken}
     if display.calibration is not None:
         calibration = display.calibration
         yield "the value calibration", METADATA_SHARE, lambda h: {"display": replace(h.display, calibration=calibration)}

@@ -181,7 +181,7 @@ class _Store:
                           f"{argument('keep_metadata', True)} keeps it.",)
             text = None
         output = Output(source.layout, source.read, dict(source.voxel_size), dict(source.units), source.channel_names, text,
-                        source.display).consistent()
+                        source.display, acquisition=source.acquisition).consistent()
         statistics = self.job.statistics
         ends = zip(statistics.minimum.tolist(), statistics.maximum.tolist(), strict=True)
         ranges = dict(enumerate(ends))
