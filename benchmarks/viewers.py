@@ -1,17 +1,20 @@
 """How fast viewers get planes: scrolling through a stack as napari's reader gives it, and chunks from the server.
 
-    python -m benchmarks.viewers
+    python -m benchmarks.viewers [--window]
 
 A stack of 60 planes of 256 x 256 (the pollen grains of the examples, some planes twice), compressed 100 times by `field`. Told
 are opening and the first plane, which decode the part, and then all planes, three times over: means and the slowest.
+``--window`` scrolls in a window of napari, too, which must be installed and needs a display, and compares a NumPy array there.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +60,30 @@ def serving(path: Path) -> list[float]:
     return seconds
 
 
+def in_window(path: Path) -> None:
+    """Scroll in a window, as fast as it draws, and print the planes a second of a file and of the same values as a NumPy array."""
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    def rate(viewer: Any) -> float:
+        for z in range(PLANES):  # The window appears, and the part is decoded.
+            viewer.dims.set_current_step(0, z)
+            QApplication.instance().processEvents()
+        begin = time.perf_counter()
+        for z in [*range(PLANES)] * ROUNDS:
+            viewer.dims.set_current_step(0, z)
+            QApplication.instance().processEvents()
+        return PLANES * ROUNDS / (time.perf_counter() - begin)
+
+    viewer = napari.Viewer()
+    viewer.open(str(path), plugin="microfield")
+    shown, values = rate(viewer), np.asarray(viewer.layers[0].data)
+    viewer.close()
+    other = napari.Viewer()
+    other.add_image(values)
+    print(f"\nin a window of napari: {shown:.0f} planes a second, {rate(other):.0f} where the same values are a NumPy array")
+
+
 def told(name: str, seconds: list[float]) -> str:
     """A row of the table."""
     return f"| {name} | {1 / np.mean(seconds):,.0f} | {1e3 * np.mean(seconds):.2f} | {1e3 * max(seconds):.2f} |"
@@ -64,6 +91,9 @@ def told(name: str, seconds: list[float]) -> str:
 
 def main() -> None:
     """Compress, read, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--window", action="store_true", help="scroll in a window of napari, too")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stack.mfield"
         mf.compress(stack(), path, ratio=100, axes="ZYX")
@@ -73,6 +103,8 @@ def main() -> None:
         print("| of the part that is decoded | planes a second | mean ms | slowest ms |\n|---|---|---|---|")
         print(told("napari's layer (Dask)", seconds))
         print(told("chunks of the server", serving(path)))
+        if arguments.window:
+            in_window(path)
 
 
 if __name__ == "__main__":
