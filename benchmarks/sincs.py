@@ -32,7 +32,7 @@ from microfield.analysis.judge import judge
 from microfield.errors import MicrofieldError
 from microfield.methods.base import Context
 from microfield.methods.sincs.design import Design, Recipe, designed
-from microfield.methods.sincs.encoder import WARM_START, PartEncoder
+from microfield.methods.sincs.encoder import PartEncoder
 from microfield.methods.sincs.transfer import to_tensors
 from microfield.nn.fit import FitSchedule, fit
 from microfield.nn.network import Params
@@ -131,25 +131,24 @@ def fits_of(image: Image, case: Case, seed: int) -> tuple[PartEncoder, Design, l
     return made, design, [c.params for c in cold], [c.loss for c in cold], run
 
 
-def transfer(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
+def transfer(name: str, data: Path, seed: int, effort: int, start: float) -> Iterator[Row]:
     """The smallest share of the steps with which a warm fit is as good as the cold one of the same group.
 
-    It is tried with the whole schedule of rates, and from where on it `sincs` begins.
+    ``start`` is where on the schedule of rates warm fits begin.
     """
     del effort
     case = SMALL[name]
     image, _ = case.load(data)
     _, design, fitted, losses, run = fits_of(image, case, seed)
     for group in range(1, design.groups.n):
-        for start in (0.0, WARM_START):
-            tried = {}
-            for share in SHARES:
-                tried[share] = run(group, fitted[group - 1], share, start).loss
-                if tried[share] <= losses[group]:
-                    break
-            reached = [s for s, loss in tried.items() if loss <= losses[group]]
-            yield {"group": group, "start": start, "share": reached[0] if reached else None, "cold": losses[group],
-                   "warm": {str(s): loss for s, loss in tried.items()}}
+        tried = {}
+        for share in SHARES:
+            tried[share] = run(group, fitted[group - 1], share, start).loss
+            if tried[share] <= losses[group]:
+                break
+        reached = [s for s, loss in tried.items() if loss <= losses[group]]
+        yield {"group": group, "share": reached[0] if reached else None, "cold": losses[group],
+               "warm": {str(s): loss for s, loss in tried.items()}}
 
 
 # -- residuals and similarity ---------------------------------------------------------------------------------------------------
@@ -187,7 +186,7 @@ def similarity(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
     made, design, cold, _, run = fits_of(image, case, seed)
     warm = [cold[0]]
     for group in range(1, design.groups.n):
-        warm.append(run(group, warm[-1], 0.4, WARM_START).params)
+        warm.append(run(group, warm[-1], 0.4, 0.0).params)
     flat = {kind: [np.concatenate([t.ravel() for t in to_tensors(p, design.shape)]) for p in params]
             for kind, params in (("transferred", warm), ("random", cold))}
     images = [image.read()[design.groups.box(g)].ravel().astype(np.float64) for g in range(design.groups.n)]
@@ -293,7 +292,9 @@ def trace_correlation(image: Image, copy: Array, inside: npt.NDArray[np.bool_]) 
 
 # -- running --------------------------------------------------------------------------------------------------------------------
 
-PARTS = {"transfer": transfer, "residual": residual, "saliency": saliency, "similarity": similarity}
+PARTS: dict[str, Callable[..., Iterator[Row]]] = {
+    "transfer": transfer, "residual": residual, "saliency": saliency, "similarity": similarity,
+}
 
 
 def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[[Path], Iterator[Row]]]]:
@@ -301,8 +302,10 @@ def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[
     for task, run in PARTS.items():
         for name in SMALL if wanted in ("", task) else ():
             for seed in range(seeds if task != "similarity" else 1):
-                yield ({"task": task, "image": name, "seed": seed, "effort": effort},
-                       partial(run, name, seed=seed, effort=effort))
+                variants: tuple[Row, ...] = ({"start": 0.0}, {"start": 0.3}) if task == "transfer" else ({},)
+                for more in variants:
+                    yield ({"task": task, "image": name, "seed": seed, "effort": effort, **more},
+                           partial(run, name, seed=seed, effort=effort, **more))
     for name, (_, ratios) in LARGE.items() if wanted in ("", "comparison") else ():
         for ratio in ratios:
             for method in METHODS:

@@ -60,6 +60,7 @@ def test_every_voxel_of_a_selection_comes_from_its_group_once(groups: Groups, da
     ("channel", Layout((12, 64, 64), "ZYX", U2), (1, 1, 1), False),
     ("time", Layout((1, 64, 64), "TYX", U2), (1, 1, 1), False),
     ("auto", Layout((12, 3, 64, 64), "TZYX", U2), (4, 1, 1, 1), False),
+    ("auto", Layout((3, 12, 64, 64), "TZYX", U2), (1, 4, 1, 1), False),  # Too few time points, enough planes.
     ("auto", Layout((64, 64), "YX", U2), (2, 2), False),
     ("time", Layout((5, 64, 64), "TYX", U2), (3, 1, 1), False),  # Five points in four runs leave none for the last.
 ])

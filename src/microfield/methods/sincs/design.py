@@ -26,7 +26,7 @@ MAX_RECTIFIED_WIDTH = 448
 COARSE_WIDTHS, FINE_STEP, COARSE_STEP = 32, 2, 4
 """From this width on widths are multiples of 4; below, a tiny network must use every byte."""
 
-WEIGHTS_PER_GROUP = 1500
+WEIGHTS_PER_GROUP = 4000
 """Where nobody says how many groups there are, each gets about so many weights."""
 
 USUAL_GROUPS = 32

@@ -40,8 +40,9 @@ FREQUENCIES = (0.08, 0.16, 0.04, 0.32)
 TRIAL_SHARE = 0.05
 """Part of the work of the first fit that a trial of one frequency gets."""
 
-WARM_SHARE, WARM_START = 0.35, 0.3
-"""Part of the steps of a first fit that a group gets which begins at another, and where on the schedule of rates it begins."""
+WARM_SHARE = 0.35
+"""Part of the steps of a first fit that a group gets which begins at another. It runs through the whole schedule of rates:
+beginning late in it keeps weights nearer to the ancestor's, but costs more quality than the bytes that saves are worth."""
 
 TUNING_SHARE, TUNING_START = 0.1, 0.85
 """The same for the last pass over all groups, with the quantiser steps of the file."""
@@ -319,8 +320,8 @@ class _First:
             self.goal = done.loss
         else:
             quantiser = self.quantiser
-            share, start = (1.0, 0.0) if centre is None else (WARM_SHARE, WARM_START)
-            schedule = encoder.schedule(self.design, share, start, quantise_at=(0.0,) if centre is not None else (0.75,),
+            share = 1.0 if centre is None else WARM_SHARE
+            schedule = encoder.schedule(self.design, share, 0.0, quantise_at=(0.0,) if centre is not None else (0.75,),
                                         learn_frequency=False, goal=self.goal if encoder.recipe.early else 0.0)
             pull = None if centre is None else encoder._pull(target, centre, centre, quantiser)
             done = fit(target, params, optimiser, schedule, objective=encoder.context.objective, pull=pull,

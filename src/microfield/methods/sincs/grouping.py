@@ -133,11 +133,15 @@ def grouped(layout: Layout, kind: str, wanted: int) -> Groups:
     """About ``wanted`` groups of a part, never more than there are pieces of the kind.
 
     ``slices`` deals planes along Z (else T) out in turn, ``time`` makes runs of time points, ``channel`` a group of every channel,
-    ``blocks`` runs along the longest axes. ``auto`` and ``adaptive`` take time points where there are several, else blocks.
+    ``blocks`` runs along the longest axes. ``auto`` and ``adaptive`` make runs along T, or else along Z, where there are two planes
+    for each group: neighbours then show about the same at the same place. Otherwise they make blocks.
     """
     sizes = dict(zip(layout.axes, layout.shape, strict=True))
     if kind in ("auto", "adaptive"):
-        kind = "time" if sizes.get("T", 1) >= min(wanted, 4) > 1 else "blocks"
+        axis = next((a for a in "TZ" if sizes.get(a, 1) >= 2 * wanted), None)
+        if axis is not None:
+            return _cut(layout, {axis: wanted}, False)
+        kind = "blocks"
     if kind == "channel":
         return _cut(layout, {a: sizes[a] for a in "C" if a in sizes}, False)
     if kind == "time":
