@@ -13,7 +13,7 @@ SEED ?= 0
 # The tests start many processes, which begin sooner where compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types format coverage docs lowest results fuzz fresh pages clean
+.PHONY: demo test lint types format coverage docs lowest results fuzz fresh fresh-tools pages clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -33,6 +33,10 @@ test: lint types
 # What a new user does first, in an empty environment: install, compress, report, open in Python, back to TIFF.
 fresh:
 	$(PYTHON) tests/fresh_user.py
+
+# The same for the pages of other tools, each in an environment of its own.
+fresh-tools:
+	$(PYTHON) tests/fresh_tools.py
 
 lint: $(READY)
 	$(BIN)/ruff check $(CODE)

@@ -186,6 +186,18 @@ def test_reading_within_a_running_loop() -> None:
     np.testing.assert_array_equal(asyncio.run(read()), STACK[4, :9])
 
 
+def test_chunks_are_encoded_and_decoded_without_a_loop() -> None:
+    from zarr.abc.codec import SupportsSyncCodec
+    from zarr.core.buffer import default_buffer_prototype
+
+    array = create(MemoryStore(), STACK, STACK.shape, lossless=True)
+    spec = array._async_array.metadata.get_chunk_spec((0, 0, 0), array._async_array.config, default_buffer_prototype())
+    codec = array._async_array.metadata.codecs[0]
+    assert isinstance(codec, SupportsSyncCodec)
+    values = spec.prototype.nd_buffer.from_numpy_array(STACK)
+    np.testing.assert_array_equal(codec._decode_sync(codec._encode_sync(values, spec), spec).as_numpy_array(), STACK)
+
+
 def test_the_configuration_survives_and_compares() -> None:
     codec = MicrofieldCodec(axes="ZYX", quality=400, channel_range=(2900.0,), tile={"y": 16}, options={"refine": False})
     again = MicrofieldCodec.from_dict(json.loads(json.dumps(codec.to_dict())))

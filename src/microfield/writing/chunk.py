@@ -21,7 +21,7 @@ from microfield.errors import UsageError
 from microfield.image import Image, Layout
 from microfield.statistics import ChannelStatistics, channel_statistics
 from microfield.writing.assemble import write_file
-from microfield.writing.budget import KINDS, Budget
+from microfield.writing.budget import KINDS, LOSSLESS, Budget
 from microfield.writing.envelope import envelope
 from microfield.writing.job import Job, prepare
 from microfield.writing.knob import END
@@ -70,7 +70,9 @@ class ChunkSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready mapping, such as the configuration of a Zarr codec."""
-        found: dict[str, Any] = {} if self.budget is None else {self.budget.kind: self.budget.value}
+        found: dict[str, Any] = {}
+        if self.budget is not None:
+            found[self.budget.kind] = True if self.budget.kind == LOSSLESS else self.budget.value
         if self.quality is not None:
             shares = self.quality
             found["quality"] = [shares.theta, shares.bytes_per_bit] if isinstance(shares, ByteShares) else shares
