@@ -51,21 +51,31 @@ class CompressWidget(Container):  # type: ignore[misc]
         self._live = CheckBox(label="", text="preview of the plane that is shown", value=True)
         self._said = Label(label="")
         self._path = FileEdit(label="file", mode="w", filter="*.mfield", value=Path.home() / "copy.mfield")
+        self._overwrite = CheckBox(label="", text="overwrite a file that exists")
         self._start, self._cancel = PushButton(text="Compress"), PushButton(text="Cancel", enabled=False)
         self._bar = ProgressBar(label="", value=0, max=100, visible=False)
         self._trial: Task[Trial] | None = None
         self._work: Task[Report] | None = None
-        self._again = False
-        self._timer = QTimer(singleShot=True, interval=PAUSE)
+        self._again, self._open = False, True
+        super().__init__(widgets=[self._layer, self._ratio, self._method, self._live, self._said, self._path,
+                                  self._overwrite, self._start, self._cancel, self._bar])
+        self._timer = QTimer(self.native, singleShot=True, interval=PAUSE)  # It ends with the window.
         self._timer.timeout.connect(self._preview)
-        super().__init__(widgets=[self._layer, self._ratio, self._method, self._live, self._said, self._path, self._start,
-                                  self._cancel, self._bar])
+        self.native.destroyed.connect(self._closed)
         for widget in (self._layer, self._ratio, self._method, self._live):
             widget.changed.connect(self._changed)
         napari_viewer.dims.events.current_step.connect(self._changed)
         self._start.changed.connect(self._compress)
         self._cancel.changed.connect(self._stop)
         self._changed()
+
+    def _closed(self) -> None:
+        """The window is gone: nothing may touch it any more."""
+        self._open = False
+        self._viewer.dims.events.current_step.disconnect(self._changed)
+        for task in (self._trial, self._work):
+            if task is not None:
+                task.cancel()
 
     # -- the preview ----------------------------------------------------------------------------------------------------------
 
@@ -75,8 +85,8 @@ class CompressWidget(Container):  # type: ignore[misc]
 
     def _preview(self) -> None:
         layer = self._layer.value
-        if not self._live.value or layer is None or layer.name in (PREVIEW, ERROR):
-            return
+        if not (self._live.value and self.native.isVisible()) or layer is None or layer.name in (PREVIEW, ERROR):
+            return  # A widget that was closed may live on unseen.
         if self._trial is not None:  # Its end begins the next one.
             self._again = True
             self._trial.cancel()
@@ -132,7 +142,7 @@ class CompressWidget(Container):  # type: ignore[misc]
         layer, path = self._layer.value, self._path.value
         if layer is None or self._work is not None:
             return
-        ratio, method = self._ratio.value, self._method.value
+        ratio, method, overwrite = self._ratio.value, self._method.value, self._overwrite.value
         try:
             if Path(path).suffix != ".mfield":
                 raise UsageError(f"{Path(path).name} must end in .mfield.")
@@ -140,7 +150,8 @@ class CompressWidget(Container):  # type: ignore[misc]
         except MicrofieldError as error:
             self._said.value = str(error)
             return
-        self._work = Task(lambda progress: compress(image, path, ratio=ratio, method=method, progress=progress))
+        self._work = Task(lambda progress: compress(image, path, ratio=ratio, method=method, overwrite=overwrite,
+                                                    progress=progress))
         self._start.enabled, self._cancel.enabled, self._bar.visible = False, True, True
         self._follow(self._work, lambda report: self._tell(str(report).splitlines()), self._ended)
 
@@ -168,22 +179,25 @@ class CompressWidget(Container):  # type: ignore[misc]
             try:
                 yield from task
             except CancelledError:
-                return CancelledError
+                return "stopped."
             except MicrofieldError as error:
-                return error
-            return None
+                return str(error)
+            return ""
 
-        def returned(failure: Any) -> None:
-            if failure is None:
+        def returned(failure: str) -> None:
+            if not self._open:
+                return
+            if not failure:
                 done(task.result)
-            ended("" if failure is None else "stopped." if failure is CancelledError else str(failure))
+            ended(failure)
 
         worker = create_worker(steps, _start_thread=False)
         if task is self._work:
             worker.yielded.connect(self._advanced)
         worker.returned.connect(returned)
-        worker.errored.connect(lambda error: ended(f"{type(error).__name__}: {error}"))
+        worker.errored.connect(lambda error: ended(f"{type(error).__name__}: {error}") if self._open else None)
         worker.start()
 
     def _advanced(self, step: tuple[float, str]) -> None:
-        self._bar.value = round(100 * step[0])
+        if self._open:
+            self._bar.value = round(100 * step[0])

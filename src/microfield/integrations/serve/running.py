@@ -74,7 +74,8 @@ def serve(folder: str | Path, place: Place, *, workers: int | None = None, cache
     app = application(folder, access, workers=workers, cache_bytes=cache_bytes)
     with listening(place) as found:
         if ready is not None:
-            ready(f"http://{place.host}:{found.getsockname()[1]}/")
+            host = f"[{place.host}]" if ":" in place.host else place.host
+            ready(f"http://{host}:{found.getsockname()[1]}/")
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE)
         uvicorn.Server(config).run(sockets=[found])
 
