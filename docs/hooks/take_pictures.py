@@ -69,7 +69,7 @@ def take_served() -> None:
                 server.stdout.readline()
                 chromium = shutil.which("chromium") or shutil.which("google-chrome") or "chromium-browser"
                 subprocess.run([chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={temporary}/profile",
-                                "--window-size=1080,860", f"--screenshot={PICTURES / 'served.png'}", "http://127.0.0.1:8000/"],
+                                "--window-size=1080,730", f"--screenshot={PICTURES / 'served.png'}", "http://127.0.0.1:8000/"],
                                check=True, capture_output=True)
             finally:
                 server.terminate()
