@@ -49,6 +49,10 @@ def test_from_a_url_to_a_url_and_back(bucket: str, tmp_path: Path, capsys: pytes
     assert "lossless" in capsys.readouterr().out
     assert main(["decompress", f"{bucket}/stack.mfield", str(tmp_path / "back.npy")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), STACK.read())
+    assert main(["decompress", f"{bucket}/stack.mfield", f"{bucket}/back.ome.tif"]) == 0
+    np.testing.assert_array_equal(mf.open_image(f"{bucket}/back.ome.tif").read(), STACK.read())
+    assert main(["decompress", f"{bucket}/stack.mfield", f"{bucket}/back.ome.tif"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
     assert main(call) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*call, "--overwrite"]) == 0

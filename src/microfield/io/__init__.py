@@ -18,7 +18,7 @@ from microfield.image import Image, Layout, check_axes
 from microfield.io.blocks import Output, Read
 from microfield.io.destination import check_file, check_folder, check_readable, check_space, is_node, reason
 from microfield.io.found import Found, to_image
-from microfield.io.remote import fetched, is_url
+from microfield.io.remote import check_url, fetched, is_url, uploaded
 from microfield.wording import argument, spoken
 
 READERS = {
@@ -153,7 +153,7 @@ def save_image(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         ``.tif``/``.tiff`` (OME-TIFF; where the name ends in ``.imagej.tif``, a hyperstack of ImageJ and Fiji), ``.zarr`` (OME-Zarr
         0.5) or ``.npy``.
     layout : Layout
@@ -189,13 +189,19 @@ def save_image(
     MissingExtraError
         The format needs an optional part of microfield.
     """
+    check_output(path, layout, overwrite=overwrite)
     where = Path(os.fspath(path))
-    check_output(where, layout, overwrite=overwrite)
     check_axes(layout.axes, len(layout.shape), where.name)
     native = Layout(layout.shape, layout.axes, np.dtype(layout.dtype).newbyteorder("="))
     output = Output(native, read, dict(voxel_size or {}), dict(units or {}), channel_names, metadata, display, progress, overwrite,
                     acquisition)
-    lost: tuple[str, ...] = _function(_writer_of(where), "write")(where, output.consistent())
+    write = _function(_writer_of(where), "write")
+    lost: tuple[str, ...]
+    if is_url(path):
+        with uploaded(os.fspath(path), overwrite) as local:
+            lost = write(local, output.consistent())
+    else:
+        lost = write(where, output.consistent())
     return lost
 
 
@@ -224,6 +230,9 @@ def check_output(
         The path exists and is not to be replaced, or cannot be written, or has too little space.
     """
     check = check_folder if _writer_of(Path(path)) == "zarr_writer" else check_file
+    if is_url(path):
+        check_url(os.fspath(path), overwrite=overwrite)
+        return
     check(path, overwrite=overwrite, sources=sources)
     if layout is not None:
         check_space(path, layout.nbytes, f"select less at once ({argument('select')}), or write to another disk")

@@ -72,10 +72,10 @@ def write(path: Path, output: Output) -> tuple[str, ...]:
     return ()
 
 
-def level_shapes(full: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes of all resolutions, each half of the one before along Y and X, rounded up."""
+def level_shapes(full: tuple[int, ...], smallest: int = SMALLEST) -> list[tuple[int, ...]]:
+    """Shapes of all resolutions, each half of the one before along Y and X, rounded up, until planes have ``smallest`` voxels."""
     shapes = [full]
-    while max(shapes[-1][-2:]) > SMALLEST:
+    while max(shapes[-1][-2:]) > smallest:
         shapes.append((*full[:-2], -(-shapes[-1][-2] // 2), -(-shapes[-1][-1] // 2)))
     return shapes
 

@@ -30,6 +30,10 @@ SIDES = {"T": 8, "Z": 64, "Y": 512, "X": 512}
 FLAT_SIDE = 1024
 """The same along Y and X for images without depth and time."""
 
+SMALLEST = 1024
+"""Resolutions are added until the longer side of a plane is at most this many voxels: each takes bytes that the full one lacks, and
+no viewer has trouble with planes of this size."""
+
 SMALL_CHUNK = 256 << 10
 """Chunks that take fewer bytes than this are put into shards, of which each is one file."""
 

@@ -43,7 +43,7 @@ from microfield.writing.planned import FILLED, PASSES
 from microfield.writing.report import Report
 from microfield.writing.sentences import emptied, inexact
 from microfield.writing.settings import Settings
-from microfield.writing.zarr_layout import UNKNOWN_RATIO, arranged, chunk_shape, resolution, shard_shape
+from microfield.writing.zarr_layout import SMALLEST, UNKNOWN_RATIO, arranged, chunk_shape, resolution, shard_shape
 
 METADATA_BYTES = 2500
 """What the metadata of a store take, about: for the first guess only."""
@@ -127,7 +127,7 @@ class _Store:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Shapes of all resolutions."""
-        return level_shapes(self.job.image.shape)
+        return level_shapes(self.job.image.shape, SMALLEST)
 
     def write(self, chunk: ChunkSettings) -> int:
         """Write everything anew; the bytes of all files."""
