@@ -133,6 +133,8 @@ def test_files_that_are_not_read(channels: Path) -> None:
     assert napari_get_reader("cells.tif") is None
     assert napari_get_reader([str(channels), "cells.tif"]) is None
     assert napari_get_reader([]) is None
+    with pytest.raises(InputError, match="nothing"):
+        read(channels.parent / "nothing.mfield")
     whole = channels.read_bytes()
     channels.write_bytes(whole[:len(whole) // 2])
     with pytest.raises(FormatError, match="damaged"):

@@ -194,7 +194,7 @@ def test_a_damaged_file_is_a_sentence_and_harms_no_other(browser: Any, folder: P
 
 
 def test_a_file_that_cannot_be_read_is_a_sentence_without_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, **options: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     with client(folder) as browser:

@@ -13,10 +13,11 @@ from microfield.integrations.serve.folder import Folder
 from microfield.integrations.serve.image import ChunkPlace, ServedImage
 from microfield.notebook.png import png
 from microfield.reading.file import open_file
+from microfield.reading.limits import USUAL, physical_memory
 from microfield.reading.recent import Recent
 
 OPEN_IMAGES = 4
-"""Images that stay open with the parts of them that are decoded."""
+"""Images that stay open with the parts of them that are decoded; each may take its share of the memory for that."""
 
 MOST_ENTRIES = 1 << 16
 """Chunks and pictures that are kept, whatever their size."""
@@ -119,7 +120,7 @@ def _opened(version: Version) -> _Open:
     path = Path(version[0])
     if version[2] <= CHECKED_BYTES and (wrong := fault(path)):
         raise FormatError(wrong)
-    return _Open(ServedImage(open_file(path)))
+    return _Open(ServedImage(open_file(path, max_read_bytes=max(USUAL, physical_memory() // OPEN_IMAGES))))
 
 
 def _picture(image: ServedImage) -> bytes:
