@@ -50,6 +50,14 @@ def test_zarr_reads_what_a_direct_decode_gives(address: str, folder: Path, name:
     assert sorted(group.array_keys()) == [str(i) for i in range(2 if name == "wide" else 1)]
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_images_are_valid_ome_zarr(address: str, version: str) -> None:
+    yaozarrs = pytest.importorskip("yaozarrs")
+    pytest.importorskip("aiohttp")
+    for name in ("stack", "plate/colour", "wide"):
+        yaozarrs.validate_zarr_store(f"{address}/{version}/{name}.ome.zarr")
+
+
 @pytest.mark.parametrize(("version", "driver"), [("0.4", "zarr"), ("0.5", "zarr3")])
 @pytest.mark.parametrize("name", ["stack", "plate/colour", "wide"])
 def test_tensorstore_reads_the_same(address: str, folder: Path, name: str, version: str, driver: str) -> None:
