@@ -16,7 +16,7 @@ from microfield.errors import InputError, MicrofieldError, MissingExtraError, No
 from microfield.image import ArrayLike, Image, as_image, filled
 from microfield.io import open_image
 from microfield.io.npy import read as read_numpy
-from microfield.labelled import Labelled
+from microfield.labelled import DENOISED, Labelled
 from microfield.metrics.comparison import Comparison
 from microfield.notebook.preview import Preview, like, look, preview
 from microfield.progress import Progress, shown
@@ -176,7 +176,7 @@ def opened(original: Any, reconstruction: Any, reading: Reading | None = None) -
         known, same = filled(first, how.nan_fill), None
         if file is not None:
             same, told = foreign(known, file)
-            known = replace(known, notes=told + known.notes)
+            known = replace(known, notes=told + ((DENOISED,) if file.denoised else ()) + known.notes)
         yield Opened(known, second.data, file, same)
     finally:
         for source, image in ((original, first), (reconstruction, second)):

@@ -78,6 +78,12 @@ class Meaning:
     acquisition: Acquisition = NOTHING_SAID
 
 
+DENOISED = ("a clean reference says how much of the original is noise, and the copy was drawn towards the original without it, so "
+            "it is denoised, not only compressed; what is left out counts as error here, and faint detail may have gone with the "
+            "noise: measure in the original.")
+"""What is said of a copy that a perceptual guidance has made."""
+
+
 def of_a_copy(name: str, method: str) -> str:
     """What to say where an image is not an original but what a lossy file makes of one."""
     return (f"{name} is itself a lossy copy (method {method}): quality and errors are measured against it, not against the image "

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,10 @@ class Guidance(ABC):
 
     weight: float | None = None
     """Factor of the loss beside the mean squared error of targets of unit variance, for networks; None leaves it to the encoder."""
+    share: ClassVar[float] = 0.3
+    """Where a network's weight is left to the encoder: the length of the loss's gradient beside that of the squared error."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """Sentences that the user is told of a copy made with it."""
 
     def block_shape(self, axes: str, extents: tuple[int, ...]) -> tuple[int, ...]:
         """Extent of the blocks along every axis of a part; by default as large as `BLOCK` and the part allow."""
@@ -84,7 +88,7 @@ class Guidance(ABC):
         ----------
         rng : numpy.random.Generator
         channels : int array of shape (fields,)
-            Number of the channel of every field of the block, as `GuidedBlock.fields` orders them.
+            Number in the whole image of the channel of every field of the block, as `GuidedBlock.fields` orders them.
 
         Returns
         -------
@@ -141,6 +145,11 @@ class Objective:
             raise InputError("the saliency holds negative values; its weights must be numbers from 0 on.")
         if not self.weights.any():
             raise InputError("the saliency is zero everywhere; it must name at least one voxel that matters.")
+
+    def first_channel(self, layout: Layout) -> int:
+        """Number in the whole image of the first channel of a part, which is laid out so; samples are never cut apart."""
+        at = dict(zip(layout.axes, self.origin, strict=False)).get("C", 0)
+        return at * dict(zip(layout.axes, layout.shape, strict=True)).get("S", 1)
 
     def cut(self, box: tuple[slice, ...]) -> Objective:
         """The objective of the part of the image that lies at ``box``."""

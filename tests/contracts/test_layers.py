@@ -45,7 +45,7 @@ ROOMS = {
     "label_images": "image statistics",
     "saliency": "image noise",
     "objective": "errors wording image",
-    "guidance": "errors wording image objective perceptual",
+    "guidance": "errors wording labelled image objective perceptual",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics perceptual",
     "analysis": "errors wording noise image label_images statistics",

@@ -132,7 +132,7 @@ def test_gradient_of_a_part_is_that_of_its_loss(kind: str, monkeypatch: pytest.M
 
 def test_any_guidance_sees_grey_levels_places_and_arrays_of_a_part() -> None:
     grey = np.arange(2 * 100 * 70, dtype=np.float32).reshape(2, 100, 70)
-    seen = Seen(np.zeros(2), np.full(2, 1000.0), {"marks": grey}, (5, 7))
+    seen = Seen(np.zeros(2), np.full(2, 1000.0), {"marks": grey}, (5, 7), np.arange(2))
 
     class Sees(FunctionOfBlocks):
         def loss(self, block: GuidedBlock) -> Any:
@@ -189,7 +189,7 @@ def test_functions_that_cannot_guide_are_one_sentence(what: str) -> None:
 
 @pytest.mark.parametrize(("guide", "sentence"), [
     ("filaments", "is no recipe; the recipes are filament, spots and nuclei"), ("nowhere_at_all:f", "cannot be imported"),
-    ("math:nothing", "holds no nothing"), (7, "must be filament, spots or nuclei"), ("math:pi", "must be filament"),
+    ("math:nothing", "holds no nothing"), (7, "must be filament, spots, nuclei or perceptual"), ("math:pi", "must be filament"),
 ])
 def test_guides_that_do_not_exist_are_one_sentence(guide: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):

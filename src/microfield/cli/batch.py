@@ -55,7 +55,7 @@ def _make(folder: Path) -> None:
 def _originals(arguments: argparse.Namespace, inputs: list[Input]) -> set[tuple[int, int]]:
     """Device and number of every file that is read: no output may be one of them, whatever link leads there."""
     found = set()
-    for source in [*(image.source for image in inputs), *filter(None, [saliency_file(arguments)])]:
+    for source in [*(image.source for image in inputs), *filter(None, [saliency_file(arguments), arguments.reference])]:
         try:
             state = Path(source).stat()
         except OSError:

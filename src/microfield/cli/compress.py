@@ -44,9 +44,11 @@ def add_to(commands: Any) -> None:
                           "it may lack axes of the input. auto: the structure that the image shows above its noise")
     how.add_argument("--saliency-weight", type=float, metavar="W",
                      help="how many times more a voxel counts that an integer MASK marks, or that shows most structure (default 4)")
-    how.add_argument("--guide", metavar="filament|spots|nuclei|MODULE:FUNC",
-                     help="keep a segmentation: of lines and membranes, puncta, or nuclei; or do what your own function of two "
-                          "blocks wants (differentiable by jax)")
+    how.add_argument("--guide", metavar="filament|spots|nuclei|perceptual|MODULE:FUNC",
+                     help="keep a segmentation: of lines and membranes, puncta, or nuclei; or look like --reference; "
+                          "or do what your own function of two blocks wants (differentiable by jax)")
+    how.add_argument("--reference", metavar="IMAGE",
+                     help="for --guide perceptual: a clean image of other fields of such a specimen; the copy is then denoised")
     what = p.add_argument_group("input")
     what.add_argument("--axes", help="one letter of TCZYXS per axis, such as ZYX")
     what.add_argument("--scene", help="name or number of the series in the file; all (with --out-dir) writes one file each, "
@@ -93,7 +95,7 @@ def _check_destinations(arguments: argparse.Namespace, source: str, destination:
     """Refuse outputs that cannot be written or would replace something: before the work, since a fit can take minutes."""
     from microfield.writing.compress import check_destination
 
-    sources = [source, *filter(None, [saliency_file(arguments)])]
+    sources = [source, *filter(None, [saliency_file(arguments), arguments.reference])]
     check_destination(destination, arguments.overwrite, sources)
     if arguments.report:
         from microfield.report.page import check_destination as check_page

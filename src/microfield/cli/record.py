@@ -26,8 +26,9 @@ def settings_text(arguments: argparse.Namespace, image: Input) -> str:
         asked["scene"] = image.scene_name or image.scene
     if image.stack:
         asked["stack"] = True
-    if mask := saliency_file(arguments):
-        asked["saliency"] = [mask, state_of(mask)]
+    for name, path in (("saliency", saliency_file(arguments)), ("reference", arguments.reference)):
+        if path:
+            asked[name] = [path, state_of(path)]
     return json.dumps(asked, sort_keys=True, default=str)
 
 

@@ -88,6 +88,8 @@ def settings_of(arguments: argparse.Namespace, image: Image) -> dict[str, Any]:
         settings["saliency"] = read_saliency(arguments.saliency, covered, axes_of(arguments))
     if arguments.guide:
         settings["guide"] = arguments.guide
+    if arguments.reference:
+        settings["reference"] = arguments.reference
     if arguments.saliency_weight is not None:
         settings["saliency_weight"] = arguments.saliency_weight
     return settings

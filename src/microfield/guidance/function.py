@@ -1,4 +1,4 @@
-"""What ``guide`` names: a recipe, a function of the user's, or a `Guidance`; checked before the work begins."""
+"""What ``guide`` names: a recipe, a reference's look, a function of the user's, or a `Guidance`; checked before the work begins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from microfield.wording import argument, listed
 
 RECIPES = ("filament", "spots", "nuclei")
 """Names of recipes."""
+PERCEPTUAL = "perceptual"
+"""Name of the guidance by a clean reference."""
 
 Guide = str | Guidance | Callable[[Any, Any], Any]
-"""A recipe's name, ``MODULE:FUNC``, a function of (original block, reconstructed block), or a guidance."""
+"""A recipe's name, ``perceptual``, ``MODULE:FUNC``, a function of (original block, reconstructed block), or a guidance."""
 
 _OFF = 0.05
 """A function is tried on a block and on the same block moved by so much of its range."""
@@ -49,18 +51,27 @@ class FunctionOfBlocks(Guidance):
         return sum((jnp.asarray(self.function(a, b)) for a, b in zip(original, found, strict=True)), jnp.float32(0)) / len(original)
 
 
-def guidance_of(guide: Guide, image: Image) -> Guidance:
+def guidance_of(guide: Guide, image: Image, reference: Image | None = None) -> Guidance:
     """The guidance that an image is compressed with.
+
+    Parameters
+    ----------
+    guide : str, callable or Guidance
+    image : Image
+    reference : Image, optional
+        A clean image of other fields, for ``perceptual``.
 
     Raises
     ------
     UsageError
-        There is no such recipe, module or function.
+        There is no such recipe, module or function, or a reference is missing.
     InputError
-        A function is not differentiable, or does not give one finite number.
+        A function is not differentiable, or does not give one finite number; or the reference cannot serve.
     MissingExtraError
-        jax is not installed.
+        jax, or what a perceptual guidance needs, is not installed.
     """
+    if guide == PERCEPTUAL:
+        return _perceptual(image, reference)
     if find_spec("jax") is None:
         raise MissingExtraError("a guidance", "compress")
     if isinstance(guide, str) and guide in RECIPES:
@@ -70,11 +81,24 @@ def guidance_of(guide: Guide, image: Image) -> Guidance:
     if isinstance(guide, Guidance):
         return guide
     if not callable(guide):
-        raise UsageError(f"{argument('guide', guide)} must be {listed(RECIPES, 'or')}, MODULE:FUNC, a function of two blocks or a "
-                         "Guidance.")
+        raise UsageError(f"{argument('guide', guide)} must be {listed((*RECIPES, PERCEPTUAL), 'or')}, MODULE:FUNC, a function of "
+                         "two blocks or a Guidance.")
     found = FunctionOfBlocks(guide)
     _check(found, image)
     return found
+
+
+def _perceptual(image: Image, reference: Image | None) -> Guidance:
+    """The guidance by a reference."""
+    if reference is None:
+        raise UsageError(f"{argument('guide', PERCEPTUAL)} needs a clean image of other fields of such a specimen: give it with "
+                         f"{argument('reference')}.")
+    from microfield.guidance.perceptual import Perceptual
+    from microfield.guidance.reference import reference_for
+    from microfield.perceptual import alexnet
+
+    alexnet.weights()
+    return Perceptual(reference_for(reference, image))
 
 
 def _steps(image: Image) -> tuple[float, float, float]:
@@ -91,7 +115,8 @@ def _function(text: str) -> Any:
     """What ``MODULE:FUNC`` names; MODULE is that of an installed package, or a file in the folder where the program was started."""
     module, colon, name = text.partition(":")
     if not colon or not module or not name:
-        raise UsageError(f"{argument('guide', text)} is no recipe; the recipes are {listed(RECIPES)}, or give MODULE:FUNC.")
+        raise UsageError(f"{argument('guide', text)} is no recipe; the recipes are {listed(RECIPES)}, or give {PERCEPTUAL} with "
+                         f"{argument('reference')}, or MODULE:FUNC.")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

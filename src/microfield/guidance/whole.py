@@ -72,12 +72,15 @@ class Seen:
         Auxiliary arrays.
     origin : tuple of int
         Index of the part's first voxel in the whole image, along the axes of a field.
+    channels : int array, one value per field
+        Number of its channel.
     """
 
     low: npt.NDArray[Any]
     span: npt.NDArray[Any]
     arrays: Mapping[str, Array]
     origin: tuple[int, ...]
+    channels: npt.NDArray[np.intp]
 
 
 class Box(NamedTuple):
@@ -190,9 +193,11 @@ class GuidedPart(WholePart):
         cells = list(boxes(decoded.shape[1:], self.shape, 0))
         count = len(cells) * len(decoded)
         total, out = 0.0, np.zeros_like(decoded)
-        for k, cell in itertools.product(range(len(decoded)), cells):
+        for k, (number, cell) in itertools.product(range(len(decoded)), enumerate(cells)):
             box = cell.whole
-            loss, found = _value_and_slope(self.guidance, self.axes)(decoded[k][box], self._block(k, box))
+            # A block is always given the same beside it, so that losses of two decoded parts can be compared.
+            beside = self.guidance.beside(np.random.default_rng((k, number)), self.seen.channels[k : k + 1])
+            loss, found = _value_and_slope(self.guidance, self.axes)(decoded[k][box], self._block(k, box) | {"beside": beside})
             total += float(loss)
             out[k][box] += np.asarray(found)
         if not (math.isfinite(total) and np.isfinite(out).all()):
@@ -219,6 +224,6 @@ def _value_and_slope(guidance: Guidance, axes: str) -> Callable[[Any, dict[str, 
         level = jnp.ones_like(prediction)[..., None]
         arrays = {name: array[..., None] for name, array in seen["arrays"].items()}
         return guidance.loss(GuidedBlock(prediction[..., None], seen["target"][..., None], seen["coordinates"], arrays,
-                                         seen["scale"] * level, seen["offset"] * level, axes))
+                                         seen["scale"] * level, seen["offset"] * level, axes, seen["beside"]))
 
     return jax.jit(jax.value_and_grad(loss))

@@ -47,9 +47,6 @@ limits: large networks take long to evaluate."""
 FIRST_RATE = 1e-3
 """Added to the part of the warm-up that is done, so that the first steps of a fit do something."""
 
-BALANCE = 0.3
-"""The gradient of a guidance that leaves its weight to the fit is so long beside that of the squared error."""
-
 CACHED_SECONDS = 0.2
 """What takes at least this long to compile is kept on disk."""
 
@@ -237,7 +234,8 @@ def _run_chunk(moving: tuple[Params, Any], chunk: _Chunk, held: tuple[Params, Pu
         loss, grads = loss_and_gradient(shown, inputs.batches)
         if guided is not None and inputs.blocks is not None:
             more, more_grads = jax.value_and_grad(_guided_loss(guided, inputs.blocks))(shown)
-            weight = guided.guidance.weight if guided.guidance.weight is not None else _balance(grads, more_grads)
+            given, share = guided.guidance.weight, guided.guidance.share
+            weight = given if given is not None else _balance(grads, more_grads, share)
             loss, grads = loss + weight * more, jax.tree.map(lambda g, m: g + weight * m, grads, more_grads)
         if pull is not None:
             grads = jax.tree.map(jnp.add, grads, jax.grad(_pulled)(params, pull))
@@ -258,10 +256,10 @@ def _pulled(params: Params, pull: Pull) -> jax.Array:
     return jnp.asarray(pull.price * bits)
 
 
-def _balance(grads: Params, more_grads: Params) -> jax.Array:
-    """The weight at which the gradient of a guidance is `BALANCE` times as long as that of the squared error."""
+def _balance(grads: Params, more_grads: Params, share: float) -> jax.Array:
+    """The weight at which the gradient of a guidance is ``share`` times as long as that of the squared error."""
     ours, its = (jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(g))) for g in (grads, more_grads))
-    return jnp.where(its > 0, BALANCE * ours / jnp.maximum(its, 1e-30), 0.0)
+    return jnp.where(its > 0, share * ours / jnp.maximum(its, 1e-30), 0.0)
 
 
 def _guided_loss(guided: _Guided, block: Blocks) -> Callable[[Params], jax.Array]:
@@ -397,7 +395,8 @@ class _Run:
         self.batches = chunks(target, CHUNK_STEPS, schedule.batch, schedule.seed)
         self.blocks, self.guided = None, None
         if objective.guidance is not None:
-            self.blocks = BlockSampler(target, objective.guidance, objective.arrays, objective.origin)
+            self.blocks = BlockSampler(target, objective.guidance, objective.arrays, objective.origin,
+                                       objective.first_channel(target.coordinates.layout))
             self.guided = _Guided(objective.guidance, self.blocks.block_shape, self.blocks.axes)
         self.rng = np.random.default_rng(schedule.seed + 1)
         self.pull: Pull | None = None

@@ -61,12 +61,15 @@ class BlockSampler:
         Auxiliary arrays.
     origin : tuple of int
         Position of the part's first voxel in the whole image, per array axis; empty means zeros.
+    first_channel : int
+        Number of the part's first channel in the whole image.
     """
 
     target: Target
     guidance: Guidance
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     origin: tuple[int, ...] = ()
+    first_channel: int = 0
 
     def __post_init__(self) -> None:
         coordinates, block = self.target.coordinates, self.target.block
@@ -107,4 +110,4 @@ class BlockSampler:
     def _channels_of_fields(self, channels: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """The channel of every field of a block, given those of its points (points, outputs)."""
         fields = fields_of_block(channels.reshape(*self.block_shape, -1), self.axes)
-        return np.asarray(fields.reshape(len(fields), -1)[:, 0])
+        return np.asarray(fields.reshape(len(fields), -1)[:, 0]) + self.first_channel

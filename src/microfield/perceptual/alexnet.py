@@ -139,9 +139,9 @@ def features(planes: Any, known: Weights, depth: int = len(LAYERS)) -> list[Any]
     return found
 
 
-def lpips(first: Any, second: Any, known: Weights) -> Any:
-    """LPIPS of pairs of planes, shape (n,); planes as `features` takes them."""
+def lpips(first: Any, second: Any, known: Weights, depth: int = len(LAYERS)) -> Any:
+    """LPIPS of pairs of planes, shape (n,), or the share of its first layers; planes as `features` takes them."""
     import jax.numpy as jnp
 
-    layers = zip(features(first, known), features(second, known), known.importance, strict=True)
+    layers = zip(features(first, known, depth), features(second, known, depth), known.importance[:depth], strict=True)
     return sum(jnp.mean(jnp.sum(worth * (a - b) ** 2, -1), (1, 2)) for a, b, worth in layers)

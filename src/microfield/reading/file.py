@@ -20,7 +20,7 @@ from microfield.format.container import Container
 from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
 from microfield.image import SPATIAL, Layout
-from microfield.labelled import of_a_copy
+from microfield.labelled import DENOISED, of_a_copy
 from microfield.progress import Progress
 from microfield.reading.averages import as_values, block_means
 from microfield.reading.coordinates import coordinates_and_attributes
@@ -212,7 +212,12 @@ class MicrofieldFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know where the values are taken for an original: that they are a lossy copy of one."""
-        return () if self.exact else (of_a_copy(self.name, self.method),)
+        return () if self.exact else (of_a_copy(self.name, self.method), *([DENOISED] if self.denoised else []))
+
+    @property
+    def denoised(self) -> bool:
+        """Whether a perceptual guidance drew the values towards a clean reference, as far as the file says."""
+        return self.making is not None and self.making.settings.get("guide") == "perceptual"
 
     @property
     def metadata(self) -> str | None:

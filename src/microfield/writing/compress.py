@@ -104,7 +104,8 @@ def compress(
     checks.path("destination", destination)
     checks.listener("progress", progress)
     axes = checks.letters("axes", axes)
-    check_destination(destination, overwrite, [*_files_of(source), *([] if mask is None else [mask])])
+    beside = [one for one in (mask, chosen.reference) if isinstance(one, (str, os.PathLike))]
+    check_destination(destination, overwrite, [*_files_of(source), *beside])
     image = load(source, axes, scene, channel, stack)
     if mask is not None:
         chosen = replace(chosen, saliency=read_saliency(mask, Covered(image.name, image.axes, image.shape), axes))

@@ -117,7 +117,8 @@ def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Prog
         objective=objective, optimiser=settings.optimiser, rate_control=BlockRateControl(),
     )
     notes = (f"{replaced} values that were NaN or infinite are now {settings.nan_fill:g}.",) if replaced else ()
-    return Job(image, settings, method, grid, statistics, context, begin, image.notes + notes)
+    guided = objective.guidance.notes if objective.guidance is not None else ()
+    return Job(image, settings, method, grid, statistics, context, begin, image.notes + notes + guided)
 
 
 def _check_values(image: Image, settings: Settings) -> int:

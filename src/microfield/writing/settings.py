@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from inspect import Parameter, getdoc, signature
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from microfield import checks
 from microfield.errors import InputError, UsageError
-from microfield.guidance.function import Guide, guidance_of
-from microfield.image import Image
+from microfield.guidance.function import PERCEPTUAL, Guide, guidance_of
+from microfield.image import Image, as_image
+from microfield.io import open_image
 from microfield.objective import Objective
 from microfield.saliency import structure_map
 from microfield.wording import argument
@@ -28,8 +29,10 @@ AUTO_SALIENCY = "auto"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_IN_MEMORY = ("saliency", "guide", "guide_arrays", "optimiser")
+_IN_MEMORY = ("saliency", "guide", "guide_arrays", "reference", "optimiser")
 """Settings that are arrays or functions, which a plan on disk cannot hold."""
+_OR_TEXT = ("guide", "saliency", "reference")
+"""Those of them that may also be texts, which it can hold."""
 
 
 class Given(TypedDict, total=False):
@@ -49,6 +52,7 @@ class Given(TypedDict, total=False):
     saliency_weight: float
     guide: Guide | None
     guide_arrays: Mapping[str, npt.NDArray[Any]]
+    reference: npt.NDArray[Any] | Image | str | os.PathLike[str] | None
     optimiser: Callable[[], Any] | None
 
 
@@ -88,10 +92,14 @@ class Settings:
         Weight of what a boolean saliency marks, or of the most structure.
     guide : str, callable or `microfield.objective.Guidance`, optional
         What is kept beside grey levels. ``"filament"``, ``"spots"``, ``"nuclei"``: the segmentation of lines and membranes,
-        puncta, or separate bright objects. ``"MODULE:FUNC"`` or a function of two blocks, the original's and the copy's, planes
+        puncta, or separate bright objects. ``"perceptual"``: the look of a clean ``reference``; the copy is denoised.
+        ``"MODULE:FUNC"`` or a function of two blocks, the original's and the copy's, planes
         (y, x) or volumes (z, y, x) of one channel and time in grey levels: a number, the smaller the better, differentiable by jax.
     guide_arrays : mapping of name to array of the image's shape
         What a `Guidance` sees beside the image.
+    reference : path, array or Image, optional
+        For ``guide="perceptual"``: a clean image of *other* fields of such a specimen, with as many channels, in planes or volumes
+        as the image. Its grey levels may differ by gain and offset.
     optimiser : callable () -> `microfield.nn.optimisers.Optimiser`, optional
         Replaces the method's own optimiser.
     """
@@ -110,6 +118,7 @@ class Settings:
     saliency_weight: float = 4.0
     guide: Guide | None = None
     guide_arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    reference: npt.NDArray[Any] | Image | str | None = None
     optimiser: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -129,6 +138,8 @@ class Settings:
         if self.options is not None:
             checks.mapping("options", self.options, "{'refine': False}")
         checks.mapping("guide_arrays", self.guide_arrays, "{'edges': array}")
+        if isinstance(self.reference, os.PathLike):
+            object.__setattr__(self, "reference", os.fspath(self.reference))
         if not 0 <= self.effort <= 9:
             raise UsageError(f"{argument('effort', self.effort)} must be 0 to 9.")
         if self.time_limit is not None and not self.time_limit > 0:
@@ -172,7 +183,10 @@ class Settings:
         weights = None
         if self.saliency is not None:
             weights = _weights(self.saliency, image, self.saliency_weight)
-        guidance = None if self.guide is None else guidance_of(self.guide, image)
+        if self.reference is not None and self.guide != PERCEPTUAL:
+            raise UsageError(f"{argument('reference')} is of use to {argument('guide', PERCEPTUAL)} only; give both or neither.")
+        reference = None if self.reference is None else _opened(self.reference, image)
+        guidance = None if self.guide is None else guidance_of(self.guide, image, reference)
         found = Objective(weights, self.guide_arrays, guidance)
         found.check(image.shape)
         return found
@@ -191,7 +205,7 @@ class Settings:
             A setting is an array or a function.
         """
         if held := [name for name in _IN_MEMORY if getattr(self, name) is not None and name != "guide_arrays"
-                    and not isinstance(getattr(self, name), str)]:
+                    and not (name in _OR_TEXT and isinstance(getattr(self, name), str))]:
             raise InputError(f"settings with {' and '.join(held)} hold what JSON cannot; give them again where they are used.")
         default = asdict(Settings())
         return {k: v for k, v in asdict(self).items() if v != default[k]}
@@ -205,7 +219,8 @@ class Settings:
             value = getattr(self, name)
             if value != getattr(Settings, name) and value != {}:
                 found[name] = _recorded(value)
-        held = self.used() - {"channel_weights"} | ({"guide_arrays"} if self.guide_arrays else set())
+        more = {"guide_arrays": bool(self.guide_arrays), "reference": self.reference is not None}
+        held = self.used() - {"channel_weights"} | {name for name, given in more.items() if given}
         texts = {name: value for name, value in (("guide", self.guide), ("saliency", self.saliency)) if isinstance(value, str)}
         return found | {name: texts.get(name, True) for name in sorted(held)}
 
@@ -218,7 +233,7 @@ class Settings:
         UsageError
             A setting is unknown.
         """
-        known = {f.name for f in fields(cls)} - set(_IN_MEMORY) | {"guide", "saliency"}
+        known = {f.name for f in fields(cls)} - set(_IN_MEMORY) | set(_OR_TEXT)
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
         found = dict(values)
@@ -254,6 +269,16 @@ def show_settings(function: _Function) -> _Function:
 
 _NUMBERS = {"effort": True, "seed": True, "time_limit": False, "saliency_weight": False, "nan_fill": False}
 """Settings that are numbers, and whether only whole ones will do."""
+
+
+def _opened(reference: npt.NDArray[Any] | Image | str, image: Image) -> Image:
+    """A reference, whose axes are those of the image where it has as many and does not name them."""
+    if isinstance(reference, str):
+        found = open_image(reference, beside=image.sizes)
+        return replace(found, axes=image.axes) if found.axes_guessed and len(found.axes) == len(image.axes) else found
+    if isinstance(reference, Image):
+        return reference
+    return as_image(reference, image.axes if np.ndim(reference) == len(image.axes) else None)
 
 
 def _weights(saliency: npt.NDArray[Any] | Image | str, image: Image, inside: float) -> npt.NDArray[np.float32]:

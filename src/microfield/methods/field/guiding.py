@@ -100,7 +100,8 @@ def part_of(objective: Objective, block: npt.NDArray[np.generic], layout: Layout
     first = dict(zip(layout.axes, objective.origin or (0,) * len(layout.axes), strict=True))
     origin = tuple(first.get(axis, 0) for axis in ("ZYX" if scale.volumes else "YX"))
     known = {name: scale.of_array(array, layout) for name, array in arrays.items()}
-    return whole_part(objective.guidance, fields, Seen(low, span, known, origin)), scale
+    numbers = objective.first_channel(layout) + np.repeat(np.flatnonzero(channels.coded), per_channel)
+    return whole_part(objective.guidance, fields, Seen(low, span, known, origin, numbers)), scale
 
 
 def guided(original: Floats, code: Callable[[Floats], Coded], seen: tuple[WholePart, Scale], byte_price: float, rounds: int,
