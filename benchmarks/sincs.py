@@ -31,6 +31,7 @@ from microfield import Image, open_image
 from microfield.analysis.judge import judge
 from microfield.errors import MicrofieldError
 from microfield.methods.base import Context
+from microfield.methods.sincs.decoder import SincsDecoder
 from microfield.methods.sincs.design import Design, Recipe, designed
 from microfield.methods.sincs.encoder import PartEncoder
 from microfield.methods.sincs.transfer import to_tensors
@@ -167,9 +168,8 @@ def residual(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
         found = search.search(limit)
         assert found is not None
         alone = replace(search.forest, alone=True).encode(found[0])
-        f = open_file(compress_as(image, case, limit, seed, effort, {"pull": pull})[0])
-        yield {"pull": pull, "bytes": sum(map(len, found[1])), "alone": sum(map(len, alone)),
-               "psnr": psnr_where(image, np.asarray(f[...]), None)}
+        copy = SincsDecoder(image.layout, (coded.data,)).read(tuple(range(n) for n in image.shape))
+        yield {"pull": pull, "bytes": sum(map(len, found[1])), "alone": sum(map(len, alone)), "psnr": psnr_where(image, copy, None)}
 
 
 def compress_as(image: Image, case: Case, nbytes: int, seed: int, effort: int, options: Mapping[str, Any]) -> tuple[bytes, Any]:

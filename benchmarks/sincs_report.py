@@ -59,7 +59,7 @@ tables. *pull* is the option that weighs bits in the fit. The goal: 25 % fewer.
 """
 
 SALIENCY = """
-Points of all fits drawn from the map of structure (`sampling=structure`, the default, a quarter of them from everywhere) or
+Points of all fits drawn from the map of structure (`sampling=structure`, a quarter of them from everywhere) or
 uniformly, in the same bytes and steps. Inside are the voxels of labelled nuclei, or, where there are no labels, those above
 Otsu's threshold after smoothing by 2 voxels. The goal: at least 1 dB more inside.
 """

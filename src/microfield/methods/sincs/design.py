@@ -49,7 +49,7 @@ class Recipe:
     grouping: str = "auto"
     groups: int = 0
     chain: int = 64
-    sampling: str = "structure"
+    sampling: str = "uniform"
     reset: str = "none"
     transfer: bool = True
     residual: bool = True

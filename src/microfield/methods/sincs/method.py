@@ -32,8 +32,8 @@ class SincsOptions:
     grouping: str = option("auto", "how a part is cut into groups", choices=KINDS)
     groups: int = option(0, "number of groups of a part; 0 chooses by size", low=0, high=4096)
     chain: int = option(64, "groups that build on one another before one begins anew", low=1, high=64)
-    sampling: str = option("structure", "points are drawn where the structure of the image is, or uniformly",
-                           choices=("structure", "uniform"))
+    sampling: str = option("uniform", "points are drawn everywhere alike, or where the structure of the image is",
+                           choices=("uniform", "structure"))
     reset: str = option("none", "layers that a group does not take from the one it begins at",
                         choices=("none", "output", "published"))
     transfer: bool = option(True, "groups begin at the weights of another")
