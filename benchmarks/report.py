@@ -12,6 +12,9 @@ HEAD = """# Measured results
 
 Written by `make results DATA=folder` from the rows of `benchmarks/comparison.jsonl` and `benchmarks/results.json`; nothing here is
 typed by hand. Images are listed with source, licence and checksum in `benchmarks/images.toml`.
+
+Not in these tables, with rows and pages of their own: [`sincs` at 500, 700 and 2000 times](studies/sincs.md),
+[`hybrid`](studies/hybrid.md) and [guidance](studies/guidance.md).
 """
 
 

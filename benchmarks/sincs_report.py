@@ -71,7 +71,7 @@ distance (in units of the common standard deviation) between histograms, and the
 histograms cannot see: between groups that follow one another and between all others, for weights after transfer, for weights of
 fits from one and the same random initial network, and for the grey levels of the groups themselves.
 
-![Distances between groups](plots/sincs-similarity.svg)
+![Distances of weights over distances of grey levels](plots/sincs-similarity.svg)
 """
 
 COMPARISON = """
@@ -216,25 +216,26 @@ def _not_reached(rows: list[Row]) -> str:
 
 
 def _plot(rows: list[Row]) -> None:
-    """Matrices of Jensen-Shannon distances: a row per image, a column per kind."""
+    """Distances of weights over distances of images, a point per pair of groups: fits from random weights, and after transfer."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    images, kinds = list(dict.fromkeys(r["image"] for r in rows)), ("image", "random", "transferred")
-    titles = ("grey levels", "weights, from random ones", "weights, transferred")
-    matplotlib.rcParams["svg.hashsalt"] = "sincs"
-    figure, axes = pyplot.subplots(len(images), 3, figsize=(8, 2.4 * len(images)), layout="constrained", squeeze=False)
-    for line, image in zip(axes, images, strict=True):
-        for place, kind, title in zip(line, kinds, titles, strict=True):
-            matrix = next(np.asarray(r["js"]) for r in rows if (r["image"], r["kind"]) == (image, kind))
-            shown = place.imshow(matrix, cmap="viridis", vmin=0)
-            place.set_xticks(range(len(matrix)))
-            place.set_yticks(range(len(matrix)))
-            place.set_title(f"{image}: {title}", fontsize=8)
-            figure.colorbar(shown, ax=place)
-    figure.supxlabel("group")
-    figure.supylabel("group; colour: Jensen-Shannon distance of histograms")
+    matplotlib.rcParams |= {"svg.hashsalt": "sincs", "svg.fonttype": "none"}
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharex=True, sharey=True)
+    for place, kind, title in zip(axes, ("random", "transferred"), ("fits from random weights", "after transfer"), strict=True):
+        for image, marker in zip(dict.fromkeys(r["image"] for r in rows), "osD^", strict=False):
+            of = {r["kind"]: np.asarray(r["js"]) for r in rows if r["image"] == image}
+            weights, images = of[kind], of["image"]
+            a, b = np.triu_indices(len(weights), 1)
+            line = place.plot(images[a, b], weights[a, b], marker, fillstyle="none", label=image)[0]
+            near = b - a == 1
+            place.plot(images[a, b][near], weights[a, b][near], marker, color=line.get_color())
+        place.set_title(title)
+        place.set_xlabel("Jensen-Shannon distance of grey levels")
+    axes[0].set_ylabel("Jensen-Shannon distance of weights")
+    axes[0].set_ylim(bottom=0)
+    axes[1].legend(fontsize=8, title="filled: neighbours", title_fontsize=8)
     figure.savefig(PLOT, metadata={"Date": None})
     pyplot.close(figure)
