@@ -18,7 +18,7 @@ from microfield.cli import main
 from microfield.display import ChannelDisplay, Display
 from microfield.errors import BudgetError, InputError, UsageError
 from microfield.image import Image, Layout
-from microfield.writing.zarr_layout import CHUNK_VOXELS, SHARD_VOXELS, arranged, chunk_shape, resolution, shard_shape
+from microfield.writing.zarr_layout import CHUNK_VOXELS, SHARD_VOXELS, arranged, chunk_shape, even, resolution, shard_shape
 
 pytest.importorskip("zarr")
 
@@ -152,6 +152,15 @@ def test_chunks_and_shards_are_of_bounded_size_and_cover_the_image(extents: tupl
     if shard is not None:
         assert all(s % c == 0 and s - c < n for s, c, n in zip(shard, chunk, extents, strict=True))
         assert np.prod(shard) <= SHARD_VOXELS
+
+
+@given(st.integers(1, 5000), st.integers(1, 2000))
+def test_pieces_are_few_and_about_equal(extent: int, side: int) -> None:
+    piece = even(extent, side)
+    assert 1 <= piece <= min(side, extent)
+    count, fewest = -(-extent // piece), -(-extent // side)
+    assert count <= fewest + fewest // 2 + 1
+    assert count * piece - extent < count
 
 
 @given(st.integers(9, 40), st.integers(9, 40), st.integers(0, 3), st.data())

@@ -106,7 +106,7 @@ def chunk_shape(image: Image, tile: Mapping[str, int] | None = None) -> tuple[in
     flat = all(image.sizes.get(a, 1) == 1 for a in "TZ")
     sides = {a: SIDES.get(a, n) for a, n in image.sizes.items()} | (dict.fromkeys("YX", FLAT_SIDE) if flat else {})
     for axis in ("T", "Z", "Y", "X") * 10:
-        extents = tuple(_even(n, sides[a]) for a, n in image.sizes.items())
+        extents = tuple(even(n, sides[a]) for a, n in image.sizes.items())
         if math.prod(extents) <= CHUNK_VOXELS:
             break
         sides[axis] = max(1, sides.get(axis, 1) // 2)
@@ -144,6 +144,11 @@ def resolution(image: Image, level: int, box: tuple[slice, ...]) -> npt.NDArray[
     return block
 
 
-def _even(extent: int, side: int) -> int:
-    """The extent of the fewest pieces of at most ``side``, all about equal."""
-    return -(-extent // -(-extent // max(1, side)))
+def even(extent: int, side: int) -> int:
+    """The extent of few pieces of at most ``side``, equal ones where at most half as many more than needed will do.
+
+    Zarr fills up the last piece, and what it fills up with costs bytes.
+    """
+    fewest = -(-extent // max(1, side))
+    pieces = next((n for n in range(fewest, fewest + fewest // 2 + 2) if extent % n == 0), fewest)
+    return -(-extent // pieces)

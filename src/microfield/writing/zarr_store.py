@@ -43,7 +43,7 @@ from microfield.writing.planned import FILLED, PASSES
 from microfield.writing.report import Report
 from microfield.writing.sentences import emptied, inexact
 from microfield.writing.settings import Settings
-from microfield.writing.zarr_layout import SMALLEST, UNKNOWN_RATIO, arranged, chunk_shape, resolution, shard_shape
+from microfield.writing.zarr_layout import SMALLEST, UNKNOWN_RATIO, arranged, chunk_shape, even, resolution, shard_shape
 
 METADATA_BYTES = 2500
 """What the metadata of a store take, about: for the first guess only."""
@@ -111,6 +111,8 @@ class _Store:
         Bytes of all files at the quality that was written last.
     notes : tuple of str
         What was left out.
+    written : Quality, optional
+        The quality that was written last.
     """
 
     job: Job
@@ -135,15 +137,17 @@ class _Store:
 
         image = self.job.image
         voxels = [math.prod(shape) for shape in self.shapes]
+        # What Zarr fills chunks up with at the edges should not stand out from the image.
+        darkest = image.dtype.type(self.job.statistics.minimum.min())
         self._arrays = []
         for level, shape in enumerate(self.shapes):
-            own = tuple(min(c, n) for c, n in zip(self.chunk, shape, strict=True))
+            own = tuple(c if level == 0 else even(n, c) for c, n in zip(self.chunk, shape, strict=True))
             expected = (self.limit or image.nbytes / UNKNOWN_RATIO) * math.prod(own) / sum(voxels)
             shards = shard_shape(shape, own, expected)
             array = zarr.create_array(
                 store=str(self.folder / str(level)), shape=shape, dtype=image.dtype, zarr_format=3, chunks=own, shards=shards,
                 serializer={"name": "microfield", "configuration": {"axes": image.axes, **chunk.to_dict()}}, compressors=None,
-                dimension_names=[a.lower() for a in image.axes], overwrite=True,
+                dimension_names=[a.lower() for a in image.axes], overwrite=True, fill_value=darkest,
             )  # fmt: skip
             self._arrays.append(array)
             # Several chunks at once, which Zarr encodes in parallel.
