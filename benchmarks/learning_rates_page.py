@@ -157,8 +157,9 @@ def _files(rows: Sequence[Row]) -> str:
         leads = [found["learned"] - found["soap"] for (_, r, e), found in cells.items() if (r, e) == (ratio, effort)]
         if leads:
             mean = statistics.fmean(leads)
-            sentences.append(f"At {ratio:g} times and effort {effort} the learned optimiser gains {mean:+.2f} dB over SOAP on "
-                             f"average (from {min(leads):+.2f} to {max(leads):+.2f}).")
+            spread = f" (from {min(leads):+.2f} to {max(leads):+.2f})" if len(leads) > 1 else ""
+            of = f"in the mean of {len(leads)} images" if len(leads) > 1 else "on one image"
+            sentences.append(f"At {ratio:g} times and effort {effort} the learned optimiser is {mean:+.2f} dB against SOAP {of}{spread}.")
     if not sentences:
         return ""
     columns = [(*setting, name) for setting in settings for name in every]
@@ -168,10 +169,10 @@ def _files(rows: Sequence[Row]) -> str:
         paragraphs("""
             ## In files
 
-            Whole files of `inif` on the same crops, 64 times smaller than the raw data (networks of 1,000 to 4,000 weights) and 8
-            times (8,000 to 30,000), with everything that belongs to them: trials (at 64 times), learned frequency, rounded and
-            coded weights. PSNR in dB of the decoded files, by ratio and effort, mean over seeds where there are two.
-            `python -m benchmarks.inif_optimisers --data DIR` makes them.
+            Whole files of `inif` without latent grids on the same crops, 64 times smaller than the raw data (networks of 1,000 to
+            4,000 weights) and 8 times (8,000 to 30,000), and at effort 5 of the whole image, with everything that belongs to them:
+            trials (at 64 times), learned frequency, rounded and coded weights. PSNR in dB of the decoded files, by ratio and
+            effort, mean over seeds where there are two. `python -m benchmarks.inif_optimisers --data DIR` makes them.
         """),
         table(["image", *(f"{name}, {ratio:g}x, effort {effort}" for ratio, effort, name in columns)], body),
         " ".join(sentences), "",

@@ -231,12 +231,22 @@ def networks(draw: st.DrawFn) -> MicrofieldFile:
                                  output_axes=outputs, depth=depth))
 
 
+@st.composite
+def networks_with_pyramids(draw: st.DrawFn) -> MicrofieldFile:
+    """Files of `inif` whose networks see the latents of a pyramid, which colours and channels do not have as axes."""
+    layout = draw(st.sampled_from(LAYOUTS))
+    outputs = "".join(a for a in layout.axes if a in draw(st.sampled_from(["CS", "CST"])))
+    whole = all(n == 1 or axis in outputs for axis, n in zip(layout.axes, layout.shape, strict=True))
+    return open_file(random_file(layout, "inif", draw(st.integers(0, 99)), output_axes=outputs, depth=draw(st.integers(1, 2)),
+                                 levels=0 if whole else draw(st.integers(1, 5))))
+
+
 def fits_flat(layout: Layout, outputs: str) -> bool:
     """Whether a network without sine layers, which knows no coordinates, can make this layout."""
     return all(n == 1 or axis in outputs for axis, n in zip(layout.axes, layout.shape, strict=True) if axis in "CS")
 
 
-@given(networks(), st.data())
+@given(networks() | networks_with_pyramids(), st.data())
 @hypothesis_settings(deadline=None, max_examples=60)
 def test_a_selection_equals_the_same_selection_of_the_whole(f: MicrofieldFile, data: st.DataObject) -> None:
     whole = f.asarray()
@@ -342,6 +352,7 @@ def vector_files() -> dict[str, bytes]:
         "inif": compressed(Image(image("stack").read()[2:6, :20, :16], "ZYX"), "inif", Budget("max_bytes", 260))[0],
         "siren-paper": write(Header("siren", 1, plane, checksum=bytes(8)), [(published_part(plane, 30.0, 255),)]),
         "inif-paper": write(Header("inif", 1, stack, checksum=bytes(8)), [(published_part(stack, 93.5, 4000),)]),
+        "inif-2-pyramid": random_file(Layout((2, 5, 21, 34), "CZYX", u2), seed=3, output_axes="C", levels=3),
         "inif-float32": random_file(Layout((2, 10, 9), "CYX", f4), output_axes="C"),
         "sincs-parts": compressed(image("stack"), "sincs", Budget("max_bytes", 700), tile={"z": 4})[0],
         "sincs-tree": random_groups_file(Layout((7, 14, 10), "ZYX", u2), 9, counts=(7, 1, 1), ancestors=(3, 0, 1, None, 3, 4, 4)),
@@ -410,7 +421,7 @@ def published_part(layout: Layout, frequency: float, span: float) -> bytes:
     return pack_published(net, "")
 
 
-@pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-paper", "inif-float32", "siren-tiles",
+@pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-2-pyramid", "inif-paper", "inif-float32", "siren-tiles",
                                   "sincs-parts", "sincs-tree", "sincs-turns", "sincs-paper",
                                   "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
                                   "field-series", "field-rgb", "field-float32", "field-rolled"])

@@ -39,28 +39,37 @@ def compressed(source: Image, method: str, budget: Budget, **changed: Any) -> Pa
 # -- files of random weights ------------------------------------------------------------------------------------------
 
 
-def random_part(layout: Layout, rng: np.random.Generator, output_axes: str = "", width: int = 6, depth: int = 2) -> bytes:
-    """A part of siren or inif with random weights, as a fit could have made it."""
+def random_part(layout: Layout, rng: np.random.Generator, output_axes: str = "", width: int = 6, depth: int = 2,
+                levels: int = 0) -> bytes:
+    """A part of siren or inif with random weights, as a fit could have made it; with a pyramid of so many levels (version 2)."""
     from microfield.coding.weights import step_code
-    from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_quantised
+    from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_pyramid, pack_quantised
     from microfield.methods.coordinate.mapping import Mapping
     from microfield.nn.coordinates import CoordinateMap
+    from microfield.nn.pyramid import Pyramid
 
     coordinates = CoordinateMap(layout, output_axes)
-    shape = Shape(len(coordinates.inputs), width if depth else 0, depth, coordinates.n_outputs)
+    packed, features = b"", 0
+    if levels:
+        finest = tuple(int(e) for e in rng.integers(-1, 3, len(coordinates.inputs)))
+        pyramid = Pyramid(coordinates.input_shape, finest, levels, int(rng.integers(1, 3)))
+        latents = [np.rint(rng.laplace(0, rng.uniform(0.2, 3), shape)).astype(np.int64) for shape in pyramid.shapes]
+        packed, features = pack_pyramid(pyramid, latents), pyramid.n_features
+    shape = Shape(len(coordinates.inputs), width if depth else 0, depth, coordinates.n_outputs, features)
     groups = tuple(np.rint(rng.normal(0, 20, n)).astype(np.int64) for n in shape.group_sizes)
     n = layout.channels
     low, high = rng.integers(0, 50, n).astype(float), rng.integers(60, 120, n).astype(float)
     mapping = Mapping(low, high, rng.integers(0, 256, n), rng.integers(8, 24, n))
     steps = (step_code(0.05),) * len(groups)
-    return pack_quantised(Quantised(shape, groups, steps), output_axes, mapping, layout)
+    return pack_quantised(Quantised(shape, groups, steps), output_axes, mapping, layout, packed)
 
 
 def random_file(layout: Layout, method: str = "inif", seed: int = 0, tile: tuple[int, ...] | None = None, **network: Any,
                 ) -> bytes:
     """A file of siren or inif whose parts have random weights: decoding can be tested without a fit."""
     rng = np.random.default_rng(seed)
-    header = Header(method=method, bitstream_version=1, layout=layout, checksum=bytes(8), tile=tile)
+    version = 2 if network.get("levels") else 1
+    header = Header(method=method, bitstream_version=version, layout=layout, checksum=bytes(8), tile=tile)
     grid = Grid(layout.shape, tile or layout.shape)
     parts = [(random_part(header.part_layout(i), rng, **network),) for i in range(grid.n)]
     return write(header, parts)

@@ -51,9 +51,9 @@ _ONE = 1 << 24
 """The fixed-point number 1 of the integer arithmetic that builds tables."""
 
 
-@lru_cache(maxsize=512)
-def bell(code: int) -> npt.NDArray[np.uint32]:
-    """Frequencies of the symbols -K..K of one table, summing to 2^PRECISION.
+@lru_cache(maxsize=1024)
+def bell(code: int, least: int = 0) -> npt.NDArray[np.uint32]:
+    """Frequencies of the symbols -K..K of one table, summing to 2^PRECISION; K is ``least`` or more.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def bell(code: int) -> npt.NDArray[np.uint32]:
     # Gaussian: ratio e^(-1/(2 v)) falling by e^(-1/v); Laplacian: ratio e^(-sqrt(2)/d); the middle takes half of each.
     ratio = _ONE * _ONE // (_ONE + gauss * (_ONE * _ONE // (4 * variance)) + (2 - gauss) * (23726566 * _ONE // (2 * deviation)))
     fall = _ONE * _ONE // (_ONE + gauss * (_ONE * _ONE // (2 * variance)))
-    reach = min(2047, 2 + (6 + 3 * shape) * deviation // _ONE)
+    reach = max(least, min(2047, 2 + (6 + 3 * shape) * deviation // _ONE))
     weights = [1 << 28]
     for _ in range(reach):
         weights.append(max(1, weights[-1] * ratio // _ONE))
@@ -82,10 +82,10 @@ def bell(code: int) -> npt.NDArray[np.uint32]:
     return frequencies(np.asarray(weights[:0:-1] + weights, np.int64)).astype(np.uint32)
 
 
-@lru_cache(maxsize=512)
-def _code_lengths(code: int) -> npt.NDArray[np.float64]:
-    """Bits of the symbols -K..K of one table."""
-    return PRECISION - np.log2(bell(code).astype(np.float64))
+@lru_cache(maxsize=1024)
+def _code_lengths(code: int, least: int = 0) -> npt.NDArray[np.float64]:
+    """Bits of the symbols -K..K of one table; K is ``least`` or more."""
+    return PRECISION - np.log2(bell(code, least).astype(np.float64))
 
 
 def raw_bits(code: int) -> int:
@@ -99,8 +99,10 @@ def split(values: Ints, k: int) -> tuple[Ints, Ints]:
     return shifted >> k, shifted & ((1 << k) - 1)
 
 
-def best_table(values: Ints) -> tuple[int, float]:
-    """The table that codes ``values`` in the fewest bits, and these bits.
+def best_table(values: Ints, below: int = SHAPES * SPREADS, least: int = 0) -> tuple[int, float]:
+    """The table of a code less than ``below`` that codes ``values`` in the fewest bits, and these bits.
+
+    Tables reach ``least`` or further.
 
     Raises
     ------
@@ -113,11 +115,13 @@ def best_table(values: Ints) -> tuple[int, float]:
     levels, counts = _histogram(values)
     deviation = max(float(np.sqrt(counts @ levels.astype(np.float64) ** 2 / values.size)), 1e-3)
     middle = int(np.clip(round(4 * (np.log2(deviation) + 4)), 0, SPREADS - 1))
+    # A Laplacian reaches 12 deviations: a few large values among many zeros need one far wider than their own deviation.
+    widest = max(middle + 12, math.ceil(4 * (math.log2(max(int(np.abs(levels[[0, -1]]).max()), 1) / 12) + 4)) + 2)
     best = (0, np.inf)
-    for code in range(SHAPES * max(0, middle - 4), SHAPES * min(SPREADS, middle + 12)):
+    for code in range(min(SHAPES * max(0, middle - 4), below - SHAPES), min(SHAPES * min(SPREADS, widest), below)):
         k = raw_bits(code)
         high, _ = split(levels, k)
-        lengths = _code_lengths(code)
+        lengths = _code_lengths(code, least)
         reach = lengths.size // 2
         if reach >= np.abs(high[[0, -1]]).max():
             bits = float(counts @ lengths[reach + high]) + k * values.size

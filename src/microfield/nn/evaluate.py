@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ WEIGHT_BITS = 24
 
 COORDINATE_STEP = 2.0**-24
 """Coordinates are multiples of this. The first layer adds at most 6 terms of 24 + 24 bits, which 53 bits hold."""
+
+MOST_FEATURES = 2**8
+"""Features are multiples of 2^-12 below 2^9 (`microfield.nn.pyramid`). Terms of 24 + 21 bits leave 8 bits for a sum of so many."""
 
 ACTIVATION_STEP = np.float32(2.0**-16)
 """Activations are multiples of this. Terms of 24 + 16 bits leave 12 bits for a sum: it is exact up to 4096 terms."""
@@ -57,15 +60,26 @@ class SineNetwork:
         The linear last layer, with its biases in the last column; rounded likewise.
     rectified : bool
         Hidden layers are h = min(max(W [x; 1], 0), `CEILING`) instead of sines, their weights not in turns.
+    mixing, skip : arrays of shape (width, features) and (outputs, features)
+        What the features of a pyramid (`microfield.nn.pyramid`) add to the sums of the first sine layer, in turns, and to those of
+        the last layer; rounded likewise. Without features both are empty.
     """
 
     hidden: tuple[npt.NDArray[np.floating[Any]], ...]
     output: npt.NDArray[np.floating[Any]]
     rectified: bool = False
+    mixing: npt.NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros((0, 0)))
+    skip: npt.NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(on_grid(w) for w in self.hidden))
-        object.__setattr__(self, "output", on_grid(self.output))
+        for name, weights in (("output", self.output), ("mixing", self.mixing), ("skip", self.skip)):
+            object.__setattr__(self, name, on_grid(weights))
+
+    @property
+    def n_features(self) -> int:
+        """Number of features that the network takes beside coordinates."""
+        return int(self.skip.shape[1])
 
     @property
     def n_inputs(self) -> int:
@@ -81,10 +95,13 @@ def on_grid(weights: npt.ArrayLike) -> Float64:
     return np.asarray(np.ldexp(np.rint(np.ldexp(values, WEIGHT_BITS - exponent)), exponent - WEIGHT_BITS))
 
 
-def workspace_bytes(network: SineNetwork) -> int:
-    """About how much memory one thread takes to evaluate a network: its buffers, and the outputs of a block."""
+def workspace_bytes(network: SineNetwork, latents: int = 0) -> int:
+    """About how much memory one thread takes to evaluate a network: its buffers, and the outputs of a block.
+
+    ``latents`` is the number of those that a point sees of every grid of a pyramid.
+    """
     width = max((len(w) for w in network.hidden), default=0)
-    return BLOCK * (36 * width + 40 * len(network.output))
+    return BLOCK * (36 * width + 40 * len(network.output) + 16 * network.n_features + 64 * latents)
 
 
 class _Workspace:
@@ -97,11 +114,16 @@ class _Workspace:
         self.rounded = np.empty((width, BLOCK))
         self.scratch = [np.empty((width, BLOCK), np.float32) for _ in range(3)]
         self.coordinates = np.ones((network.n_inputs + 1, BLOCK))
+        self.features = np.zeros((network.n_features, BLOCK))
 
-    def place(self, coordinates: Float32) -> None:
-        """Take the coordinates (inputs, n) of the next points, rounded to their grid; columns beyond n keep what they hold."""
-        target = self.coordinates[:-1, : coordinates.shape[1]]
-        np.multiply(coordinates, 1 / COORDINATE_STEP, out=target)
+    def place(self, inputs: Float32) -> None:
+        """Take the coordinates, rounded to their grid, and the features of the next points, which are rows of ``inputs``.
+
+        Columns beyond those of ``inputs`` keep what they hold.
+        """
+        target = self.coordinates[:-1, : inputs.shape[1]]
+        self.features[:, : inputs.shape[1]] = inputs[len(target) :]
+        np.multiply(inputs[: len(target)], 1 / COORDINATE_STEP, out=target)
         np.rint(target, out=target)
         np.multiply(target, COORDINATE_STEP, out=target)
 
@@ -109,11 +131,13 @@ class _Workspace:
 def _evaluate_block(network: SineNetwork, space: _Workspace) -> Float32:
     """Outputs (outputs, `BLOCK`) at the coordinates in the workspace."""
     h = space.coordinates
-    for weights in network.hidden:
+    for layer, weights in enumerate(network.hidden):
         width = weights.shape[0]
         sums, rounded = space.sums[:width], space.rounded[:width]
         turns, one, two = (s[:width] for s in space.scratch)
         np.matmul(weights, h, out=sums)
+        if network.n_features and not layer:
+            sums += network.mixing @ space.features
         if network.rectified:
             np.clip(sums, 0, CEILING, out=turns, casting="same_kind")
         else:
@@ -125,7 +149,10 @@ def _evaluate_block(network: SineNetwork, space: _Workspace) -> Float32:
         np.multiply(turns, ACTIVATION_STEP, out=space.activations[:width])
         space.activations[width] = 1
         h = space.activations[: width + 1]
-    return np.asarray(np.matmul(network.output, h), np.float32)
+    sums = np.matmul(network.output, h)
+    if network.n_features:
+        sums += network.skip @ space.features
+    return np.asarray(sums, np.float32)
 
 
 def evaluate(
@@ -141,8 +168,8 @@ def evaluate(
     ----------
     network : SineNetwork
     n_points : int
-    coordinates : callable (start, stop) -> float32 array (inputs, stop - start)
-        Coordinates of a range of points, each in [-1, 1].
+    coordinates : callable (start, stop) -> float32 array (inputs + features, stop - start)
+        Coordinates of a range of points, each in [-1, 1], and below them their features.
     store : callable (start, stop, float32 array (outputs, stop - start))
         Takes the values of a range of points. Ranges never overlap, so it may write into one array from several threads.
     threads : int, optional

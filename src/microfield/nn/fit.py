@@ -341,7 +341,7 @@ def _evaluation_points(params: Params) -> int:
     return int(np.clip(1 << int(np.log2(EVALUATION_WEIGHTS / weights)), *EVALUATION_POINTS))
 
 
-class _Pace:
+class Pace:
     """How much of a fit is done: its steps over those planned, or its time over that allowed, whichever is more."""
 
     def __init__(self, schedule: FitSchedule) -> None:
@@ -405,7 +405,7 @@ class _Run:
         self.best = self._evaluated()
 
     def __iter__(self) -> Iterator[float]:
-        pace, checked = _Pace(self.schedule), 0.0
+        pace, checked = Pace(self.schedule), 0.0
         while pace.fraction < 1:
             self._requantise(pace.fraction)
             self._advance(pace.coming())

@@ -83,8 +83,13 @@ def _weights(name: str) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def begin(params: Tree) -> Tree:
-    """No steps, zero moments, identity bases and no losses."""
-    leaves = [{**soap_state(p), "m": jnp.zeros((len(BETAS), *p.shape), p.dtype)} for p in jax.tree.leaves(params)]
+    """No steps, zero moments, identity bases and no losses.
+
+    Means of gradients (``m``) and, of matrices, the parameters (``turned``) are held in the eigenbasis and turned when it changes,
+    every `REFRESH` steps: to turn them in every step would double the cost of a step beside SOAP's.
+    """
+    leaves = [{**soap_state(p), "m": jnp.zeros((len(BETAS), *p.shape), p.dtype), **({"turned": jnp.copy(p)} if p.ndim == 2 else {})}
+              for p in jax.tree.leaves(params)]
     return {"count": jnp.zeros((), jnp.int32), "first": jnp.zeros(()), "losses": jnp.zeros(len(LOSS_BETAS)), "tensors": leaves}
 
 
@@ -111,8 +116,8 @@ def step(weights: Weights, tensors: tuple[Tree, Tree], state: Tree, loss: jax.Ar
                                                for p, s in zip(flat, seen, strict=True)]))
     directions = _directions(weights, seen, said)
     moved = [p - rate * s["back"](d) for p, s, d in zip(flat, seen, directions, strict=True)]
-    after = [preconditioned({**old, "m": s["m"], "v": s["v"]}, g, SQUARES, refresh)
-             for old, s, g in zip(state["tensors"], seen, slopes, strict=True)]
+    after = [_turned(old, preconditioned({**old, "m": s["m"], "v": s["v"]}, g, SQUARES, refresh), p, refresh)
+             for old, s, g, p in zip(state["tensors"], seen, slopes, moved, strict=True)]
     return jax.tree.unflatten(structure, moved), {"count": count, "first": first, "losses": losses, "tensors": after}
 
 
@@ -123,12 +128,26 @@ def _seen(p: jax.Array, g: jax.Array, s: State, count: jax.Array) -> dict[str, A
     """
     betas = np.asarray(BETAS, np.float32).reshape((-1,) + (1,) * g.ndim)
     rotate, back = rotations(s)
-    m = betas * s["m"] + (1 - betas) * g
-    turned = rotate(jnp.concatenate([g[None], m]))
-    v = SQUARES * s["v"] + (1 - SQUARES) * turned[0] ** 2
+    turned = rotate(g)
+    m = betas * s["m"] + (1 - betas) * turned
+    v = SQUARES * s["v"] + (1 - SQUARES) * turned**2
     free = v / (1 - SQUARES**count)
-    ratios = jnp.concatenate([turned[:1], turned[1:] / (1 - betas**count)]) / (jnp.sqrt(free) + TINY)
-    return {"m": m, "v": v, "square": free, "ratios": ratios, "p": rotate(p), "back": back}
+    ratios = jnp.concatenate([turned[None], m / (1 - betas**count)]) / (jnp.sqrt(free) + TINY)
+    return {"m": m, "v": v, "square": free, "ratios": ratios, "p": s.get("turned", p), "back": back}
+
+
+def _turned(old: State, new: State, p: jax.Array, refresh: jax.Array) -> State:
+    """The state of a tensor with what it holds in the eigenbasis turned to the new one, where the bases are refreshed."""
+    if p.ndim != 2:
+        return new
+
+    def turn() -> tuple[jax.Array, jax.Array]:
+        """Means and the parameter ``p`` in the new basis."""
+        left, right = new["left_basis"].T @ old["left_basis"], old["right_basis"].T @ new["right_basis"]
+        return left @ new["m"] @ right, rotations(new)[0](p)
+
+    m, turned = jax.lax.cond(refresh, turn, lambda: (new["m"], new["turned"]))
+    return {**new, "m": m, "turned": turned}
 
 
 def _shared_features(progress: jax.Array, steps: jax.Array, losses: jax.Array) -> jax.Array:
@@ -158,7 +177,7 @@ def _tensor_network(weights: Weights, features: jax.Array) -> jax.Array:
 
 
 def _parameter_features(s: dict[str, Any]) -> jax.Array:
-    """What is known of every parameter in the eigenbasis, (parameters, PARAMETER_FEATURES).
+    """What is known of every parameter in the eigenbasis, (PARAMETER_FEATURES, parameters).
 
     The gradient and its means over the root of the mean square (Adam); the second mean over Adafactor's root of rows times columns;
     the mean square, and those of its row and column, over that of the tensor; the parameter.
@@ -172,7 +191,7 @@ def _parameter_features(s: dict[str, Any]) -> jax.Array:
     adafactor = ratios[2] * jnp.sqrt(square / (factored + TINY**2))
     size = s["p"] / jnp.sqrt(jnp.mean(s["p"] ** 2) + TINY)
     every = [*(jnp.clip(r, -4, 4) for r in (*ratios, adafactor)), *logs, jnp.clip(size, -4, 4)]
-    return jnp.stack([jnp.broadcast_to(f, square.shape).reshape(-1) for f in every], -1)
+    return jnp.stack([jnp.broadcast_to(f, square.shape).reshape(-1) for f in every])
 
 
 def _directions(weights: Weights, seen: list[dict[str, Any]], said: jax.Array) -> list[jax.Array]:
@@ -180,9 +199,9 @@ def _directions(weights: Weights, seen: list[dict[str, Any]], said: jax.Array) -
     n = len(BETAS)
     directions = []
     for s, tensor in zip(seen, said, strict=True):
-        hidden = jnp.tanh(_parameter_features(s) @ weights["parameter0"] + tensor[1 + n :])
-        outputs = hidden @ weights["parameter1"] + weights["parameter_bias1"]
-        own, factor = (outputs[:, k].reshape(s["square"].shape) for k in range(2))
+        hidden = jnp.tanh(weights["parameter0"].T @ _parameter_features(s) + tensor[1 + n :, None])
+        outputs = weights["parameter1"].T @ hidden + weights["parameter_bias1"][:, None]
+        own, factor = (row.reshape(s["square"].shape) for row in outputs)
         mixing = np.asarray([float(k == BETAS.index(Soap.beta1)) for k in range(n)], np.float32) + MIXING * tensor[1 : 1 + n]
         follow = jnp.tensordot(mixing, s["ratios"][1:], 1)
         log_factor = jnp.clip(tensor[0] + factor, -LARGEST_LOG, LARGEST_LOG)

@@ -29,12 +29,15 @@ HIDDEN_BIAS = 0.1
 class Params(NamedTuple):
     """Parameters of a network: per layer, the linear one last, weights of shape (inputs, outputs) and biases (outputs,).
 
-    ``frequency`` is the factor f of all sines.
+    ``frequency`` is the factor f of all sines. ``mixing`` (features, width) and ``skip`` (features, outputs) are what the features
+    of a pyramid add to the first layer and to the output; None for a network of coordinates alone.
     """
 
     weights: tuple[jax.Array, ...]
     biases: tuple[jax.Array, ...]
     frequency: jax.Array
+    mixing: jax.Array | None = None
+    skip: jax.Array | None = None
 
 
 class RectifiedParams(Params):
@@ -65,16 +68,20 @@ def _sine_turns_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tu
     return sine_turns(t), np.float32(2 * np.pi) * cosine * dt
 
 
-def forward(params: Params, x: jax.Array) -> jax.Array:
-    """Network output: (points, inputs) -> (points, outputs)."""
+def forward(params: Params, x: jax.Array, features: jax.Array | None = None) -> jax.Array:
+    """Network output: (points, inputs) -> (points, outputs); ``features`` has the shape (points, features)."""
     if isinstance(params, RectifiedParams):
         for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
             x = jnp.clip(x @ w + b, 0, CEILING)
         return x @ params.weights[-1] + params.biases[-1]
     factor = params.frequency * RADIANS_TO_TURNS
-    for w, b in zip(params.weights[:-1], params.biases[:-1], strict=True):
-        x = sine_turns((x @ w + b) * factor)
-    return x @ params.weights[-1] + params.biases[-1]
+    for layer, (w, b) in enumerate(zip(params.weights[:-1], params.biases[:-1], strict=True)):
+        sums = x @ w + b
+        if features is not None and params.mixing is not None and not layer:
+            sums = sums + features @ params.mixing
+        x = sine_turns(sums * factor)
+    out = x @ params.weights[-1] + params.biases[-1]
+    return out if features is None or params.skip is None else out + features @ params.skip
 
 
 def init_folded(
@@ -99,6 +106,24 @@ def init_folded(
     weights.append(rng.uniform(-bound, bound, (width, n_outputs)) * OUTPUT_SCALE)
     biases.append(np.zeros(n_outputs))
     return _params(weights, biases, 1.0)
+
+
+def with_features(params: Params, seed: int, levels: int, gain: float) -> Params:
+    """A network with further inputs: the features of a pyramid of ``levels``, each with a feature per output.
+
+    An output begins as the sum of its features times ``gain``, and the first layer sees each of them with weights within ``gain``.
+    """
+    width, outputs = params.weights[0].shape[1], params.weights[-1].shape[1]
+    mixing = np.random.default_rng((seed, levels)).uniform(-gain, gain, (levels * outputs, width))
+    skip = np.tile(gain * np.eye(outputs), (levels, 1))
+    return params._replace(mixing=jnp.asarray(mixing, jnp.float32), skip=jnp.asarray(skip, jnp.float32))
+
+
+def scaled_features(params: Params, factor: float) -> Params:
+    """The same function of features that are 1 / ``factor`` times as large: weights of features times ``factor``."""
+    assert params.mixing is not None
+    assert params.skip is not None
+    return params._replace(mixing=params.mixing * factor, skip=params.skip * factor)
 
 
 def init_published(seed: int, n_inputs: int, width: int, depth: int, n_outputs: int, w0: float) -> Params:

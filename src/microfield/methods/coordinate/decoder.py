@@ -15,6 +15,7 @@ from microfield.image import Layout
 from microfield.methods.base import Cost, Decoder
 from microfield.methods.coordinate.bitstream import FREE_BYTES, UnpackedPart, unpack
 from microfield.nn.evaluate import evaluate, workspace_bytes
+from microfield.nn.pyramid import TAPS
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,13 +33,14 @@ class NetworkDecoder(Decoder):
 
     def cost(self, box: Box) -> Cost:
         """One evaluation per coordinate, which gives all outputs there, and all bytes of the part; the memory of wide networks."""
-        memory = workspace_bytes(self.part.network)
+        memory = workspace_bytes(self.part.network, TAPS ** len(self.part.coordinates.inputs) if self.part.pyramid else 0)
         return Cost(math.prod(len(box[i]) for i in self.part.coordinates.inputs), self.nbytes, memory if memory > FREE_BYTES else 0)
 
     @property
     def held(self) -> int:
-        """Bytes of the weights."""
-        return sum(weights.nbytes for weights in (*self.part.network.hidden, self.part.network.output))
+        """Bytes of the weights and latents."""
+        network = self.part.network
+        return sum(a.nbytes for a in (*network.hidden, network.output, network.mixing, network.skip, *self.part.latents))
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Values of the outer product of ``box``, in the part's dtype."""
@@ -84,13 +86,16 @@ class NetworkDecoder(Decoder):
         return out
 
     def _coordinates(self, inputs: tuple[npt.NDArray[np.intp], ...], n: int) -> Float32:
-        """What the network sees at these indices: float32 of shape (inputs, n), no rows for a network of constants.
+        """What the network sees at these indices: float32 of shape (inputs + features, n), no rows for a network of constants.
 
         Computed for the indices alone: a table of a whole axis could be far larger than the file or the read.
         """
-        out = np.empty((self.part.network.n_inputs, n), np.float32)
+        network = self.part.network
+        out = np.empty((network.n_inputs + network.n_features, n), np.float32)
         for row, extent, index in zip(out, self.part.coordinates.input_shape, inputs, strict=False):
             row[:] = index / (extent - 1) * 2 - 1
+        if self.part.pyramid is not None:
+            out[network.n_inputs :] = self.part.pyramid.values(self.part.latents, inputs)
         return out
 
     def _grey(self, values: Float32, channel: npt.NDArray[np.intp], inputs: Any, start: int, stop: int,
@@ -129,7 +134,7 @@ class NetworkDecoder(Decoder):
 class CoordinateDecoder(NetworkDecoder):
     """Decoder of one part of siren or inif."""
 
-    def __init__(self, layout: Layout, sections: Sections, working: int | None = None) -> None:
+    def __init__(self, layout: Layout, sections: Sections, version: int, working: int | None = None) -> None:
         if len(sections) != 1:
             raise FormatError(f"a coordinate network is one section, not {len(sections)}.")
-        super().__init__(layout, unpack(sections[0], layout, working), len(sections[0]))
+        super().__init__(layout, unpack(sections[0], layout, version, working), len(sections[0]))

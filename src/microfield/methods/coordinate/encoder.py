@@ -16,11 +16,13 @@ from microfield.methods.base import Context
 from microfield.methods.coordinate.bitstream import Quantised, Shape, pack_quantised
 from microfield.methods.coordinate.effort import steps_for
 from microfield.methods.coordinate.mapping import Mapping, fit_mapping
+from microfield.methods.coordinate.pyramid_encoder import code_pyramid, encode_pyramid, plan_pyramid
 from microfield.methods.coordinate.quantise import Rate, as_params, group_steps, to_groups
 from microfield.nn.coordinates import CoordinateMap
 from microfield.nn.fit import FitSchedule, Hooks, fit
 from microfield.nn.network import Params, init_folded
 from microfield.nn.optimisers import Optimiser, optimiser_and_rate
+from microfield.nn.pyramid import Pyramid
 from microfield.nn.sampling import Target, evaluation_batch
 
 # -- design of the network --------------------------------------------------------------------------------------------
@@ -103,11 +105,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class State:
-    """A warm start: fitted weights, their shape, and the choice they were fitted under."""
+    """A warm start: fitted weights, their shape, the choice they were fitted under, and a pyramid with its latents."""
 
     params: Params
     shape: Shape
     choice: Choice
+    pyramid: Pyramid | None = None
+    latents: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ class Recipe:
     frequency: float = 0.0
     depth: int = 0
     velo: str = ""
+    pyramid: bool = False
 
 
 class Coded(NamedTuple):
@@ -147,9 +152,16 @@ class PartEncoder:
         A part of constants, or a limit too small for a network, gives one value per channel, whatever the limit.
         """
         constant = not np.any(self.mapping.maximum > self.mapping.minimum)
+        if state is not None and state.pyramid is not None and self.context.reuse and not constant:
+            return code_pyramid(self, limit, state)
+        plan = None if constant or not self.recipe.pyramid else plan_pyramid(self, limit)
+        if state is not None and not self.context.reuse and (state.pyramid is None) != (plan is None):
+            state = None  # Fitted to so many other bytes that it was of the other kind.
+        if plan is not None and (state is None or state.pyramid is not None):
+            return encode_pyramid(self, limit, plan, state)
         shape = None if constant else self.design(limit, self._output_choices()[0])
         if shape is None:
-            return Coded(self._constant(), None, constant)
+            return Coded(self.constant(), None, constant)
         if state is not None and self.context.reuse:
             return self._code(limit, state)
         if state is not None:
@@ -158,7 +170,7 @@ class PartEncoder:
                 return self._fit(limit, state, tune=True)
         choice = self._trials(limit)
         shape = self.design(limit, choice.output_axes) or shape
-        return self._fit(limit, State(self._initial(shape, choice), shape, choice))
+        return self._fit(limit, State(self.initial(shape, choice), shape, choice))
 
     # -- design ---------------------------------------------------------------------------------------------------
 
@@ -200,7 +212,7 @@ class PartEncoder:
         allowed = [s for s in sets if np.prod([sizes[a] for a in s]) <= MOST_OUTPUTS]
         return sorted(allowed or [colour], key=lambda s: ("C" not in s, "T" in s))
 
-    def _initial(self, shape: Shape, choice: Choice) -> Params:
+    def initial(self, shape: Shape, choice: Choice) -> Params:
         """Random weights of a network."""
         coordinates = CoordinateMap(self.layout, choice.output_axes)
         # Coordinates run from -1 to 1, so that many voxels are one unit.
@@ -222,7 +234,7 @@ class PartEncoder:
             weight.astype(np.float32), self.context.objective.weights,
         )
 
-    def _optimiser(self) -> tuple[Optimiser, float]:
+    def optimiser(self) -> tuple[Optimiser, float]:
         """The optimiser and its peak learning rate."""
         optimiser, rate = optimiser_and_rate(self.recipe.optimiser, self.recipe.velo)
         return (self.context.optimiser() if self.context.optimiser else optimiser), rate
@@ -233,7 +245,7 @@ class PartEncoder:
         most = 1 << int(np.log2(max(SMALLEST_LARGE_BATCH, BATCH_WEIGHTS / shape.n_weights)))
         batch = int(np.clip(1 << (points.bit_length() - 1), SMALLEST_BATCH, min(LARGEST_BATCH, most)))
         steps = steps_for(self.context.effort, self.layout.size, shape.n_weights, batch)
-        _, rate = self._optimiser()
+        _, rate = self.optimiser()
         return FitSchedule(
             max(FEWEST_STEPS, int(steps * share)), batch, rate, seed=self.context.seed,
             deadline=self.context.deadline.share(share), learn_frequency=self.recipe.learn_frequency,
@@ -262,9 +274,9 @@ class PartEncoder:
         if shape is None:
             return float("inf")
         target = self.target(choice.output_axes)
-        optimiser, _ = self._optimiser()
+        optimiser, _ = self.optimiser()
         self.context.progress(0.0, "trial")
-        loss = fit(target, self._initial(shape, choice), optimiser, self.schedule(shape, target, TRIAL_SHARE)).loss
+        loss = fit(target, self.initial(shape, choice), optimiser, self.schedule(shape, target, TRIAL_SHARE)).loss
         return loss if np.isfinite(loss) else float("inf")
 
     def _fit(self, limit: int, begin: State, *, tune: bool = False) -> Coded:
@@ -273,7 +285,7 @@ class PartEncoder:
         With ``tune`` the weights are fitted already, and only the end of the schedule is run.
         """
         target = self.target(begin.choice.output_axes)
-        optimiser, _ = self._optimiser()
+        optimiser, _ = self.optimiser()
         schedule = self.schedule(begin.shape, target, 1.0 - TUNING_START if tune else 1.0)
         if tune:
             schedule = replace(schedule, start=TUNING_START, quantise_at=TUNING_QUANTISES_AT)
@@ -300,7 +312,7 @@ class PartEncoder:
         """Quantise fitted weights to the limit and code them."""
         quantised = self._quantise(limit, state, self.target(state.choice.output_axes))
         if quantised is None:
-            return Coded(self._constant(), None, False)
+            return Coded(self.constant(), None, False)
         data = pack_quantised(quantised, state.choice.output_axes, self.mapping, self.layout)
         return Coded(data, state, len(data) < FILLED * limit)
 
@@ -314,7 +326,7 @@ class PartEncoder:
 
         return Rate(state.shape, relative, size).search(to_groups(state.params), limit)
 
-    def _constant(self) -> bytes:
+    def constant(self) -> bytes:
         """The smallest network: no sine layers, one value per channel."""
         output_axes = "".join(a for a in self.layout.axes if a in CHANNELS)
         outputs = CoordinateMap(self.layout, output_axes).n_outputs

@@ -10,5 +10,7 @@ class Inif(CoordinateMethod):
 
     name = "inif"
     summary = "sine coordinate network with a learned frequency (implicit neural image field)"
+    bitstream_version = 2  # Since which there are pyramids of latent grids.
+    pyramids = True
     learn_frequency = True
     published_frequency = 90.0

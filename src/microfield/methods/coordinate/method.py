@@ -34,6 +34,8 @@ class CoordinateOptions:
     depth: int = option(0, "sine layers; 0 chooses by size", low=0, high=12)
     frequency: float = option(0.0, "largest initial frequency in radians per voxel; 0 tries several", low=0, high=10)
     bits_per_weight: float = option(7.0, "planned size of a weight: fewer bits make a wider network", low=3, high=12)
+    grids: str = option("auto", "latent grids, whose features the network sees beside coordinates; auto takes them where there are "
+                                "bytes for them (inif only), none leaves them out", choices=("auto", "none"))
     optimiser: str = option("auto", "optimiser of the fit; auto is soap, or adamax with paper=true",
                             choices=("auto", "soap", "learned", "velo", "adam", "adamax"), also=("optimizer",))
     velo: str = option("", "for optimiser=velo: folder or file of a VeLO checkpoint in the published layout")
@@ -47,6 +49,8 @@ class CoordinateMethod(Method):
     options: CoordinateOptions
     Options: ClassVar[type[Any]] = CoordinateOptions
     magnitudes: ClassVar[tuple[float, float]] = (1e-37, 1e37)  # Of float32, which the fit computes in.
+    pyramids: ClassVar[bool] = False
+    """Whether networks may see the features of latent grids."""
     learn_frequency: ClassVar[bool]
     """Whether the frequency factor of the sines is fitted with the weights."""
     published_frequency: ClassVar[float]
@@ -87,7 +91,7 @@ class CoordinateMethod(Method):
                 coded = self._fitted(block, layout, int(quality), context, state)
         except ModuleNotFoundError as missing:
             raise MissingExtraError(f"Compressing with {self.name}", "compress") from missing
-        error = measure_error(CoordinateDecoder(layout, (coded.data,)), block, layout)
+        error = measure_error(CoordinateDecoder(layout, (coded.data,), self.bitstream_version), block, layout)
         return Encoded((coded.data,), error, coded.state, coded.exhausted, shortened=coded.shortened)
 
     def _fitted(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context, state: Any,
@@ -96,7 +100,8 @@ class CoordinateMethod(Method):
         from microfield.methods.coordinate.encoder import PartEncoder, Recipe
 
         o = self.options
-        recipe = Recipe(self.learn_frequency, self._optimiser("soap"), o.bits_per_weight, o.outputs, o.frequency, o.depth, o.velo)
+        recipe = Recipe(self.learn_frequency, self._optimiser("soap"), o.bits_per_weight, o.outputs, o.frequency, o.depth, o.velo,
+                        self.pyramids and o.grids == "auto")
         return PartEncoder(block, layout, recipe, context).encode(limit, state)
 
     def _published(self, block: npt.NDArray[Any], layout: Layout, limit: int, context: Context) -> bytes:
@@ -124,6 +129,6 @@ class CoordinateMethod(Method):
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> CoordinateDecoder:
         """Open a part."""
-        if bitstream_version != cls.bitstream_version:
+        if not 1 <= bitstream_version <= cls.bitstream_version:
             raise FormatError(f"bitstream version {bitstream_version} of {cls.name} is not known: update microfield to open it.")
-        return CoordinateDecoder(layout, data.own, data.working)
+        return CoordinateDecoder(layout, data.own, bitstream_version, data.working)

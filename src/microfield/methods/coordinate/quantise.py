@@ -48,7 +48,10 @@ def to_groups(params: Params) -> list[Float32]:
     matrices = [np.asarray(w, np.float32) for w in params.weights]
     biases = [np.asarray(b, np.float32) for b in params.biases]
     groups = [(w * factor).ravel() for w in matrices[:-1]] + [matrices[-1].ravel()]
-    return [*groups, np.concatenate(biases[:-1]) * factor, biases[-1]]
+    groups += [np.concatenate(biases[:-1]) * factor, biases[-1]]
+    if params.mixing is not None and params.skip is not None:
+        groups += [(np.asarray(params.mixing, np.float32) * factor).ravel(), np.asarray(params.skip, np.float32).ravel()]
+    return groups
 
 
 def as_params(steps: list[float], params: Params) -> Params:
@@ -57,7 +60,8 @@ def as_params(steps: list[float], params: Params) -> Params:
     n = len(params.weights)
     weights = [np.float32(s / factor) for s in steps[: n - 1]] + [np.float32(steps[n - 1])]
     biases = [np.float32(steps[n] / factor)] * (n - 1) + [np.float32(steps[n + 1])]
-    return Params(tuple(map(jnp.float32, weights)), tuple(map(jnp.float32, biases)), jnp.float32(0))
+    mixing, skip = (jnp.float32(steps[n + 2] / factor), jnp.float32(steps[n + 3])) if params.mixing is not None else (None, None)
+    return Params(tuple(map(jnp.float32, weights)), tuple(map(jnp.float32, biases)), jnp.float32(0), mixing, skip)
 
 
 def quantise(groups: list[Float32], codes: list[int], shape: Shape) -> Quantised:
@@ -67,28 +71,30 @@ def quantise(groups: list[Float32], codes: list[int], shape: Shape) -> Quantised
 
 
 @jax.jit
-def _disturbance(params: Params, noisy: Params, x: jax.Array, weight: jax.Array) -> jax.Array:
-    """Mean weighted squared difference of two networks' outputs at coordinates ``x``."""
-    return jnp.mean(weight * (forward(noisy, x) - forward(params, x)) ** 2)
+def _disturbance(params: Params, noisy: Params, x: jax.Array, weight: jax.Array, features: jax.Array | None) -> jax.Array:
+    """Mean weighted squared difference of two networks' outputs at coordinates ``x`` with these features."""
+    return jnp.mean(weight * (forward(noisy, x, features) - forward(params, x, features)) ** 2)
 
 
-def group_steps(params: Params, x: Float32, weight: Float32, seed: int = 0) -> npt.NDArray[np.float64]:
+def group_steps(params: Params, x: Float32, weight: Float32, features: Float32 | None = None, seed: int = 0,
+                ) -> npt.NDArray[np.float64]:
     """Relative quantiser step of every group at equal slope: float64 of shape (groups,), the largest 1.
 
-    ``x`` and ``weight`` are coordinates (points, inputs) and weights of squared errors (points, outputs) of a sample.
+    ``x``, ``weight`` and ``features`` are coordinates (points, inputs), weights of squared errors (points, outputs) and features
+    (points, features) of a sample.
     """
     rng = np.random.default_rng(seed)
     sizes, gains = [], []
     for members in _members(params):
         scale = float(np.mean([np.std(np.asarray(leaf)) for leaf in _pick(params, members)])) * PROBE + 1e-6
         noisy = _replace(params, members, partial(_with_noise, scale, rng))
-        gains.append(float(_disturbance(params, noisy, x, weight)) / scale**2)
+        gains.append(float(_disturbance(params, noisy, x, weight, features)) / scale**2)
         sizes.append(sum(leaf.size for leaf in _pick(params, members)))
     steps = np.sqrt(np.asarray(sizes) / np.maximum(gains, 1e-12 * max(gains) + 1e-30))
     steps = np.clip(steps, None, LARGEST_RATIO * steps.min())
     factor = float(params.frequency)
     n = len(params.weights)
-    folded = np.asarray([factor] * (n - 1) + [1.0, factor, 1.0])
+    folded = np.asarray([factor] * (n - 1) + [1.0, factor, 1.0] + ([factor, 1.0] if params.mixing is not None else []))
     return np.asarray(steps * folded / (steps * folded).max())
 
 
@@ -96,28 +102,36 @@ def _with_noise(scale: float, rng: np.random.Generator, leaf: jax.Array) -> Any:
     return leaf + scale * rng.standard_normal(leaf.shape)
 
 
-Members = list[tuple[Literal["weights", "biases"], int]]
-"""The tensors of a group: fields of `Params` and positions in them."""
+Members = list[tuple[Literal["weights", "biases", "mixing", "skip"], int]]
+"""The tensors of a group: fields of `Params` and positions in them (0 for a field that is one tensor)."""
 
 
 def _members(params: Params) -> list[Members]:
     """The tensors of every group, in the order of the bitstream."""
     n = len(params.weights)
     matrices: list[Members] = [[("weights", i)] for i in range(n)]
-    return [*matrices, [("biases", i) for i in range(n - 1)], [("biases", n - 1)]]
+    pyramid: list[Members] = [[("mixing", 0)], [("skip", 0)]] if params.mixing is not None else []
+    return [*matrices, [("biases", i) for i in range(n - 1)], [("biases", n - 1)], *pyramid]
+
+
+def _tensors(params: Params) -> dict[str, list[Any]]:
+    """All tensors by the field that they are in."""
+    return {"weights": list(params.weights), "biases": list(params.biases), "mixing": [params.mixing], "skip": [params.skip]}
 
 
 def _pick(params: Params, members: Members) -> list[jax.Array]:
     """The tensors of a group."""
-    return [(params.weights if kind == "weights" else params.biases)[i] for kind, i in members]
+    tensors = _tensors(params)
+    return [tensors[kind][i] for kind, i in members]
 
 
 def _replace(params: Params, members: Members, change: Callable[[Any], Any]) -> Params:
     """Parameters with the tensors of one group changed."""
-    parts = {"weights": list(params.weights), "biases": list(params.biases)}
+    parts = _tensors(params)
     for kind, i in members:
         parts[kind][i] = jnp.asarray(change(parts[kind][i]), jnp.float32)
-    return params._replace(weights=tuple(parts["weights"]), biases=tuple(parts["biases"]))
+    return params._replace(weights=tuple(parts["weights"]), biases=tuple(parts["biases"]), mixing=parts["mixing"][0],
+                           skip=parts["skip"][0])
 
 
 @dataclass(frozen=True)
