@@ -24,10 +24,10 @@ def page(rows: Sequence[Row], seconds: float) -> str:
 
         Written by `python -m benchmarks.inif_grids --data FOLDER` from the rows of `benchmarks/inif_grids.jsonl`.
 
-        *inif without grids* (`--option grids=none`) is the default as it was before (commit 660db66, optimiser SOAP): a sine network
-        of coordinates. *inif* sees a pyramid of latents as well, where a part has 2000 bytes. Both stop after {seconds:g} s of processor time with everything that belongs to it: reading,
-        trials, compiling, coding. Crops of some 0.3 million voxels, none of which the settings were tuned on; PSNR in dB, seed 0.
-        `field` uses networks that never saw the image.
+        *inif without grids* (`--option grids=none`) is the default as it was before (commit 660db66, optimiser SOAP): a sine
+        network of coordinates. *inif* sees a pyramid of latents as well, where a part has 2000 bytes. Both stop after {seconds:g} s
+        of processor time with everything that belongs to it: reading, trials, compiling, coding. Crops of some 0.3 million voxels,
+        none of which the settings were tuned on; PSNR in dB, seed 0. `field` uses networks that never saw the image.
     """)]
     for ratio in ratios:
         parts += [f"## {ratio:g} times smaller\n", _table([row for row in rows if row["ratio"] == ratio and row["seed"] == 0])]

@@ -159,7 +159,8 @@ def _files(rows: Sequence[Row]) -> str:
             mean = statistics.fmean(leads)
             spread = f" (from {min(leads):+.2f} to {max(leads):+.2f})" if len(leads) > 1 else ""
             of = f"in the mean of {len(leads)} images" if len(leads) > 1 else "on one image"
-            sentences.append(f"At {ratio:g} times and effort {effort} the learned optimiser is {mean:+.2f} dB against SOAP {of}{spread}.")
+            sentences.append(f"At {ratio:g} times and effort {effort} the learned optimiser is {mean:+.2f} dB against SOAP "
+                             f"{of}{spread}.")
     if not sentences:
         return ""
     columns = [(*setting, name) for setting in settings for name in every]
