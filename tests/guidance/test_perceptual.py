@@ -208,15 +208,7 @@ def test_planes_of_any_layout_are_blurred_each_by_itself() -> None:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_says_that_it_is_denoised(tmp_path: Path) -> None:
-    image = Image(noisy(fibres((64, 64))), "YX", name="noisy")
-    settings: dict[str, Any] = {"method": "inif", "effort": 0, "options": {"depth": 1, "frequency": 0.2}, "ratio": 30.0}
-    report = mf.compress(image, tmp_path / "guided.mfield", guide="perceptual", reference=small(), **settings)
-    assert DENOISED in report.notes
-    assert "is denoised, not only compressed" in str(report)
-
-
-def test_a_larger_file_says_itself_that_it_is_denoised() -> None:
+def test_a_file_says_that_it_is_denoised() -> None:
     image = Image(noisy(fibres((200, 200))), "YX", name="noisy")
     for guide, other in (("perceptual", small()), (None, None)):  # By `field`, which is quicker.
         settings = Settings(guide=guide, reference=other, effort=0)
