@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from helpers.files import compressed
 from helpers.images import blobs, scaled
-from microfield.image import Image
+from microfield.image import Image, Layout
+from microfield.methods import get_method
+from microfield.methods.base import Context, Parent, PartData
 from microfield.methods.sincs.decoder import SincsDecoder
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
@@ -72,6 +75,20 @@ def test_the_published_network() -> None:
     whole = f.asarray()
     assert np.corrcoef(whole.ravel(), film(6, 32).read().ravel())[0, 1] > 0.5
     np.testing.assert_array_equal(f[3, ::2, 5], whole[3, ::2, 5])
+
+
+def test_a_state_is_of_use_whatever_became_of_the_parent() -> None:
+    """A search encodes parts again and again; the parent of a part may then have another shape than the part's own state."""
+    method = get_method("sincs").with_options(QUICK)
+    layout, block = Layout((2, 24, 20), "TYX", np.dtype("uint16")), film().read()
+    context = Context(np.asarray([3000.0]), np.ones(1), effort=0)
+    small, alone = (method.encode(block[:2], layout, size, context) for size in (300, 420))
+    parent = Parent(0, method.decoder(layout, 1, PartData(small.sections)))
+    for reuse in (False, True):
+        coded = method.encode(block[2:4], layout, 420, replace(context, parent=parent, reuse=reuse), alone.state)
+        assert coded.payload <= 420
+        data = PartData(coded.sections, (), None if coded.reference is None else parent.decoder)
+        assert method.decoder(layout, 1, data).read(tuple(map(range, layout.shape))).shape == layout.shape
 
 
 def test_parts_build_on_parts() -> None:

@@ -93,6 +93,8 @@ class PartEncoder:
         moved = np.moveaxis(block, layout.channel_axes, range(len(layout.channel_axes))).reshape(layout.channels, -1)
         self.mapping: Mapping = fit_mapping(list(moved), context.unit)
         self.parent: SincsDecoder | None = None
+        self.spent = 0.0
+        """What was begun of the fits, in units of a first one."""
         self.shortened: set[str] = set()
 
     def encode(self, limit: int, state: State | None = None) -> Coded:
@@ -104,12 +106,16 @@ class PartEncoder:
         self.parent = self._usable_parent(design)
         if self.parent is not None:
             design = replace(design, shape=self.parent.head.shape)
+        if state is not None and self.parent is not None and self.parent.head.shape != state.design.shape:
+            # The parent came out otherwise this time.
+            self.parent = None
         if state is not None and self.context.reuse:
             return self._code(limit, state)
         if state is not None:
             fewest, most = (factor * state.design.shape.n_weights * state.design.groups.n for factor in REUSABLE)
             if fewest <= design.shape.n_weights * design.groups.n <= most:
                 return self._code(limit, self._tuned(limit, state))
+            self.parent = self._usable_parent(design)
         state = self._fitted(limit, design)
         if design.groups.n > 1:
             state = self._tuned(limit, state)
@@ -122,6 +128,7 @@ class PartEncoder:
             return None
         shape = parent.decoder.head.shape
         alike = (shape.inputs, shape.outputs, shape.depth) == (design.shape.inputs, design.shape.outputs, design.shape.depth)
+        alike &= parent.decoder.head.rectified == self.recipe.paper
         return parent.decoder if alike and REUSABLE[0] <= shape.n_weights / design.shape.n_weights <= 1 / REUSABLE[0] else None
 
     # -- what a group is fitted to --------------------------------------------------------------------------------------
@@ -168,11 +175,17 @@ class PartEncoder:
         """How the fit of a group runs that gets this share of the steps of a first one."""
         points = math.prod(design.groups.extents)
         batch = int(np.clip(1 << (points.bit_length() - 1), SMALLEST_BATCH, LARGEST_BATCH))
-        n = design.groups.n
-        whole = 1 + (n - 1) * (WARM_SHARE if self.recipe.transfer else 1.0) + n * TUNING_SHARE * (n > 1)
+        whole = self._work(design)
         steps = steps_for(self.context.effort, self.layout.size, design.shape.n_weights, batch, whole)
+        left = max(share, whole - self.spent)
+        self.spent += share
         return FitSchedule(max(FEWEST_STEPS, int(steps * share)), batch, self._optimiser()[1], start=start, seed=self.context.seed,
-                           deadline=self.context.deadline.share(share / whole), **more)
+                           deadline=self.context.deadline.share(share / left), **more)
+
+    def _work(self, design: Design) -> float:
+        """What all fits of a part come to, in units of a first one."""
+        n = design.groups.n
+        return 1 + (n - 1) * (WARM_SHARE if self.recipe.transfer else 1.0) + n * TUNING_SHARE * (n > 1)
 
     def _initial(self, design: Design, frequency: float) -> Params:
         """Random weights of a network."""
@@ -235,14 +248,16 @@ class PartEncoder:
         steps = [float(step_size(c)) for c in search[0]]
         design, n = state.design, state.design.groups.n
         quantiser = quantiser_of(steps, design.shape.depth, self.recipe.paper)
-        schedule = self.schedule(design, TUNING_SHARE if n > 1 else WARM_SHARE / 2, TUNING_START, quantise_at=(0.0,),
-                                 learn_frequency=False)
+        share = TUNING_SHARE if n > 1 else WARM_SHARE / 2
+        # Where nothing was fitted before it, all of the time is for this pass.
+        self.spent = max(self.spent, self._work(design) - n * share)
         tuned: dict[int, Params] = {}
         for done, group in enumerate(ancestry.order(state.ancestors)):
             target, begin = self.target(design, group), to_params(state.tensors[group], self.recipe.paper)
             above = state.ancestors[group]
             # A root is held near itself: what builds on it was fitted near where it was.
             pull = self._pull(target, begin, begin if above is None else tuned[above], quantiser) if n > 1 else None
+            schedule = self.schedule(design, share, TUNING_START, quantise_at=(0.0,), learn_frequency=False)
             tuned[group] = fit(target, begin, self._optimiser()[0], schedule, objective=self.context.objective, pull=pull,
                                hooks=Hooks(lambda _: quantiser, self._progress(done, n, "tuning"))).params
         return replace(state, tensors=tuple(to_tensors(tuned[g], design.shape) for g in range(n)))
