@@ -16,7 +16,8 @@ from microfield.nn.fit import FitSchedule
 from microfield.nn.network import forward, init_folded, with_features
 from microfield.nn.optimisers import adam
 from microfield.nn.pyramid import FEATURE_STEP, Pyramid
-from microfield.nn.pyramid_fit import Room, features_at, fit_pyramid, latent_bits, positions_of_a_step
+from microfield.nn.pyramid_fit import Room, features_at, fit_pyramid, latent_bits
+from microfield.nn.pyramid_points import positions_of_a_step
 from microfield.nn.sampling import Target
 
 PYRAMIDS = [

@@ -4,9 +4,6 @@ After C3 (Kim et al. 2024, section 3): while most of the fit runs, uniform noise
 rounded, with gradients that pass straight through. The bits of a latent are those of a Laplace distribution as wide as that of its
 class in the coder, which is asked now and then. Here the price is not given but found: it rises while the latents take more bits
 than there is room for, and falls while they take fewer.
-
-The points of a step are an outer product of random positions along every axis, so that interpolation is a product with a matrix per
-axis instead of a gather, whose gradient would be slow.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +23,7 @@ from microfield.nn.fit import CHECK_EVERY, CHUNK_STEPS, FitSchedule, Pace, keep_
 from microfield.nn.network import Params, fake_quantise, forward
 from microfield.nn.optimisers import Optimiser
 from microfield.nn.pyramid import Pyramid
+from microfield.nn.pyramid_points import chunks
 from microfield.nn.sampling import Batch, Target
 
 Latents = tuple[Any, ...]
@@ -261,7 +258,7 @@ class _Run:
             np.random.default_rng(schedule.seed).random(latents.size, np.float32), np.ones(latents.size, np.float32),
             np.float32(room.bits), np.float32(coordinates.n_points * coordinates.n_outputs),
             np.float32(LATENT_RATE / schedule.rate), np.float32(0))
-        self.chunks = _chunks(target, pyramid, schedule.batch, schedule.seed)
+        self.chunks = chunks(target, pyramid, schedule.batch, schedule.seed)
         self.done, self.slowdown = 0, 1.0
         self.kept = jax.tree.map(jnp.copy, self.moving)
 
@@ -318,43 +315,3 @@ class _Run:
         self.moving, errors = _run_chunk(self.moving, chunk, self.fixed, self.optimiser, self.shapes)
         self.done += CHUNK_STEPS
         return float(jnp.mean(errors))
-
-
-def positions_of_a_step(extents: tuple[int, ...], points: int) -> tuple[int, ...]:
-    """How many positions a step takes along every axis, so that their product is about ``points``, at most all of them."""
-    share = min(1.0, points / math.prod(extents)) ** (1 / len(extents))
-    taken = [max(1, int(n * share)) for n in extents]
-    for axis in reversed(range(len(extents))):  # What rounding down left, the last axes make up for.
-        others = math.prod(taken) // taken[axis]
-        taken[axis] = max(1, min(extents[axis], points // others))
-    return tuple(taken)
-
-
-_Drawn = tuple[Batch, tuple[tuple[npt.NDArray[np.float32], ...], ...]]
-"""Batches of a chunk, and the interpolation matrices of their positions (see `_Step`)."""
-
-
-def _chunks(target: Target, pyramid: Pyramid, points: int, seed: int) -> Iterator[_Drawn]:
-    """Endless chunks of batches, each over an outer product of random positions along every axis.
-
-    A chunk is drawn by a background thread while the one before is in use.
-    """
-    extents = pyramid.extents
-    taken = positions_of_a_step(extents, points)
-    rng = np.random.default_rng(seed)
-    matrices = [[pyramid.matrix(level, axis) for axis in range(len(extents))] for level in range(pyramid.levels)]
-
-    def one() -> _Drawn:
-        """Draw a chunk."""
-        steps = [[np.sort(rng.permutation(n)[:k]) for n, k in zip(extents, taken, strict=True)] for _ in range(CHUNK_STEPS)]
-        flat = np.concatenate([np.ravel_multi_index(np.ix_(*axes), extents).reshape(-1) for axes in steps])
-        batch = Batch(*(a.reshape(CHUNK_STEPS, len(flat) // CHUNK_STEPS, -1) for a in target.batch(flat)))
-        positions = [np.stack([axes[i] for axes in steps]) for i in range(len(extents))]
-        return batch, tuple(tuple(m[p] for m, p in zip(level, positions, strict=True)) for level in matrices)
-
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(one)
-        while True:
-            ready = pending.result()
-            pending = pool.submit(one)
-            yield ready

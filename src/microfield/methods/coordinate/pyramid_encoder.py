@@ -26,7 +26,8 @@ from microfield.nn.coordinates import CoordinateMap
 from microfield.nn.fit import FitSchedule
 from microfield.nn.network import Params, scaled_features, with_features
 from microfield.nn.pyramid import FINEST, MOST_FEATURES, MOST_LEVELS, Pyramid
-from microfield.nn.pyramid_fit import Room, fit_pyramid, positions_of_a_step
+from microfield.nn.pyramid_fit import Room, fit_pyramid
+from microfield.nn.pyramid_points import positions_of_a_step
 from microfield.nn.sampling import Target, evaluation_batch
 
 if TYPE_CHECKING:
