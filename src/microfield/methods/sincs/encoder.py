@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -189,11 +188,11 @@ class PartEncoder:
 
     def _initial(self, design: Design, frequency: float) -> Params:
         """Random weights of a network."""
+        shape = design.shape
         if self.recipe.paper:
-            return init_rectified(self.context.seed, *dataclasses.astuple(design.shape))
+            return init_rectified(self.context.seed, shape.inputs, shape.width, shape.depth, shape.outputs)
         coordinates = CoordinateMap(self.layout.with_shape(design.groups.extents), design.output_axes)
         voxels = np.asarray([n - 1 for n in coordinates.input_shape], np.float64) / 2
-        shape = design.shape
         return init_folded(self.context.seed, shape.inputs, shape.width, shape.depth, shape.outputs, voxels * frequency)
 
     def _frequency(self, design: Design, target: Target) -> float:
