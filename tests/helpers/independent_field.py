@@ -7,6 +7,7 @@ elementwise float32. It is slow, for arrays of a few thousand voxels.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -616,7 +617,63 @@ def reconstruct(quantised: Array, centroids: tuple[float, ...]) -> Array:
 # -- Refinement -------------------------------------------------------------------------------------------------------
 
 
-def correction(values: Array, q: np.float32, layers: list[tuple[Array, Array]]) -> Array:
+Network = Callable[[Array, Array, Any], Array]
+"""Outputs (4,) from differences of the window (108,) and of means (18,), and the mean of the cell."""
+
+
+def floating_network(name: bytes) -> Network:
+    """The network of a hash in floating point."""
+    layers = refinement_layers(name)
+
+    def outputs(voxels: Array, cells: Array, centre: Any) -> Array:
+        logs = np.array([np.log(1 + max(centre, F(0))), np.log(F(0.02) + np.abs(voxels).mean())], F)
+        h = np.concatenate([voxels / (1 + np.abs(voxels)), cells / (1 + np.abs(cells)), logs])
+        for i, (weight, bias) in enumerate(layers):
+            h = weight @ h + bias if i == 0 else weight @ np.maximum(h, F(0)) + bias
+        return h
+
+    return outputs
+
+
+def whole_logarithm(value: Any) -> np.float32:
+    """The logarithm as a polynomial."""
+    mantissa, exponent = np.frexp(F(value))
+    t = F(2) * mantissa - F(1)
+    return F((t + F(0.344) * (t * (F(1) - t)) + F(exponent - 1)) * F(0.6931472))
+
+
+def whole_network(name: bytes) -> Network:
+    """The network of a hash in whole numbers."""
+    most, unit = [1024] * 126 + [14 * 1024, 5 * 1024], 1024
+    layers: list[tuple[Array, Array, Array]] = []
+    stored = refinement_layers(name)
+    for number, (weight, bias) in enumerate(stored):
+        doubles, offsets = weight.astype(np.float64), bias.astype(np.float64)
+        bounds = [max(1.0, sum(abs(w) * m for w, m in zip(row, most, strict=True)) + abs(offset) * unit)
+                  for row, offset in zip(doubles.tolist(), offsets.tolist(), strict=True)]
+        powers = np.array([2.0 ** min(12, math.floor(math.log2((2**24 - 2**16) / bound))) for bound in bounds])
+        rows, offsets = np.rint(doubles * powers[:, None]), np.rint(offsets * powers * unit)
+        last = number == len(stored) - 1
+        layers.append((rows.astype(np.int64), offsets.astype(np.int64), ((1 if last else 128) / (powers * unit)).astype(F)))
+        most, unit = [2047] * len(rows), 128
+
+    def outputs(voxels: Array, cells: Array, centre: Any) -> Array:
+        parts = sum(int(np.rint(min(abs(v), F(128)) * F(16))) for v in voxels)
+        lively = F(parts) * F(1 / (16 * 108)) + F(0.02)
+        logs = [whole_logarithm(max(centre, F(0)) + F(1)), whole_logarithm(lively)]
+        around = np.concatenate([voxels / (1 + np.abs(voxels)), cells / (1 + np.abs(cells)), logs]).astype(F)
+        h = np.rint(around * F(1024)).astype(np.int64)
+        h[-2:] = np.clip(h[-2:], (-14 * 1024, -5 * 1024), (14 * 1024, 5 * 1024))
+        for rows, offsets, factors in layers[:-1]:
+            h = np.clip(np.rint((rows @ h + offsets).astype(F) * factors), 0, 2047).astype(np.int64)
+        rows, offsets, factors = layers[-1]
+        result: Array = (rows @ h + offsets).astype(F) * factors
+        return result
+
+    return outputs
+
+
+def correction(values: Array, q: np.float32, network: Network) -> Array:
     """What the refinement network says of a volume (z, y, x)."""
     w = np.clip(np.nan_to_num(values / q), -(2**20), 2**20).astype(F)
     nz, ny, nx = w.shape
@@ -636,11 +693,7 @@ def correction(values: Array, q: np.float32, layers: list[tuple[Array, Array]]) 
         centre = mean(z, y, x)
         voxels = np.array([voxel(z + dz, 2 * (y + dy) + py, 2 * (x + dx) + px) - centre for py, px, dz, dy, dx in window], F)
         cells = np.array([mean(z + dz, y + dy, x + dx) - centre for dz, dy, dx in ring], F)
-        logs = np.array([np.log(1 + max(centre, F(0))), np.log(F(0.02) + np.abs(voxels).mean())], F)
-        h = np.concatenate([voxels / (1 + np.abs(voxels)), cells / (1 + np.abs(cells)), logs])
-        for i, (weight, bias) in enumerate(layers):
-            h = weight @ h + bias if i == 0 else weight @ np.maximum(h, F(0)) + bias
-        for output, (py, px) in zip(h, itertools.product((0, 1), repeat=2), strict=True):
+        for output, (py, px) in zip(network(voxels, cells, centre), itertools.product((0, 1), repeat=2), strict=True):
             if 2 * y + py < ny and 2 * x + px < nx:
                 out[z, 2 * y + py, 2 * x + px] = np.clip(output, F(-4), F(4)) * q
     return out
@@ -673,6 +726,7 @@ class Head(NamedTuple):
     time_splits: int
     along_time: bool
     shifts: Array | None
+    version: int
     film: tuple[int, int, int, int] | None
     motion: tuple[bytes, bytes]
     centroids: tuple[float, ...]
@@ -680,7 +734,7 @@ class Head(NamedTuple):
 
 
 def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.dtype[Any],
-              pinned: tuple[bytes, bytes]) -> Head:
+              pinned: tuple[bytes, bytes], version: int) -> Head:
     """The fields of a section up to the centroid codes."""
     at = 0
 
@@ -701,7 +755,8 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     empty: Array = np.zeros(0)
     if not n:
         assert flags == 16
-        return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, None, (b"", b""), (), at)
+        return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, version, None,
+                    (b"", b""), (), at)
     maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
     codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
     gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
@@ -754,10 +809,11 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         motion = take(n_bits), take(n_decisions)
     centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
     return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,
-                second >> 2 & 31, second >= 128, shifts, film, motion, centroids, at)
+                second >> 2 & 31, second >= 128, shifts, version, film, motion, centroids, at)
 
 
-def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes]) -> Array:
+def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes],
+                   version: int) -> Array:
     """The array of a part.
 
     Parameters
@@ -772,11 +828,13 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
         Of the array.
     pinned : tuple of bytes
         Hashes of the context and refinement network that a part need not name.
+    version : int
+        Of the bitstream.
     """
     size = dict(zip(axes, shape, strict=True))
     times, depth, ny, nx = (size.get(axis, 1) for axis in "TZYX")
     channels = size.get("C", 1) * size.get("S", 1)
-    head = read_head(section, channels, times, depth, dtype, pinned)
+    head = read_head(section, channels, times, depth, dtype, pinned, version)
     out: Array = np.empty((channels, times * depth, ny, nx), dtype)
     if all(head.constant):
         assert head.end == len(section)
@@ -844,10 +902,15 @@ def read_values(section: bytes, head: Head, volumes: Index) -> Array:
 def refined(values: Array, head: Head) -> Array:
     """The values V with their refinement."""
     if head.alpha:
-        layers = refinement_layers(head.networks[1])
+        network = network_of(head)
         for channel, batch in np.ndindex(values.shape[:2]):
-            values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], step_of(head), layers)
+            values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], step_of(head), network)
     return values
+
+
+def network_of(head: Head) -> Network:
+    """The refinement network of a section."""
+    return (whole_network if head.version >= 4 else floating_network)(head.networks[1])
 
 
 # -- Films ------------------------------------------------------------------------------------------------------------
@@ -1065,6 +1128,8 @@ def read_film(section: bytes, head: Head, shape: Index) -> Array:
             groups.append(Group(head.words, (len(generation.frames), depth, ny, nx), reference))
     read_groups(section, head, groups, one_by_one=True)
     source, grid = MotionBits(*head.motion), (-(-ny // block), -(-nx // block))
+    alphas = [[source.bits.number(4) for _ in range(n)] for _ in order] if head.version >= 4 else [[0] * n for _ in order]
+    network = network_of(head)
     decoded: Array = np.zeros((n, *shape), F)
     paths: dict[int, tuple[int, Array]] = {}
     for k, generation in enumerate(order):
@@ -1090,7 +1155,11 @@ def read_film(section: bytes, head: Head, shape: Index) -> Array:
                     for weight, box in zip(weights[channel][f], boxes, strict=True):
                         seen[f][box[1:]] *= F(weight / 8)
                 coefficients = coefficients + seen
-            decoded[channel, generation.frames] = group.joined(coefficients)
+            found = group.joined(coefficients)
+            if alphas[k][channel]:
+                lacking = np.stack([correction(volume, q, network) for volume in found])
+                found = found + F(alphas[k][channel] / 8) * lacking
+            decoded[channel, generation.frames] = found
     source.bits.end()
     source.decisions.end()
     return decoded

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from microfield.methods.field.coefficients import CodingOrder, encode
 from microfield.methods.field.lifting import Floats, forward, inverse
 from microfield.methods.field.network import ContextNet
-from microfield.methods.field.refine import COLUMNS, FEATURES, MEANS, RING, WINDOW, Cells, slabs
+from microfield.methods.field.refine import squash
+from microfield.methods.field.refine_cells import COLUMNS, FEATURES, MEANS, RING, WINDOW, Cells, slabs
 from microfield.methods.field.schedules import NAMES, schedule
 from microfield.models import Arrays, save
 from microfield.training.images import arguments, images, volumes
@@ -103,7 +104,8 @@ def _sample(volume: Floats, rebuilt: Floats, step: float, dark: float, share: fl
     for slab in slabs(volume.shape):
         cells = Cells.cut(rebuilt, slab, np.float32(step), np.float32(dark))
         for box in slab.boxes():
-            n = cells.features(box, inputs, scratch)
+            n = cells.differences(box, inputs)
+            squash(inputs, scratch)
             k = np.flatnonzero(rng.random(n) < share)
             z, y, x = (slice(w.start + s.start, w.start + s.stop) for w, s in zip(slab.whole, box, strict=True))
             here = [lacking[z, 2 * y.start + py : 2 * y.stop : 2, 2 * x.start + px : 2 * x.stop : 2].reshape(-1)[k]

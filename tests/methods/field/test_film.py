@@ -21,11 +21,11 @@ from microfield.image import Layout
 from microfield.methods.field import coefficients, film_search, motion_code
 from microfield.methods.field.attempt import Prepared, coded_by
 from microfield.methods.field.channels import Channels
-from microfield.methods.field.decoder import FieldDecoder, contexts_of
-from microfield.methods.field.film import assembled, unpacked
+from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of
+from microfield.methods.field.film import Refiner, assembled, unpacked
 from microfield.methods.field.film_order import LONGEST_SEGMENT, Course, Film, Generation, segment_of
 from microfield.methods.field.groups import Groups
-from microfield.methods.field.head import PINNED, Head, packed_film, read_film
+from microfield.methods.field.head import PINNED, Head, packed_film, read_film, step_of
 from microfield.methods.field.motion import FIRST, MEAN, NONE, SECOND, Motion, predicted, ramp
 from microfield.methods.field.motion_code import MotionReader, MotionWriter, code_motion, code_weights, visits
 from microfield.methods.field.motion_search import searched
@@ -177,11 +177,12 @@ def looped(film: Film, extents: tuple[int, int, int, int], channels: int = 1, be
     values = np.stack([pan(t * z, (y, x), (0.75, 1.5), c) for c in range(channels)]).astype(np.float32) / np.float32(4000)
     groups = Groups(channels, extents, "flat" if z == 1 else "zyx", film=film)
     groups.check()
-    prepared = Prepared(Head(Channels(np.zeros(channels), np.ones(channels))), groups, groups.forward(values), 300.0, found=before)
+    prepared = Prepared(Head(Channels(np.zeros(channels), np.ones(channels))), groups, groups.forward(values), 300.0, found=before,
+                        network=refinement_of(PINNED[1]))
     coded = coded_by(prepared, PLAIN, 25000, contexts_of(PINNED[0]))
     assert coded.found is not None
     predictor = film_search.FilmPredictor(groups, prepared.coefficients, 1.0)
-    predictor.guesses = coded.found.guesses
+    predictor.decided = coded.found.decided
     return groups, coded.data, predictor
 
 
@@ -200,9 +201,11 @@ def test_what_the_encoder_predicts_from_is_what_the_decoder_has(film: Film, exte
 
     monkeypatch.setattr("microfield.methods.field.attempt.FilmPredictor", Watched)
     groups, data, _ = looped(film, extents, channels)
-    guesses, rest = unpacked(data, groups)
-    values = coefficients.decode(rest, groups.order, float(np.float32(2.0 ** (1 - 17 * 25000 / 65535))), contexts_of(PINNED[0]))
-    found = assembled(groups, guesses, values)
+    decided, rest = unpacked(data, groups, refined=True)
+    assert decided.alphas.max() > 0
+    step = step_of(25000)
+    values = coefficients.decode(rest, groups.order, step, contexts_of(PINNED[0]))
+    found = assembled(groups, decided, values, Refiner(refinement_of(PINNED[1]), step))
     np.testing.assert_array_equal(found.reshape(channels, *extents), loops[0]._loop.decoded)
     assert found.std() > 0.05
 
@@ -215,15 +218,15 @@ def test_damage_to_the_motion_is_a_format_error_or_other_motion() -> None:
         bad = bytearray(data)
         bad[rng.integers(0, min(len(bad), 60))] ^= 1 << rng.integers(0, 8)
         try:
-            guesses, _ = unpacked(bytes(bad), groups)
+            decided, _ = unpacked(bytes(bad), groups, refined=True)
         except FormatError:
             refused += 1
         else:
-            assert len(guesses) == len(groups.order.schedules)
+            assert len(decided.guesses) == len(groups.order.schedules)
     assert refused > 20
     for length in range(0, 40, 7):
         with pytest.raises(FormatError):
-            unpacked(data[:length], groups)
+            unpacked(data[:length], groups, refined=True)
 
 
 @pytest.mark.parametrize("data", [bytes([0x70, 0, 3]), bytes([0x04, 0, 3]), bytes([0, 16, 3]), bytes([0, 0, 128])])
@@ -232,7 +235,7 @@ def test_films_beyond_their_bounds_are_refused(data: bytes) -> None:
         read_film(data, 9)
 
 
-def test_only_version_3_holds_films_and_only_of_time_points() -> None:
+def test_no_version_before_3_holds_films_and_only_of_time_points() -> None:
     path = VECTORS / "field-3-film.mfield"
     container = Container.open(open_source(path))
     (section,), layout = container.part(0), container.part_layout(0)

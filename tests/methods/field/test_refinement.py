@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from microfield import models
 from microfield.errors import FormatError
-from microfield.methods.field import refine
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.refine import FEATURES, MEANS, SOFT, WINDOW, Refinement
+from microfield.methods.field.network import EXACT
+from microfield.methods.field.refine import SOFT, Refinement, squash
+from microfield.methods.field.refine_cells import COLUMNS, FEATURES, MEANS, WINDOW, Cells, slabs
+from microfield.methods.field.refine_whole import LARGEST_ACTIVATION, LN2, WholeRefinement, logarithm
 from microfield.training.images import images
 from microfield.training.refinement import installed, outputs, symmetries
 
@@ -48,11 +51,12 @@ def runtime_features(volume: Floats, step: float, dark: float) -> Any:
     depth, height, width = volume.shape
     cells = (depth, -(-height // 2), -(-width // 2))
     found = np.full((*cells, FEATURES), np.nan)
-    inputs, scratch = np.zeros((FEATURES, refine.COLUMNS), np.float32), np.zeros((WINDOW + MEANS, refine.COLUMNS), np.float32)
-    for slab in refine.slabs(volume.shape):
-        cut = refine.Cells.cut(volume, slab, np.float32(step), np.float32(dark))
+    inputs, scratch = np.zeros((FEATURES, COLUMNS), np.float32), np.zeros((WINDOW + MEANS, COLUMNS), np.float32)
+    for slab in slabs(volume.shape):
+        cut = Cells.cut(volume, slab, np.float32(step), np.float32(dark))
         for box in slab.boxes():
-            n = cut.features(box, inputs, scratch)
+            n = cut.differences(box, inputs)
+            squash(inputs, scratch)
             where = tuple(slice(w.start + s.start, w.start + s.stop) for w, s in zip(slab.whole, box, strict=True))
             found[where] = inputs[:, :n].T.reshape(found[where].shape)
     return found.reshape(-1, FEATURES)
@@ -93,12 +97,14 @@ def test_the_correction_is_the_network_of_the_features() -> None:
 
 
 def test_a_voxel_does_not_depend_on_the_batch_or_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, volume = some_net(), a_volume((5, 6, 70, 99))
-    whole = net.correction(volume, 2.0, 0.5)
-    for i in range(5):
-        np.testing.assert_array_equal(net.correction(volume[i : i + 1], 2.0, 0.5)[0], whole[i])
-    monkeypatch.setenv("MICROFIELD_THREADS", "1")
-    np.testing.assert_array_equal(net.correction(volume, 2.0, 0.5), whole)
+    volume = a_volume((5, 6, 70, 99))
+    for net in (some_net(), whole(some_net())):
+        monkeypatch.setenv("MICROFIELD_THREADS", "2")
+        together = net.correction(volume, 2.0, 0.5)
+        for i in range(5):
+            np.testing.assert_array_equal(net.correction(volume[i : i + 1], 2.0, 0.5)[0], together[i])
+        monkeypatch.setenv("MICROFIELD_THREADS", "1")
+        np.testing.assert_array_equal(net.correction(volume, 2.0, 0.5), together)
 
 
 @pytest.mark.parametrize("shape", [(1, *s) for s in SHAPES] + [(3, 2, 5, 300), (2, 9, 1, 1), (1, 1, 1, 1200)])
@@ -110,11 +116,44 @@ def test_any_size_gives_a_correction_of_that_size(shape: tuple[int, ...]) -> Non
 
 
 def test_values_are_finite_whatever_comes_in() -> None:
-    net, volume = some_net(), a_volume((1, 3, 20, 20))
+    volume = a_volume((1, 3, 20, 20))
     volume[0, 0, 0, :5] = [np.nan, np.inf, -np.inf, 3e38, -3e38]
     for step in (1e-45, 1e-30, 1.0, 1e30, 3e38, 0.0, -1.0, np.nan, np.inf):
         for dark in (0.0, 3e38, -3e38, np.nan, np.inf):
-            assert np.isfinite(net.correction(volume, step, dark)).all()
+            for net in (some_net(), whole(some_net())):
+                assert np.isfinite(net.correction(volume, step, dark)).all()
+
+
+def whole(net: Refinement) -> WholeRefinement:
+    """The same network in whole numbers."""
+    arrays = {f"weight{i}": w for i, w in enumerate(net.weights)} | {f"bias{i}": b.reshape(-1) for i, b in enumerate(net.biases)}
+    return WholeRefinement.of(net.name, arrays)
+
+
+@pytest.mark.parametrize("name", ["all", "a", "b"])
+def test_whole_numbers_give_nearly_the_same(name: str) -> None:
+    hash4, volume = models.named("refinement", name), a_volume((2, 3, 34, 50))
+    plain, rounded = (kind.load(hash4).correction(volume, 8.0, 0.0) for kind in (Refinement, WholeRefinement))
+    assert np.sqrt(np.mean(np.square(plain - rounded))) < 0.005 * 8 < np.sqrt(np.mean(np.square(plain)))
+
+
+def test_sums_of_whole_numbers_are_exact_however_they_are_added() -> None:
+    rng = np.random.default_rng(1)
+    for net in (WholeRefinement.load(models.named("refinement", "all")), whole(some_net())):
+        assert max(net.largest_sums()) < EXACT
+        weights: npt.NDArray[np.float32] = np.asarray(net.weights[1])
+        values: npt.NDArray[np.float32] = rng.integers(0, LARGEST_ACTIVATION + 1, (weights.shape[1],)).astype(np.float32)
+        one_by_one = np.zeros(weights.shape[0], np.float32)
+        for k in rng.permutation(weights.shape[1]):
+            one_by_one += weights[:, k] * values[k]
+        np.testing.assert_array_equal(one_by_one, weights @ values)
+
+
+def test_the_logarithm_is_close_and_at_powers_of_two_exact() -> None:
+    values = np.geomspace(1e-3, 2**21, 5000).astype(np.float32)
+    np.testing.assert_allclose(logarithm(values), np.log(values.astype(np.float64)), atol=0.008)
+    powers = np.arange(-9, 20, dtype=np.float32)
+    np.testing.assert_array_equal(logarithm(np.float32(2) ** powers), powers * LN2)
 
 
 def test_a_flat_volume_of_another_scale_gives_a_correction_of_that_scale() -> None:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from microfield.methods.field import coefficients
 from microfield.methods.field.coefficients import Beforehand
-from microfield.methods.field.film import assembled
+from microfield.methods.field.film import Refiner, assembled
 from microfield.methods.field.film_search import FilmPredictor, Found
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.head import Head, step_of
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import Worth, usual_codes
+from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.sparse import Sparse
 from microfield.methods.field.tuning import Changes, Seen
 
@@ -42,6 +43,8 @@ class Prepared:
         What the deadline made the encoder leave out.
     found : Found, optional
         What the last attempt found out of a film.
+    network : WholeRefinement, optional
+        Refines the decoded time points of a film.
     """
 
     head: Head
@@ -57,6 +60,7 @@ class Prepared:
     guidings: int = 0
     shortened: tuple[str, ...] = ()
     found: Found | None = None
+    network: WholeRefinement | None = None
 
     def without(self, what: str) -> Prepared:
         """The same, with something more that was left out."""
@@ -75,7 +79,11 @@ class Attempt:
     def reconstructed(self) -> Floats:
         """Values of shape (channels, batch, z, y, x)."""
         groups, found, values = self.prepared.groups, self.prepared.found, [kept.full() for kept in self.values]
-        return groups.inverse(values) if found is None else assembled(groups, found.guesses, values)
+        if found is None:
+            return groups.inverse(values)
+        network = self.prepared.network
+        refiner = None if network is None else Refiner(network, step_of(self.head.step))
+        return assembled(groups, found.decided, values, refiner)
 
 
 class Coded(NamedTuple):
@@ -108,7 +116,7 @@ def coded_by(prepared: Prepared, worth: Worth, step: int, contexts: ContextNet, 
     if groups.film is None:
         coded = coefficients.encode(prepared.coefficients, groups.order, size, contexts, worth, changes, seen)
         return Coded(coded.data, coded.values)
-    predictor = FilmPredictor(groups, prepared.coefficients, size, found)
+    predictor = FilmPredictor(groups, prepared.coefficients, size, found, prepared.network)
     beforehand = Beforehand(predictor, usual_codes() if found is None else found.codes)
     coded = coefficients.encode(prepared.coefficients, groups.order, size, contexts, worth, changes, seen, beforehand)
-    return Coded(predictor.finish() + coded.data, coded.values, Found(predictor.guesses, predictor.searched_at, coded.codes))
+    return Coded(predictor.finish() + coded.data, coded.values, Found(predictor.decided, predictor.searched_at, coded.codes))

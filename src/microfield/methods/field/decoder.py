@@ -15,10 +15,11 @@ from microfield.image import Layout
 from microfield.methods.base import Cost
 from microfield.methods.field import coefficients, film
 from microfield.methods.field.groups import Groups, scattered
-from microfield.methods.field.head import ALPHA, PINNED, Head, step_of
+from microfield.methods.field.head import ALPHA, PINNED, WHOLE_REFINEMENT, Head, step_of
 from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import Refinement
+from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.whole import WholeDecoder
 
 
@@ -29,20 +30,32 @@ def contexts_of(name: bytes) -> ContextNet:
 
 
 @lru_cache(maxsize=8)
-def refinement_of(name: bytes) -> Refinement:
-    """The refinement network of a hash."""
+def refinement_of(name: bytes) -> WholeRefinement:
+    """The refinement network of a hash, in whole numbers."""
+    return WholeRefinement.load(name)
+
+
+@lru_cache(maxsize=8)
+def floating_refinement_of(name: bytes) -> Refinement:
+    """The refinement network of a hash in floating point, as bitstream versions before 4 have it."""
     return Refinement.load(name)
 
 
 def refined(values: Floats, head: Head) -> Floats:
     """Reconstructed channels of shape (channels, batch, z, y, x) with their refinement added, in place."""
     if head.alpha:
-        network = refinement_of((head.nets or PINNED)[1])
+        network = _refinement(head)
         for channel in values:
             correction = network.correction(channel, step_of(head.step), 0.0)
             correction *= np.float32(head.alpha / ALPHA)
             channel += correction
     return values
+
+
+def _refinement(head: Head) -> Refinement:
+    """The refinement network of a part."""
+    name = (head.nets or PINNED)[1]
+    return refinement_of(name) if head.version >= WHOLE_REFINEMENT else floating_refinement_of(name)
 
 
 def restored(values: Floats, head: Head, groups: Groups, layout: Layout) -> npt.NDArray[Any]:
@@ -91,8 +104,10 @@ class FieldDecoder(WholeDecoder):
             low = self.head.channels.low.astype(self.layout.dtype).reshape(shape).transpose(np.argsort(order))
             return np.broadcast_to(low, self.layout.shape)
         if self.groups.film is not None:
-            guesses, rest = film.unpacked(self.data, self.groups)
-            values = film.assembled(self.groups, guesses, self._coefficients(self.groups, 0, rest))
+            refined = self.head.version >= WHOLE_REFINEMENT
+            decided, rest = film.unpacked(self.data, self.groups, refined)
+            refiner = film.Refiner(refinement_of((self.head.nets or PINNED)[1]), step_of(self.head.step)) if refined else None
+            values = film.assembled(self.groups, decided, self._coefficients(self.groups, 0, rest), refiner)
         else:
             values = self.groups.inverse(self._coefficients(self.groups, 0, self.data))
         return scattered(restored(values, self.head, self.groups, self.layout), self.layout)

@@ -1,7 +1,8 @@
 """Films coded time point by time point: what is coded is what remains when the prediction is taken away.
 
 A prediction is made of decoded time points, so that errors do not add up: encoder and decoder make it by the same elementwise
-operations (`microfield.methods.field.motion`). It is transformed like the time point itself, and every band of it is weighed.
+operations (`microfield.methods.field.motion`). It is transformed like the time point itself, and every band of it is weighed. From
+bitstream version 4 on decoded time points are refined by the network in whole numbers before others are predicted from them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from microfield.methods.field.film_order import Course, Generation
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, Schedule, forward, inverse
 from microfield.methods.field.motion import Motion, blocks, predicted
-from microfield.methods.field.motion_code import WEIGHT_ONE, Decisions, MotionReader
+from microfield.methods.field.motion_code import ALPHA_ONE, LARGEST_ALPHA, WEIGHT_ONE, Decisions, MotionReader
+from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.walk import bands
 
 Weights = npt.NDArray[np.uint8]
+Alphas = npt.NDArray[np.uint8]
 DECISIONS_A_BLOCK = 16
 """Modes and vectors of a block take fewer decisions."""
 
@@ -42,6 +45,47 @@ class Guess:
 
     motion: Motion
     weights: Weights
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the encoder of a film decided.
+
+    Attributes
+    ----------
+    guesses : list of Guess or None
+        What predicts every generation; None for key frames.
+    alphas : uint8 array (generations, channels)
+        Factors of the corrections of decoded time points, in parts of `motion_code.ALPHA_ONE`.
+    """
+
+    guesses: list[Guess | None]
+    alphas: Alphas
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """What refines decoded time points.
+
+    Attributes
+    ----------
+    network : WholeRefinement
+    step : float
+        Quantiser step of key frames.
+    """
+
+    network: WholeRefinement
+    step: float
+
+    def correction(self, decoded: Floats, scale: float) -> Floats:
+        """What decoded time points (frames, z, y, x), whose quantiser step is ``scale`` times that of key frames, lack."""
+        return self.network.correction(decoded, self.step * scale, 0.0)
+
+
+def best_share(correction: Floats, lacking: Floats) -> float:
+    """The factor, at least 0, with which a correction leaves least of what is lacking."""
+    along, power = (float(np.sum(correction * other, dtype=np.float64)) for other in (lacking, correction))
+    return max(0.0, along / power) if power > 0 else 0.0
 
 
 def boxes(schedule: Schedule) -> list[tuple[slice, ...]]:
@@ -79,6 +123,7 @@ class Loop:
     ----------
     groups : Groups
         Of a film.
+    refiner : Refiner, optional
 
     Attributes
     ----------
@@ -86,8 +131,9 @@ class Loop:
         Zeros where nothing is decoded yet.
     """
 
-    def __init__(self, groups: Groups) -> None:
-        self.groups = groups
+    def __init__(self, groups: Groups, refiner: Refiner | None = None) -> None:
+        assert groups.film is not None
+        self.groups, self.film, self.refiner = groups, groups.film, refiner
         self.decoded = np.zeros((groups.channels, *groups.extents), np.float32)
 
     def predicted(self, channel: int, generation: Generation, schedule: Schedule, guess: Guess) -> Floats:
@@ -95,32 +141,50 @@ class Loop:
         seen = seen_from(self.decoded[channel], generation, guess.motion)
         return weighed(forward(seen, schedule), schedule, guess.weights[channel])
 
-    def add(self, channel: int, generation: Generation, schedule: Schedule, coefficients: Floats) -> None:
-        """A generation of a channel is decoded."""
-        self.decoded[channel, generation.frames] = inverse(coefficients, schedule)
+    def add(self, channel: int, generation: Generation, schedule: Schedule, coefficients: Floats, alpha: int = 0) -> None:
+        """A generation of a channel is decoded, and refined by so many parts of `ALPHA_ONE` of its correction."""
+        found = inverse(coefficients, schedule)
+        if alpha and self.refiner is not None:
+            found += np.float32(alpha / ALPHA_ONE) * self.refiner.correction(found, self.film.scale(generation.depth))
+        self.decoded[channel, generation.frames] = found
+
+    def add_like(self, channel: int, generation: Generation, schedule: Schedule, coefficients: Floats, wanted: Floats) -> int:
+        """The same with the alpha, which is returned, that brings the generation closest to what is wanted (frames, z, y, x)."""
+        found, alpha = inverse(coefficients, schedule), 0
+        if self.refiner is not None:
+            correction = self.refiner.correction(found, self.film.scale(generation.depth))
+            alpha = min(LARGEST_ALPHA, round(ALPHA_ONE * best_share(correction, wanted - found)))
+            found += np.float32(alpha / ALPHA_ONE) * correction
+        self.decoded[channel, generation.frames] = found
+        return alpha
 
 
-def assembled(groups: Groups, guesses: Sequence[Guess | None], values: Sequence[Floats]) -> Floats:
+def assembled(groups: Groups, decided: Decided, values: Sequence[Floats], refiner: Refiner | None = None) -> Floats:
     """Values of shape (channels, batch, z, y, x), as `Groups.inverse` gives them, from what was coded of every group.
 
     Parameters
     ----------
     groups : Groups
-    guesses : sequence of Guess or None
-        Of every generation; None for key frames.
+    decided : Decided
     values : sequence of float32 arrays
         One per group.
+    refiner : Refiner, optional
     """
-    assert groups.film is not None
-    loop = Loop(groups)
-    for k, (generation, guess) in enumerate(zip(groups.film.generations, guesses, strict=True)):
+    loop = Loop(groups, refiner)
+    for k, (generation, guess) in enumerate(zip(loop.film.generations, decided.guesses, strict=True)):
         for channel in range(groups.channels):
             i = k * groups.channels + channel
             schedule, found = groups.order.schedules[i], values[i]
             if guess is not None:
                 found = found + loop.predicted(channel, generation, schedule, guess)
-            loop.add(channel, generation, schedule, found)
+            loop.add(channel, generation, schedule, found, int(decided.alphas[k, channel]))
     return loop.decoded.reshape(groups.channels, *groups.volume)
+
+
+def code_decided(decisions: Decisions, groups: Groups, given: Decided, refined: bool) -> Decided:
+    """Write what was decided of a film, or read some of the same shapes; alphas only where time points are refined."""
+    alphas = motion_code.code_alphas(decisions, given.alphas) if refined else np.zeros_like(given.alphas)
+    return Decided(code_guesses(decisions, groups, given.guesses), alphas)
 
 
 def code_guesses(decisions: Decisions, groups: Groups, given: Sequence[Guess | None]) -> list[Guess | None]:
@@ -143,8 +207,8 @@ def packed(side: bytes, decisions: bytes) -> bytes:
     return varint.encode((len(side), len(decisions))) + side + decisions
 
 
-def unpacked(data: bytes, groups: Groups) -> tuple[list[Guess | None], bytes]:
-    """What predicts the generations of a film, and the bytes that follow.
+def unpacked(data: bytes, groups: Groups, refined: bool) -> tuple[Decided, bytes]:
+    """What was decided of a film, whose time points may be refined, and the bytes that follow.
 
     Raises
     ------
@@ -156,10 +220,12 @@ def unpacked(data: bytes, groups: Groups) -> tuple[list[Guess | None], bytes]:
     end = at + n_side + n_decisions
     if end > len(data):
         raise FormatError("A part ends inside its motion.")
-    empty = [nothing(groups, generation, k) for k, generation in enumerate(groups.film.generations)]
+    generations = groups.film.generations
+    empty = [nothing(groups, generation, k) for k, generation in enumerate(generations)]
     limit = sum(DECISIONS_A_BLOCK * g.motion.vectors.size + g.weights.size for g in empty if g is not None)
     reader = MotionReader(data[at : at + n_side], data[at + n_side : end], limit)
-    found = code_guesses(reader, groups, empty)
+    alphas = np.zeros((len(generations), groups.channels), np.uint8)
+    found = code_decided(reader, groups, Decided(empty, alphas), refined)
     reader.finish()
     return found, data[end:]
 

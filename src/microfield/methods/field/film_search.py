@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from microfield.methods.field import film as films
 from microfield.methods.field import motion_code, motion_search
-from microfield.methods.field.film import Guess, Loop, Weights, boxes, code_guesses, field_shape, packed, seen_from, weighed
+from microfield.methods.field.film import Decided, Guess, Loop, Refiner, Weights, field_shape, seen_from, weighed
 from microfield.methods.field.film_order import Course, Generation
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, Schedule, forward, inverse
 from microfield.methods.field.motion import NONE, Motion, Vectors
 from microfield.methods.field.motion_code import WEIGHT_ONE, MotionWriter
 from microfield.methods.field.quantise import Codes, usual_codes
+from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.structure import estimate
 
 BIT = 0.8
@@ -30,15 +32,15 @@ class Found:
 
     Attributes
     ----------
-    guesses : list of Guess or None
-        What predicted the generations.
+    decided : Decided
+        Of the film.
     step : float
         Quantiser step at which motion was searched.
     codes : uint8 array (3,)
         Of the centroids that were best.
     """
 
-    guesses: list[Guess | None]
+    decided: Decided
     step: float
     codes: Codes = field(default_factory=usual_codes)
 
@@ -56,37 +58,46 @@ class FilmPredictor:
         Quantiser step of key frames.
     before : Found, optional
         Of an earlier attempt.
+    network : WholeRefinement, optional
+        Refines decoded time points.
     """
 
-    def __init__(self, groups: Groups, coefficients: Sequence[Floats], step: float, before: Found | None = None) -> None:
+    def __init__(self, groups: Groups, coefficients: Sequence[Floats], step: float, before: Found | None = None,
+                 network: WholeRefinement | None = None) -> None:
         assert groups.film is not None
         self.film, self.groups, self.coefficients, self.step = groups.film, groups, coefficients, step
-        again = before is not None and 1 / SAME_STEP < before.step / step < SAME_STEP
-        self.searched_at = before.step if before is not None and again else step
-        self._before = before.guesses if before is not None and again else None
-        self._loop = Loop(groups)
+        self._before = None if before is None else before.decided.guesses
+        self._again = before is not None and 1 / SAME_STEP < before.step / step < SAME_STEP
+        self.searched_at = before.step if before is not None and self._again else step
+        self._loop = Loop(groups, None if network is None else Refiner(network, step))
         self._course = Course(field_shape(groups))
-        self.guesses: list[Guess | None] = []
+        self.decided = Decided([], np.zeros((len(groups.film.generations), groups.channels), np.uint8))
 
     def of(self, group: int) -> Floats | None:
         """The coefficients that a group is expected to have."""
         number, channel = divmod(group, self.groups.channels)
         generation, schedule = self.film.generations[number], self.groups.order.schedules[group]
         if not channel:
-            self.guesses.append(self._guess(number, generation, schedule) if generation.references.size else None)
-        guess = self.guesses[number]
+            self.decided.guesses.append(self._guess(number, generation, schedule) if generation.references.size else None)
+        guess = self.decided.guesses[number]
         return None if guess is None else self._loop.predicted(channel, generation, schedule, guess)
 
     def decoded(self, group: int, coefficients: Floats) -> None:
         """Keep what the decoder will have."""
         number, channel = divmod(group, self.groups.channels)
-        self._loop.add(channel, self.film.generations[number], self.groups.order.schedules[group], coefficients)
+        generation, schedule = self.film.generations[number], self.groups.order.schedules[group]
+        wanted = inverse(self.coefficients[group], schedule)
+        self.decided.alphas[number, channel] = self._loop.add_like(channel, generation, schedule, coefficients, wanted)
+
+    def assembled(self) -> Floats:
+        """The film as it is decoded, (channels, batch, z, y, x)."""
+        return self._loop.decoded.reshape(self.groups.channels, *self.groups.volume)
 
     def finish(self) -> bytes:
         """What predicts all generations, as bytes."""
         writer = MotionWriter()
-        code_guesses(writer, self.groups, self.guesses)
-        return packed(*writer.finish())
+        films.code_decided(writer, self.groups, self.decided, refined=True)
+        return films.packed(*writer.finish())
 
     def _guess(self, number: int, generation: Generation, schedule: Schedule) -> Guess:
         """What predicts a generation."""
@@ -95,10 +106,11 @@ class FilmPredictor:
         expected = self._course.expected(generation)
         before = self._before[number] if self._before is not None else None
         step = self.step * self.film.scale(generation.depth)
-        if before is None:
-            motion = self._motion(generation, [inverse(w, schedule) for w in wanted], expected, step)
-        else:
+        if before is not None and self._again:
             motion = before.motion
+        else:
+            near = None if before is None else before.motion.vectors
+            motion = self._motion(generation, [inverse(w, schedule) for w in wanted], expected, step, near)
         motion = motion_code.code_motion(MotionWriter(), motion, expected)
         weights = []
         for channel, coefficients in enumerate(wanted):
@@ -108,14 +120,15 @@ class FilmPredictor:
         self._course.add(generation, motion.vectors)
         return Guess(motion, np.stack(weights))
 
-    def _motion(self, generation: Generation, wanted: list[Floats], expected: Vectors, step: float) -> Motion:
+    def _motion(self, generation: Generation, wanted: list[Floats], expected: Vectors, step: float, near: Vectors | None,
+                ) -> Motion:
         """Search the motion of a generation, whose channels are wanted, each (frames, z, y, x)."""
         planes = np.stack([w.reshape(-1, *w.shape[2:]) for w in wanted], axis=1)
         references = []
         for decoded in self._loop.decoded:
             taken = decoded[generation.references].swapaxes(1, 2)
             references.append(taken.reshape(-1, *taken.shape[2:]))
-        return motion_search.searched(planes, np.stack(references, axis=2), self.film.block, BIT * step**2, expected)
+        return motion_search.searched(planes, np.stack(references, axis=2), self.film.block, BIT * step**2, expected, near)
 
     def _without_unused(self, motion: Motion, weights: Weights, expected: Vectors) -> Motion:
         """The motion, with time points of which no channel is predicted cleared."""
@@ -132,7 +145,7 @@ def weights_of(wanted: Floats, seen: Floats, schedule: Schedule, step: float) ->
 
     Both are coefficients (frames, z, y, x).
     """
-    where = boxes(schedule)
+    where = films.boxes(schedule)
     weights = np.zeros((len(wanted), len(where)), np.uint8)
     for k, box in enumerate(where):
         along = np.einsum("nzyx,nzyx->n", wanted[box], seen[box], dtype=np.float64)

@@ -36,6 +36,9 @@ _FIRST_VERSION_TIMES = 3
 """Files of bitstream version 1 split T at most so often."""
 _FILM_VERSION = 3
 """Files of earlier bitstream versions hold no films."""
+LATEST = WHOLE_REFINEMENT = 4
+"""The bitstream version that is written; from this one on the refinement is computed in whole numbers, in films of every decoded
+time point."""
 _ALPHA_AT = 3
 """Index of the byte of alpha where no channel is constant: after the flags and two bytes of the step."""
 LARGEST_STEP_CODE = 65535
@@ -45,7 +48,7 @@ _COARSEST_STEP_OCTAVE = 1
 _LARGEST_SHIFT = 1 << 24
 """Planes are not rolled further."""
 PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
-"""Hashes of the context and the refinement network that a file of bitstream versions 1 to 3 need not name. They stay for ever."""
+"""Hashes of the context and the refinement network that a file of bitstream versions 1 to 4 need not name. They stay for ever."""
 ALPHA = 128
 """The code of alpha, the factor of the refinement's correction, that stands for 1."""
 
@@ -79,6 +82,8 @@ class Head:
         By how much planes were rolled along y and x.
     film : Film, optional
         How time points are predicted from others.
+    version : int
+        Of the bitstream.
     """
 
     channels: Channels
@@ -90,6 +95,7 @@ class Head:
     shifts: Shifts | None = None
     along_time: bool = False
     film: Film | None = None
+    version: int = LATEST
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
@@ -134,7 +140,7 @@ class Head:
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout, version: int) -> tuple[Head, bytes]:
-        """The head of a part written in a bitstream version, 1 to 3, and what follows it.
+        """The head of a part written in a bitstream version, 1 to 4, and what follows it.
 
         Raises
         ------
@@ -150,7 +156,7 @@ class Head:
             raise FormatError("a part of constant channels only holds more than that.")
         step, alpha = (0, 0) if constant.all() else (int.from_bytes(fields.next(2), "little"), fields.next(1)[0])
         channels = _read_channels(fields, flags, constant, layout)
-        head = cls(channels, "", 0, step, alpha)
+        head = cls(channels, "", 0, step, alpha, version=version)
         if flags & MORE:
             head = _with_more(head, fields, layout)
         code = flags & _TRANSFORM_MASK

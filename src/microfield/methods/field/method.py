@@ -19,7 +19,7 @@ from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refined, refinement_of, restored
 from microfield.methods.field.film_trial import as_film, predicted_or_not, usual
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
-from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, Head, step_of, with_alpha
+from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, LATEST, Head, step_of, with_alpha
 from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.quantise import Worth
@@ -82,7 +82,7 @@ class FieldMethod(Method):
 
     name: ClassVar[str] = "field"
     summary: ClassVar[str] = "multi-resolution lattice with neural contexts and neural refinement"
-    bitstream_version: ClassVar[int] = 3
+    bitstream_version: ClassVar[int] = LATEST
     accepts: ClassVar[frozenset[Usable]] = frozenset({"channel_weights", "saliency", "guide"})
     options: FieldOptions
     Options: ClassVar[type[Any]] = FieldOptions
@@ -117,6 +117,7 @@ class FieldMethod(Method):
             # At once, not for the next attempt: with exact costs the quantiser keeps more, and sizes would jump.
             seen = Seen(prepared.groups.size)
             coded = coded_by(prepared, worth, step, contexts, seen=seen)
+            prepared = replace(prepared, found=coded.found)
             pays = len(coded.data) > TUNED_FROM
             # Fitting and coding once more take about as long as coding did, and so does the refinement.
             late = pays and context.deadline.remaining < 3 * (time.monotonic() - begin)
@@ -249,7 +250,9 @@ class FieldMethod(Method):
             for_trials = context.deadline.share(TRIALS_TIME)
             trial = Trial(step, contexts_of(nets[0]), weights, for_trials)
             was_film = before is not None and before.groups.film is not None
-            groups, meant = predicted_or_not(values, transform_search.arrangement(values, groups, trial), trial, was_film)
+            arranged = transform_search.arrangement(values, groups, trial)
+            network = refinement_of(nets[1]) if self.options.refine else None
+            groups, meant = predicted_or_not(values, arranged, replace(trial, network=network), was_film)
             # The search goes on where what was chosen takes as many bytes, and need not decide anew there.
             quality += END / OCTAVES * math.log2(step / meant)
             shortened = ("some trials of transforms",) if for_trials.passed else ()
@@ -257,7 +260,9 @@ class FieldMethod(Method):
                        along_time=groups.along_time, film=groups.film)
         counts = None if weights is None else of_coefficients(weights, groups)
         decisions = 1 if before is None else before.decisions + 1
-        return Prepared(head, groups, groups.forward(values), quality, decisions, weights=counts, shortened=shortened)
+        network = refinement_of(nets[1]) if self.options.refine and groups.film is not None else None
+        return Prepared(head, groups, groups.forward(values), quality, decisions, weights=counts, shortened=shortened,
+                        network=network)
 
     def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt, weights: Floats | None) -> int:
         """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.

@@ -33,6 +33,9 @@ LARGEST_VECTOR = 1 << 20
 BUCKET_BITS = 5
 WEIGHT_ONE = 8
 """The code of the weight 1; codes run from 0."""
+ALPHA_ONE, ALPHA_BITS = 8, 4
+"""The code of the whole correction of decoded time points, and how many bits such a code takes."""
+LARGEST_ALPHA = (1 << ALPHA_BITS) - 1
 
 
 class Visit(NamedTuple):
@@ -203,6 +206,12 @@ def code_weights(decisions: Decisions, weights: npt.NDArray[np.uint8]) -> npt.ND
     if (less > WEIGHT_ONE).any():
         raise FormatError("a part weighs predictions by less than nothing.")
     return (WEIGHT_ONE - less).astype(np.uint8).reshape(weights.shape)
+
+
+def code_alphas(decisions: Decisions, alphas: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Write factors of corrections (generations, channels), 0 to `LARGEST_ALPHA`, or read some of the same shape."""
+    given = alphas.reshape(-1).astype(np.int64)
+    return decisions.bits(np.full(given.shape, ALPHA_BITS), given).astype(np.uint8).reshape(alphas.shape)
 
 
 def _code_modes(decisions: Decisions, modes: npt.NDArray[np.uint8], references: int) -> None:

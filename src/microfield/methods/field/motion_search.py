@@ -1,7 +1,8 @@
-"""How the blocks of planes move, as the encoder finds it: coarse to fine, weighing squared errors against bits."""
+"""How the blocks of planes move, as the encoder finds it: coarse to fine, weighing errors against bits."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 
-def searched(planes: Floats, references: Floats, block: int, bit: float, before: Vectors) -> Motion:
+def searched(planes: Floats, references: Floats, block: int, bit: float, before: Vectors, near: Vectors | None = None) -> Motion:
     """The motion that predicts planes best.
 
     Parameters
@@ -42,12 +43,14 @@ def searched(planes: Floats, references: Floats, block: int, bit: float, before:
         Squared error that a bit is worth.
     before : int32 array (planes, references, rows, columns, 2)
         Vectors that earlier time points lead one to expect.
+    near : int32 array like before, optional
+        Vectors that were found in almost the same references; the search begins there, and ends sooner.
     """
     vectors, modes = [], []
-    for plane, some, expected in zip(planes, references, before, strict=True):
+    for i, (plane, some, expected) in enumerate(zip(planes, references, before, strict=True)):
         fields = [_Field(plane, reference, block, bit, vector) for reference, vector in zip(some, expected, strict=True)]
-        for field in fields:
-            field.search()
+        for k, field in enumerate(fields):
+            field.search(None if near is None else near[i, k])
         vectors.append(np.stack([field.vectors for field in fields]))
         modes.append(_modes(fields))
     return Motion(block, np.stack(vectors).astype(np.int32), np.stack(modes))
@@ -59,10 +62,10 @@ def _modes(fields: list[_Field]) -> Modes:
     parts = [field.everywhere() for field in fields]
     bits = [field.bits(field.vectors[None])[0] for field in fields]
     names = [*range(len(parts)), *([MEAN] if len(parts) == 2 else []), NONE]
-    costs = [_square(part - target) / bit + b for part, b in zip(parts, bits, strict=True)]
+    costs = [_cost(part - target, bit) / bit + b for part, b in zip(parts, bits, strict=True)]
     if len(parts) == 2:
-        costs.append(_square((parts[0] + parts[1]) * np.float32(0.5) - target) / bit + sum(bits))
-    cost = np.stack([*costs, _square(target) / bit])
+        costs.append(_cost((parts[0] + parts[1]) * np.float32(0.5) - target, bit) / bit + sum(bits))
+    cost = np.stack([*costs, _cost(target.copy(), bit) / bit])
     chosen = np.argmin(cost, axis=0)
     for _ in range(MODE_SWEEPS):
         for turn in _turns(chosen.shape):
@@ -102,11 +105,11 @@ class _Field:
         rows, columns = np.indices(self.vectors.shape[:2]).reshape(2, -1)
         return self._blocks(rows, columns, self.vectors.reshape(-1, 2)).reshape(self.target.shape)
 
-    def search(self) -> None:
-        """Find the vectors."""
-        for candidate in (np.zeros_like(self.vectors), *self._coarse(), self.before):
+    def search(self, near: Vectors | None) -> None:
+        """Find the vectors, from some that are nearly right if there are any."""
+        for candidate in (np.zeros_like(self.vectors), *(self._coarse() if near is None else (near,)), self.before):
             self._try(candidate, np.ones(self._errors.shape, bool), self._errors.copy(), np.zeros(self._errors.shape))
-        for step in STEPS:
+        for step in STEPS if near is None else STEPS[-1:]:
             self._sweep(step)
             self._sweep()
         self._sweep()
@@ -139,7 +142,7 @@ class _Field:
         rows, columns = np.nonzero(asked)
         if not len(rows):
             return
-        errors = _square(self._blocks(rows, columns, candidate[asked]) - self.target[rows, columns])
+        errors = _cost(self._blocks(rows, columns, candidate[asked]) - self.target[rows, columns], self.bit)
         better = errors + bits[asked] < costs[asked]
         rows, columns = rows[better], columns[better]
         self.vectors[rows, columns] = candidate[rows, columns]
@@ -212,10 +215,18 @@ def _cut(plane: Floats, block: int) -> Floats:
     return padded.reshape(len(plane), -1, block, padded.shape[2] // block, block).transpose(1, 3, 0, 2, 4)
 
 
-def _square(blocks: Floats) -> Doubles:
-    """Sums of squares of blocks (..., channels, block, block)."""
-    sums: Doubles = np.einsum("...kyx,...kyx->...", blocks, blocks).astype(np.float64)
-    return sums
+def _cost(errors: Floats, bit: float) -> Doubles:
+    """Sums over blocks (..., channels, block, block) of what errors cost, in squares; the blocks are used up.
+
+    A pixel costs its square where that is small, and else about the bits that coding it takes, half the logarithm of the square:
+    what no reference holds, as beyond the border of a film that moves, must not decide where the rest of a block comes from.
+    """
+    k = 2 * math.log(2) / bit
+    errors *= errors
+    errors *= np.float32(k)
+    np.log1p(errors, out=errors)
+    sums: Doubles = np.einsum("...kyx->...", errors).astype(np.float64)
+    return sums / k
 
 
 def _phases(reference: Floats, margin: int) -> Floats:

@@ -12,12 +12,13 @@ from microfield.deadline import Deadline
 from microfield.methods.field import coefficients, importance
 from microfield.methods.field.align import estimate
 from microfield.methods.field.coefficients import Beforehand
-from microfield.methods.field.film import assembled
+from microfield.methods.field.film import best_share
 from microfield.methods.field.film_search import FilmPredictor
 from microfield.methods.field.groups import Groups, most_times
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import Worth, usual_codes
+from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.schedules import NAMES, schedule
 from microfield.methods.field.structure import Lattice, cheapest, price
 
@@ -56,12 +57,15 @@ class Trial:
         Weights of the values' squared errors; all 1 without it.
     deadline : Deadline
         No trial begins after it.
+    network : WholeRefinement, optional
+        Refines what is decoded before its error is taken, as it will refine the part.
     """
 
     step: float
     contexts: ContextNet
     weights: Floats | None = None
     deadline: Deadline = field(default_factory=Deadline)
+    network: WholeRefinement | None = None
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,14 @@ def outcome(values: Floats, groups: Groups, trial: Trial, window: Window) -> Out
     if small.film is None:
         coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth)
         found, nbytes = small.inverse(coded.values), len(coded.data)
+        if trial.network is not None:
+            for channel, wanted in zip(found, small.volumes(taken), strict=True):
+                correction = trial.network.correction(channel, trial.step, 0.0)
+                channel += np.float32(best_share(correction, wanted - channel)) * correction
     else:
-        predictor = FilmPredictor(small, pieces, trial.step)
+        predictor = FilmPredictor(small, pieces, trial.step, network=trial.network)
         beforehand = Beforehand(predictor, usual_codes())
         coded = coefficients.encode(pieces, small.order, trial.step, trial.contexts, worth, beforehand=beforehand)
-        found, nbytes = assembled(small, predictor.guesses, coded.values), len(coded.data) + len(predictor.finish())
+        found, nbytes = predictor.assembled(), len(coded.data) + len(predictor.finish())
     taken -= small.frames(found)
     return Outcome(importance.square(taken, shares), nbytes)
