@@ -42,8 +42,8 @@ GROUPED, IN_TURN = (4, 3), (1, 2)
 BLOCK, SMALLER, LARGER = 32, 16, 64
 """Rows and columns of blocks: those that are tried first, those that are tried then, and those where bytes are few."""
 THIN = 10.0
-"""With fewer bytes for a block of the first size it is larger, which leaves more of them for what is not predicted. In films of cells
-larger blocks gain 0.2 to 1.2 dB with 3 to 7 bytes, and lose 0.2 dB with 16."""
+"""With fewer bytes for a block of the first size it is larger, which leaves more of them for what is not predicted. In films of
+cells larger blocks gain 0.2 to 1.2 dB with 3 to 7 bytes, and lose 0.2 dB with 16."""
 CLEARLY = 0.95
 """Groups are taken where they leave less than this share of the error: a window has their gain, and all of their key frame."""
 
