@@ -1138,6 +1138,9 @@ def read_film(section: bytes, head: Head, shape: Index) -> Array:
         r = len(generation.references[0])
         if r:
             modes, vectors, weights = read_motion(source, generation, grid, depth, paths, [len(group.bands) + 1 for group in some])
+            codes = [[32] * len(generation.frames) for _ in range(n)]
+            if head.version >= 4 and source.bits.number(1):
+                codes = [[source.bits.number(6) for _ in generation.frames] for _ in range(n)]
         for channel, group in enumerate(some):
             coefficients = reconstruct(group.quantised, head.centroids) * q
             if r:
@@ -1153,7 +1156,7 @@ def read_film(section: bytes, head: Head, shape: Index) -> Array:
                 boxes = [*(group.box(*band) for band in group.bands), corner(group.extents[-1])]
                 for f in range(len(seen)):
                     for weight, box in zip(weights[channel][f], boxes, strict=True):
-                        seen[f][box[1:]] *= F(weight / 8)
+                        seen[f][box[1:]] *= F(weight / 8) * F(1 + (codes[channel][f] - 32) / 64)
                 coefficients = coefficients + seen
             found = group.joined(coefficients)
             if alphas[k][channel]:

@@ -117,7 +117,8 @@ def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.
                         lambda values, groups, trial, was_film: (groups, trial.step))
     rolled = FieldMethod().encode(block, layout, 400, context)
     assert Head.unpack(rolled.sections[0], layout, 2)[0].shifts is not None
-    values = FieldMethod.decoder(layout, FieldMethod.bitstream_version, PartData(rolled.sections)).read(tuple(range(n) for n in block.shape))
+    decoder = FieldMethod.decoder(layout, FieldMethod.bitstream_version, PartData(rolled.sections))
+    values = decoder.read(tuple(range(n) for n in block.shape))
     assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.measured[0]))
     monkeypatch.setattr("microfield.methods.field.transform_search.estimate", lambda planes: None)
     straight = FieldMethod().encode(block, layout, 400, context)

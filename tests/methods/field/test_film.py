@@ -22,14 +22,16 @@ from microfield.methods.field import coefficients, film_search, motion_code
 from microfield.methods.field.attempt import Prepared, coded_by
 from microfield.methods.field.channels import Channels
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refinement_of
-from microfield.methods.field.film import Refiner, assembled, unpacked
+from microfield.methods.field.film import Refiner, assembled, gain_of, unpacked
 from microfield.methods.field.film_order import LONGEST_SEGMENT, Course, Film, Generation, segment_of
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.head import PINNED, Head, packed_film, read_film, step_of
+from microfield.methods.field.lifting import forward
 from microfield.methods.field.motion import FIRST, MEAN, NONE, SECOND, Motion, predicted, ramp
 from microfield.methods.field.motion_code import MotionReader, MotionWriter, code_motion, code_weights, visits
 from microfield.methods.field.motion_search import searched
 from microfield.methods.field.quantise import PLAIN
+from microfield.methods.field.schedules import schedule
 
 VECTORS = Path(__file__).parent.parent.parent / "vectors"
 Array = npt.NDArray[np.generic]
@@ -227,6 +229,30 @@ def test_damage_to_the_motion_is_a_format_error_or_other_motion() -> None:
     for length in range(0, 40, 7):
         with pytest.raises(FormatError):
             unpacked(data[:length], groups, refined=True)
+
+
+@given(factor=st.floats(0.52, 1.45), seed=st.integers(0, 9))
+@hypothesis_settings(deadline=None, max_examples=20)
+def test_the_gain_is_how_much_brighter_a_time_point_is(factor: float, seed: int) -> None:
+    split = schedule("flat", (2, 1, 40, 32))
+    seen = forward(np.stack([texture(40, seed)[:, :32], texture(40, seed + 1)[:, :32]])[:, None].astype(np.float32), split)
+    wanted = seen * np.array([1, factor], np.float32)[:, None, None, None]
+    gains = gain_of(film_search.gains_of(wanted, seen, split, 0.001))
+    assert gains[0] == 1
+    assert abs(gains[1] - factor) <= 1 / 128 + 1e-6
+
+
+def test_a_film_that_bleaches_keeps_its_gains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    film = (0.95 ** np.arange(8)[:, None, None] * pan(8, (48, 56), (0.5, 1.0))).astype(np.uint16)
+
+    def quality() -> float:
+        path = tmp_path / "film.mfield"
+        found = mf.compress(film, path, axes="TYX", max_bytes=900, options={"transform": "film"}, overwrite=True)
+        return float(found.psnr)
+
+    with_gains = quality()
+    monkeypatch.setattr(film_search, "BRIGHTER", 0.0)
+    assert with_gains > quality() + 0.2
 
 
 @pytest.mark.parametrize("data", [bytes([0x70, 0, 3]), bytes([0x04, 0, 3]), bytes([0, 16, 3]), bytes([0, 0, 128])])

@@ -52,7 +52,8 @@ def context_for(block: Array, layout: Layout, **changed: Any) -> Context:
 
 
 def decoded(layout: Layout, sections: tuple[bytes, ...]) -> Array:
-    return FieldMethod.decoder(layout, FieldMethod.bitstream_version, PartData(sections)).read(tuple(range(n) for n in layout.shape))
+    decoder = FieldMethod.decoder(layout, FieldMethod.bitstream_version, PartData(sections))
+    return decoder.read(tuple(range(n) for n in layout.shape))
 
 
 # -- axes -------------------------------------------------------------------------------------------------------------

@@ -21,12 +21,13 @@ from microfield.methods.field.film_order import Course, Generation
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, Schedule, forward, inverse
 from microfield.methods.field.motion import Motion, blocks, predicted
-from microfield.methods.field.motion_code import ALPHA_ONE, LARGEST_ALPHA, WEIGHT_ONE, Decisions, MotionReader
+from microfield.methods.field.motion_code import ALPHA_ONE, GAIN_NONE, LARGEST_ALPHA, WEIGHT_ONE, Decisions, MotionReader
 from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.walk import bands
 
 Weights = npt.NDArray[np.uint8]
 Alphas = npt.NDArray[np.uint8]
+Gains = npt.NDArray[np.uint8]
 DECISIONS_A_BLOCK = 16
 """Modes and vectors of a block take fewer decisions."""
 
@@ -41,10 +42,13 @@ class Guess:
         Its planes are those of the first time point, then those of the second, ...
     weights : uint8 array (channels, frames, bands)
         In parts of `motion_code.WEIGHT_ONE`; the coarsest approximation is the last band.
+    gains : uint8 array (channels, frames)
+        By how much time points are brighter than what predicts them, see `gain_of`: bleaching, a lamp that flickers.
     """
 
     motion: Motion
     weights: Weights
+    gains: Gains
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,14 @@ def seen_from(decoded: Floats, generation: Generation, motion: Motion) -> Floats
     return predicted(planes, motion).reshape(len(generation.frames), *decoded.shape[1:])
 
 
-def weighed(coefficients: Floats, schedule: Schedule, weights: Weights) -> Floats:
-    """Coefficients of a prediction (frames, z, y, x), each band times its weights (frames, bands)."""
-    factors = weights.astype(np.float32) / np.float32(WEIGHT_ONE)
+def gain_of(codes: Gains) -> Floats:
+    """Factors 0.5 to 1.48 of codes 0 to 63, float32."""
+    return (codes.astype(np.float32) - np.float32(GAIN_NONE)) / np.float32(motion_code.GAIN_STEPS) + np.float32(1)
+
+
+def weighed(coefficients: Floats, schedule: Schedule, weights: Weights, gains: Gains) -> Floats:
+    """Coefficients of a prediction (frames, z, y, x), each band times its weights (frames, bands) and its gains (frames,)."""
+    factors = weights.astype(np.float32) / np.float32(WEIGHT_ONE) * gain_of(gains)[:, None]
     out = np.empty_like(coefficients)
     for k, box in enumerate(boxes(schedule)):
         np.multiply(coefficients[box], factors[:, k, None, None, None], out=out[box])
@@ -139,7 +148,7 @@ class Loop:
     def predicted(self, channel: int, generation: Generation, schedule: Schedule, guess: Guess) -> Floats:
         """Coefficients that a generation is expected to have."""
         seen = seen_from(self.decoded[channel], generation, guess.motion)
-        return weighed(forward(seen, schedule), schedule, guess.weights[channel])
+        return weighed(forward(seen, schedule), schedule, guess.weights[channel], guess.gains[channel])
 
     def add(self, channel: int, generation: Generation, schedule: Schedule, coefficients: Floats, alpha: int = 0) -> None:
         """A generation of a channel is decoded, and refined by so many parts of `ALPHA_ONE` of its correction."""
@@ -182,12 +191,12 @@ def assembled(groups: Groups, decided: Decided, values: Sequence[Floats], refine
 
 
 def code_decided(decisions: Decisions, groups: Groups, given: Decided, refined: bool) -> Decided:
-    """Write what was decided of a film, or read some of the same shapes; alphas only where time points are refined."""
+    """Write what was decided of a film, or read some of the same shapes; alphas and gains only where time points are refined."""
     alphas = motion_code.code_alphas(decisions, given.alphas) if refined else np.zeros_like(given.alphas)
-    return Decided(code_guesses(decisions, groups, given.guesses), alphas)
+    return Decided(code_guesses(decisions, groups, given.guesses, refined), alphas)
 
 
-def code_guesses(decisions: Decisions, groups: Groups, given: Sequence[Guess | None]) -> list[Guess | None]:
+def code_guesses(decisions: Decisions, groups: Groups, given: Sequence[Guess | None], with_gains: bool) -> list[Guess | None]:
     """Write what predicts all generations, or read some of the same shapes."""
     assert groups.film is not None
     course, found = Course(field_shape(groups)), list[Guess | None]()
@@ -197,8 +206,9 @@ def code_guesses(decisions: Decisions, groups: Groups, given: Sequence[Guess | N
             continue
         motion = motion_code.code_motion(decisions, guess.motion, course.expected(generation))
         weights = [motion_code.code_weights(decisions, channel) for channel in guess.weights]
+        gains = motion_code.code_gains(decisions, guess.gains) if with_gains else np.full_like(guess.gains, GAIN_NONE)
         course.add(generation, motion.vectors)
-        found.append(Guess(motion, np.stack(weights)))
+        found.append(Guess(motion, np.stack(weights), gains))
     return found
 
 
@@ -240,7 +250,8 @@ def nothing(groups: Groups, generation: Generation, number: int) -> Guess | None
     vectors, modes = np.zeros((n * planes, r, rows, columns, 2), np.int32), np.zeros((n * planes, rows, columns), np.uint8)
     motion = Motion(groups.film.block, vectors, modes)
     schedule = groups.order.schedules[number * groups.channels]
-    return Guess(motion, np.zeros((groups.channels, n, len(boxes(schedule))), np.uint8))
+    weights = np.zeros((groups.channels, n, len(boxes(schedule))), np.uint8)
+    return Guess(motion, weights, np.full((groups.channels, n), GAIN_NONE, np.uint8))
 
 
 def field_shape(groups: Groups) -> tuple[int, int, int]:

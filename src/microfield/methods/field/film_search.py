@@ -9,18 +9,24 @@ import numpy as np
 
 from microfield.methods.field import film as films
 from microfield.methods.field import motion_code, motion_search
-from microfield.methods.field.film import Decided, Guess, Loop, Refiner, Weights, field_shape, seen_from, weighed
+from microfield.methods.field.film import Decided, Gains, Guess, Loop, Refiner, Weights, field_shape, seen_from, weighed
 from microfield.methods.field.film_order import Course, Generation
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, Schedule, forward, inverse
 from microfield.methods.field.motion import NONE, Motion, Vectors
-from microfield.methods.field.motion_code import WEIGHT_ONE, MotionWriter
+from microfield.methods.field.motion_code import GAIN_NONE, GAIN_STEPS, WEIGHT_ONE, MotionWriter
 from microfield.methods.field.quantise import Codes, usual_codes
 from microfield.methods.field.refine_whole import WholeRefinement
 from microfield.methods.field.structure import estimate
 
 BIT = 0.8
 """Squared quantiser steps of error of a prediction that a bit of motion is worth; measured on real films."""
+FLICKER = 0.1
+"""Motion is searched in references as bright as what is wanted where their means differ by so much (natural logarithm)."""
+BRIGHTER = 0.8
+"""A gain is used where it leaves less than this share of the error."""
+CLEAR = 3.0
+"""Details above so many quantiser steps say what the gain is."""
 SAME_STEP = 1.05
 """Motion that was found with a quantiser step is used again with others up to so many times larger or smaller; with 1.4 a pan loses
 0.8 dB."""
@@ -112,21 +118,22 @@ class FilmPredictor:
             near = None if before is None else before.motion.vectors
             motion = self._motion(generation, [inverse(w, schedule) for w in wanted], expected, step, near)
         motion = motion_code.code_motion(MotionWriter(), motion, expected)
-        weights = []
+        weights, gains = [], []
         for channel, coefficients in enumerate(wanted):
             seen = forward(seen_from(self._loop.decoded[channel], generation, motion), schedule)
-            weights.append(weights_of(coefficients, seen, schedule, step))
+            gains.append(gains_of(coefficients, seen, schedule, step))
+            weights.append(weights_of(coefficients, seen, schedule, step, gains[-1]))
         motion = self._without_unused(motion, np.stack(weights), expected)
         self._course.add(generation, motion.vectors)
-        return Guess(motion, np.stack(weights))
+        return Guess(motion, np.stack(weights), np.stack(gains))
 
     def _motion(self, generation: Generation, wanted: list[Floats], expected: Vectors, step: float, near: Vectors | None,
                 ) -> Motion:
         """Search the motion of a generation, whose channels are wanted, each (frames, z, y, x)."""
         planes = np.stack([w.reshape(-1, *w.shape[2:]) for w in wanted], axis=1)
         references = []
-        for decoded in self._loop.decoded:
-            taken = decoded[generation.references].swapaxes(1, 2)
+        for decoded, one in zip(self._loop.decoded, wanted, strict=True):
+            taken = _as_bright(decoded[generation.references], one).swapaxes(1, 2)
             references.append(taken.reshape(-1, *taken.shape[2:]))
         return motion_search.searched(planes, np.stack(references, axis=2), self.film.block, BIT * step**2, expected, near)
 
@@ -140,19 +147,44 @@ class FilmPredictor:
         return motion_code.code_motion(MotionWriter(), replace(motion, modes=modes), expected)
 
 
-def weights_of(wanted: Floats, seen: Floats, schedule: Schedule, step: float) -> Weights:
+def _as_bright(references: Floats, wanted: Floats) -> Floats:
+    """References (frames, references, z, y, x), made as bright as what is wanted (frames, z, y, x) where they are far from it."""
+    dark, bright = (a.mean(axis=(-3, -2, -1)) for a in (references, wanted))
+    ratio = np.divide(np.broadcast_to(bright[:, None], dark.shape), dark, out=np.ones_like(dark), where=dark > 0)
+    far = (ratio > 0) & (np.abs(np.log(np.maximum(ratio, 1e-6))) > FLICKER)
+    return references * np.where(far, ratio, 1).astype(np.float32)[..., None, None, None]
+
+
+def gains_of(wanted: Floats, seen: Floats, schedule: Schedule, step: float) -> Gains:
+    """Codes of the gains (frames,) that bring what is seen closest to what is wanted.
+
+    Both are coefficients (frames, z, y, x). Details well above the quantiser step decide: brightness that is added to a time point
+    changes the coarsest approximation alone, and small details are noise. The gain is 1 where another one leaves nearly as much.
+    """
+    clear = np.abs(seen) > CLEAR * step
+    clear[films.boxes(schedule)[-1]] = False
+    first, second = (np.where(clear, a, 0).reshape(len(a), -1).astype(np.float64) for a in (wanted, seen))
+    power = np.square(second).sum(axis=1)
+    share = np.divide((first * second).sum(axis=1), power, out=np.ones_like(power), where=power > 0)
+    codes = np.clip(np.rint((share - 1) * GAIN_STEPS) + GAIN_NONE, 0, 2 * GAIN_NONE - 1).astype(np.uint8)
+    left = np.square(first - second * films.gain_of(codes)[:, None]).sum(axis=1)
+    pays = left < BRIGHTER * np.square(first - second).sum(axis=1)
+    return np.where(pays, codes, GAIN_NONE).astype(np.uint8)
+
+
+def weights_of(wanted: Floats, seen: Floats, schedule: Schedule, step: float, gains: Gains) -> Weights:
     """Weights of the bands, (frames, bands), that leave least of what is wanted; all 0 where coding it as it is costs less.
 
-    Both are coefficients (frames, z, y, x).
+    Both are coefficients (frames, z, y, x); what is seen becomes brighter by the gains (frames,).
     """
-    where = films.boxes(schedule)
+    bright, where = films.gain_of(gains), films.boxes(schedule)
     weights = np.zeros((len(wanted), len(where)), np.uint8)
     for k, box in enumerate(where):
         along = np.einsum("nzyx,nzyx->n", wanted[box], seen[box], dtype=np.float64)
         power = np.einsum("nzyx,nzyx->n", seen[box], seen[box], dtype=np.float64)
-        share = np.divide(along, power, out=np.zeros_like(along), where=power > 0)
+        share = np.divide(along, power, out=np.zeros_like(along), where=power > 0) / bright
         weights[:, k] = np.clip(np.rint(share * WEIGHT_ONE), 0, WEIGHT_ONE)
-    rest = wanted - weighed(seen, schedule, weights)
+    rest = wanted - weighed(seen, schedule, weights, gains)
     for n in range(len(wanted)):
         alone, left = (sum(estimate(a[n : n + 1][(slice(None), *box[1:])], step) for box in where) for a in (wanted, rest))
         if alone <= left:

@@ -10,7 +10,7 @@ import numpy as np
 from microfield.methods.field import motion_code, motion_search
 from microfield.methods.field.film import boxes, field_shape, seen_from, weighed
 from microfield.methods.field.film_order import Film, Generation, segment_of
-from microfield.methods.field.film_search import BIT, weights_of
+from microfield.methods.field.film_search import BIT, gains_of, weights_of
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.lifting import Floats, forward
 from microfield.methods.field.motion import blocks
@@ -201,6 +201,7 @@ def _pair(channel: Floats, k: int, groups: Groups, step: float) -> tuple[float, 
     motion = motion_code.code_motion(motion_code.MotionWriter(), motion, still)
     wanted = forward(channel[k : k + 1], split)
     seen = forward(seen_from(channel, Generation(np.array([k]), np.array([[k - 1]]), 1), motion), split)
-    rest = wanted - weighed(seen, split, weights_of(wanted, seen, split, step))
+    gains = gains_of(wanted, seen, split, step)
+    rest = wanted - weighed(seen, split, weights_of(wanted, seen, split, step, gains), gains)
     alone, left = (sum(estimate(a[box], step) for box in boxes(split)) for a in (wanted, rest))
     return alone, left

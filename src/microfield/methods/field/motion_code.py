@@ -36,6 +36,8 @@ WEIGHT_ONE = 8
 ALPHA_ONE, ALPHA_BITS = 8, 4
 """The code of the whole correction of decoded time points, and how many bits such a code takes."""
 LARGEST_ALPHA = (1 << ALPHA_BITS) - 1
+GAIN_BITS, GAIN_NONE, GAIN_STEPS = 6, 32, 64
+"""Bits of the code of a gain; the code of the gain 1; a code more is a gain larger by one part in so many."""
 
 
 class Visit(NamedTuple):
@@ -212,6 +214,15 @@ def code_alphas(decisions: Decisions, alphas: npt.NDArray[np.uint8]) -> npt.NDAr
     """Write factors of corrections (generations, channels), 0 to `LARGEST_ALPHA`, or read some of the same shape."""
     given = alphas.reshape(-1).astype(np.int64)
     return decisions.bits(np.full(given.shape, ALPHA_BITS), given).astype(np.uint8).reshape(alphas.shape)
+
+
+def code_gains(decisions: Decisions, gains: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Write gains (channels, frames) of a generation, or read some of the same shape: a bit says whether any is not 1."""
+    given = gains.reshape(-1).astype(np.int64)
+    some = decisions.bits(np.ones(1, np.int64), np.array([int((given != GAIN_NONE).any())]))
+    if not some[0]:
+        return np.full_like(gains, GAIN_NONE)
+    return decisions.bits(np.full(given.shape, GAIN_BITS), given).astype(np.uint8).reshape(gains.shape)
 
 
 def _code_modes(decisions: Decisions, modes: npt.NDArray[np.uint8], references: int) -> None:
