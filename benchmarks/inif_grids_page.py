@@ -66,11 +66,12 @@ def _difference(found: dict[tuple[str, str], Row], image: str, one: str, other: 
 def _spread(rows: Sequence[Row]) -> str:
     """What the seed changes."""
     lines = []
-    groups: dict[tuple[str, float, str], list[float]] = {}
+    groups: dict[tuple[str, float, str], dict[int, float]] = {}
     for row in rows:
-        groups.setdefault((row["image"], row["ratio"], row["what"]), []).append(row["psnr"])
-    for (image, ratio, what), values in groups.items():
-        if len(values) > 1:
-            lines.append([image, f"{ratio:g}x", what, f"{statistics.fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"])
-    return "## Seeds\n\n" + table(["image", "ratio", "", "mean", f"range of {len(lines) and max(map(len, groups.values()))} seeds"],
-                                  lines) if lines else ""
+        groups.setdefault((row["image"], row["ratio"], row["what"]), {})[row["seed"]] = row["psnr"]
+    for (image, ratio, what), seeds in groups.items():
+        if len(seeds) > 1:
+            values = list(seeds.values())
+            lines.append([image, f"{ratio:g}x", what, f"{len(values)}", f"{statistics.fmean(values):.2f}",
+                          f"{min(values):.2f} to {max(values):.2f}"])
+    return "## Seeds\n\n" + table(["image", "ratio", "", "seeds", "mean", "range"], lines) if lines else ""
