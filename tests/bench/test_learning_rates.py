@@ -74,5 +74,5 @@ def test_files_and_costs_become_tables(tmp_path: Path, monkeypatch: pytest.Monke
     write(tmp_path / "studies" / "page.md", rows())
     text = (tmp_path / "studies" / "page.md").read_text("utf-8")
     assert "| a | 30.00 | 30.25 |" in text
-    assert "gains +0.25 dB over SOAP on average (from +0.25 to +0.25)" in text
+    assert "At 64 times and effort 2 the learned optimiser is +0.25 dB against SOAP on one image." in text
     assert "| 32 | 8192 | 2.0 ms | 1.10 | 1.25 |" in text

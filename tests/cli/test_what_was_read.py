@@ -67,7 +67,8 @@ def test_what_a_format_cannot_hold_is_said_once(tmp_path: Path, capsys: pytest.C
     assert main(["compress", str(ome_tiff(tmp_path)), path, *FAST, "--keep-metadata"]) == 0
     capsys.readouterr()
     assert main(["decompress", path, str(tmp_path / "a.npy")]) == 0
-    note = "note: not in a.npy: voxel sizes, the time increment, channel names, colours and metadata of the source."
+    note = ("note: not in a.npy: voxel sizes, the time increment, channel names, colours, the acquisition date, the objective, "
+            "the stage position and metadata of the source.")
     assert capsys.readouterr().out.count(note) == 1
     assert main(["decompress", path, str(tmp_path / "a.ome.tif")]) == 0
     assert "note" not in capsys.readouterr().out

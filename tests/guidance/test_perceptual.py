@@ -148,7 +148,7 @@ def as_block(prediction: Array, guidance: Perceptual, seed: int = 0, **arrays: A
 def test_a_clean_reference_says_how_much_to_blur() -> None:
     clean, other = (fibres((200, 200), seed)[None].astype(np.float32) for seed in (3, 4))
     rough = clean + np.random.default_rng(0).normal(0, 0.15, clean.shape).astype(np.float32)
-    assert best_blur(2 * clean - 1, 2 * other - 1) == 0
+    assert best_blur(2 * clean - 1, 2 * other - 1) <= 1
     assert 0.5 <= best_blur(2 * rough - 1, 2 * other - 1) <= 2
     # The reference, too, may need it: then there is nothing to be done.
     assert best_blur(2 * rough[:, ::-1] - 1, 2 * rough - 1) == 0
