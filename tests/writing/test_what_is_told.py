@@ -79,7 +79,7 @@ def test_channels_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
     given = mf.Image(np.stack([cells, _noise_with_a_spike((64, 64))]), "CYX", channel_names=("DAPI", "GFP"))
     report = mf.compress(given, tmp_path / "a.mfield", least_psnr=25, effort=0)
     with mf.open(tmp_path / "a.mfield") as f:
-        assert np.ptp(f[1]) == 0 < np.ptp(f[0])
+        assert np.ptp(f[1]) <= 1 < np.ptp(f[0])
     assert [note for note in report.notes if "hardly more than one grey level is left of channel GFP:" in note]
     whole = mf.compress(given.data[1], tmp_path / "b.mfield", psnr=30, effort=0)
     assert "grey level is left of the image: its error" in str(whole)
