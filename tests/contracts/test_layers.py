@@ -45,7 +45,8 @@ ROOMS = {
     "label_images": "image statistics",
     "saliency": "image noise",
     "objective": "errors wording image",
-    "guidance": "errors wording labelled image objective perceptual",
+    "user_functions": "errors",
+    "guidance": "errors wording labelled image objective perceptual user_functions",
     # What was lost, and what it does to an analysis: measures of arrays, which know of no file and no method.
     "metrics": "errors wording notebook image statistics perceptual",
     "analysis": "errors wording noise image label_images statistics",
@@ -56,12 +57,14 @@ ROOMS = {
     "methods": "errors wording threads deadline image saliency objective guidance coding models nn format io metrics analysis",
     "reading": "errors wording checks acquisition axes notebook display display_coordinates labelled progress image io format "
                "methods",
+    # What a copy is good for: the page that says it, and the analyses that a file can be made safe for.
+    "report": "errors wording display notebook image label_images statistics io metrics analysis",
+    "tasks": "errors wording checks image user_functions analysis report",
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images saliency statistics "
-               "objective guidance io format methods reading metrics",
+               "objective guidance io format methods reading metrics tasks",
     "training": "threads models io nn methods",
     # For people and other programs: nothing but the command line uses these.
-    "report": "errors wording display notebook image label_images statistics io metrics analysis",
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "

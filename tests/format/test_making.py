@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from microfield.errors import FormatError
 from microfield.format.header import Header, pack, unpack
 from microfield.format.making import BUDGETS, Making, pack_making, unpack_making
+from microfield.format.task_evidence import TaskEvidence
 from microfield.image import Layout
 
 HEADER = Header("field", 1, Layout((6, 5), "YX", np.dtype(np.uint16)))
@@ -32,8 +33,9 @@ def test_the_length_does_not_depend_on_the_psnr_and_is_small() -> None:
     assert len(pack(replace(HEADER, making=Making(41.0, "ratio", 128)), 0, False)) - plain <= 8
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\0", b"\0\0\x51", b"\0\0\x50\1", b"\0\0\x57\1", b"\0\0\x58", b"\0\0\xa1\1",
-                                  b"\0\0\x51\x80\0", b"\0\0\x51" + bytes(8), b"\0\0\x51" + b"\xff" * 8, b"\0\0\x51\1\1"])
+@pytest.mark.parametrize("data", [
+    b"", b"\0\0", b"\0\0\x51", b"\0\0\x50\1", b"\0\0\x57\1", b"\0\0\x58\1", b"\0\0\x59", b"\0\0\xa1\1",
+    b"\0\0\x51\x80\0", b"\0\0\x51" + bytes(8), b"\0\0\x51" + b"\xff" * 8, b"\0\0\x51\1\1"])
 def test_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(FormatError):
         unpack_making(data, {})
@@ -53,3 +55,17 @@ def test_it_is_said_in_words() -> None:
     assert making.asked == "max bytes 300000, effort 7, seed 3, options nets=b, channel weights 1,0.25, saliency yes"
     assert Making(math.inf, "lossless").quality == "exact copy"
     assert Making(budget="lossless").asked == "lossless, effort 5"
+    assert Making(budget="safe_for", effort=2).asked == "safe for an analysis, effort 2"
+
+
+@pytest.mark.parametrize("changed", [("value", math.nan), ("task", ""), ("share", 0.0), ("share", 1.5), ("rising", 1),
+                                     ("limit", 1)])
+def test_the_header_keeps_evidence_and_refuses_what_is_none(changed: tuple[str, Any]) -> None:
+    evidence = TaskEvidence("count", "1", "objects found again", 0.97, 0.95, True, 0.5)
+    header = replace(HEADER, evidence=evidence)
+    assert unpack(pack(header, 0, False), None)[0].evidence == evidence
+    assert pack(header, 0, True) == pack(HEADER, 0, True)
+    assert str(evidence) == "count (version 1): objects found again 0.97, at least 0.95, judged on 0.5 of the image"
+    damaged = pack(replace(header, evidence=replace(evidence, **dict([changed]))), 0, False)
+    with pytest.raises(FormatError, match="evidence"):
+        unpack(damaged, None)

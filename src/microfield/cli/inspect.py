@@ -12,12 +12,13 @@ from microfield.errors import InputError, MicrofieldError
 
 if TYPE_CHECKING:
     from microfield.format.making import Making
+    from microfield.format.task_evidence import TaskEvidence
     from microfield.reading.file import MicrofieldFile
 
 CHECKED_BYTES = 1 << 26
 """``info`` also checks files of at most so many bytes (64 MiB), which takes no noticeable time."""
 
-JSON_ONLY = ("display", "acquired", "format_version", "bitstream_version")
+JSON_ONLY = ("display", "acquired", "safe_for", "format_version", "bitstream_version")
 """Facts that people are told otherwise, or not."""
 
 PACKAGE = "microfield"
@@ -46,14 +47,14 @@ def run_info(arguments: argparse.Namespace) -> int:
     for path in arguments.paths:
         with open_file(path) as f:
             facts = {"path": str(path), **_facts(f)}
-            display, making, acquisition = f.display, f.making, f.acquisition
+            display, making, acquisition, evidence = f.display, f.making, f.acquisition, f.evidence
         wrong = fault(path) if facts["file_bytes"] <= CHECKED_BYTES else ""
         if arguments.json:
             print(strict_json(facts | {"damaged": wrong or None}))
         else:
             facts = {key: value for key, value in facts.items() if value is not None and key not in JSON_ONLY}
             facts |= {"damaged": wrong} if wrong else {}
-            facts = _with_making(facts, making)
+            facts = _with_making(facts, making, evidence)
             facts |= display_lines(display) | acquisition_lines(acquisition)
             width = max(map(len, facts))
             print("\n".join(f"{key.replace('_', ' '):{width}}  {_plain(value)}" for key, value in facts.items()))
@@ -77,15 +78,17 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
         "psnr_when_written": None if making is None or f.exact else making.psnr,
         "exact": f.exact if f.exact or making is not None else None,
         "asked_for": asked,
+        "safe_for": None if f.evidence is None else f.evidence.as_dict(),
         "original_checksum": header.checksum.hex() or None,
         "metadata_bytes": len(f.metadata.encode()) if f.metadata else 0,
         "format_version": f.format_version, "bitstream_version": header.bitstream_version,
     }
 
 
-def _with_making(facts: dict[str, Any], making: Making | None) -> dict[str, Any]:
-    """The facts with how the file was made in words, after the number of parts."""
+def _with_making(facts: dict[str, Any], making: Making | None, evidence: TaskEvidence | None) -> dict[str, Any]:
+    """The facts with how the file was made in words, and what it was made safe for, after the number of parts."""
     named = {} if making is None else {"quality": making.quality or "unknown", "asked_for": making.asked}
+    named |= {} if evidence is None else {"safe_for": str(evidence)}
     kept = {k: v for k, v in facts.items() if k not in ("psnr_when_written", "exact", "asked_for")}
     at = list(kept).index("parts") + 1
     return dict([*list(kept.items())[:at], *named.items(), *list(kept.items())[at:]])

@@ -25,7 +25,8 @@ def compress_one(arguments: argparse.Namespace, budget: dict[str, Any], source: 
     line = ProgressLine(Path(source.title).name)
     try:
         image = load(input_of(source.source), **reading(arguments, source))
-        return compress(image, destination, overwrite=overwrite, progress=line, **budget, **settings_of(arguments, image))
+        return compress(image, destination, overwrite=overwrite, progress=line, tolerance=arguments.tolerance, **budget,
+                        **settings_of(arguments, image))
     finally:
         line.close()
 

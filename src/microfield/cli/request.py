@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microfield.cli.inputs import Input
     from microfield.image import Image
 
-BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "least_psnr", "noise_factor", "lossless")
+BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "least_psnr", "noise_factor", "lossless", "safe_for")
 """Names of the arguments that say how large or how good the file is to be; exactly one is given."""
 
 

@@ -21,6 +21,7 @@ from microfield.format.acquisition_field import are_facts, pack_acquisition, unp
 from microfield.format.display_fields import are_channels, is_calibration, pack_display, unpack_display
 from microfield.format.grid import Grid
 from microfield.format.making import Making, are_settings, pack_making, unpack_making
+from microfield.format.task_evidence import TaskEvidence, is_evidence, pack_evidence, unpack_evidence
 from microfield.image import Layout, check_axes
 
 DTYPES = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16", "i4": "int32", "f4": "float32",
@@ -85,6 +86,9 @@ FIELDS = (
     Field(22, "acquisition", "acquisition", "How the image was taken: date, model of the objective (texts), nominal "
           "magnification, numerical aperture, position of the first voxel on the stage along X, Y and Z in micrometers (floats); "
           "null where unknown, and left out at the end.", embedded=False),
+    Field(23, "evidence", "evidence", "Which analysis the file was made safe for: its name, its version (which may be empty) and "
+          "what was measured (texts), the value, the worst value that is good enough (floats), whether larger values are better, "
+          "and the part of the array that was looked at, above 0 and up to 1.", embedded=False),
 )
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -102,6 +106,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "channels": ("array of arrays", are_channels),
     "calibration": ("array of a text string and floats", is_calibration),
     "acquisition": ("array of texts, floats and null", are_facts),
+    "evidence": ("array of texts, floats and a boolean", is_evidence),
     "settings": ("map of text to values", are_settings),
 }
 
@@ -162,6 +167,8 @@ class Header:
         How the file was made, where it says so.
     acquisition : Acquisition
         How the image was taken.
+    evidence : TaskEvidence, optional
+        Which analysis the file was made safe for, and what was measured in it.
     """
 
     method: str
@@ -179,6 +186,7 @@ class Header:
     display: Display = NOTHING_KNOWN
     making: Making | None = None
     acquisition: Acquisition = NOTHING_SAID
+    evidence: TaskEvidence | None = None
 
     def __post_init__(self) -> None:
         stepped = [a for a in self.layout.axes if a in self.voxel_size]
@@ -273,6 +281,7 @@ def _stored(header: Header, shared: int) -> dict[str, Any]:
         "experimental": header.experimental,
         "making": None if header.making is None else pack_making(header.making),
         "acquisition": pack_acquisition(header.acquisition),
+        "evidence": pack_evidence(header.evidence),
         "settings": None if header.making is None else dict(header.making.settings) or None,
     }
 
@@ -311,6 +320,7 @@ def unpack(data: bytes, host: Layout | None) -> tuple[Header, int]:
             values["checksum"] or b"", tile, references, values["experimental"],
             values["metadata"], values["sections"],
             unpack_display(values), _making(values), unpack_acquisition(values["acquisition"]),
+            unpack_evidence(values["evidence"]),
         )
     except InputError as error:
         raise FormatError(f"The header of the file is damaged: {error}") from None

@@ -11,11 +11,11 @@ from typing import Any
 from microfield.coding import varint
 from microfield.errors import FormatError
 
-BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor", "least_psnr", "lossless")
+BUDGETS = ("ratio", "bits_per_voxel", "max_bytes", "psnr", "noise_factor", "least_psnr", "lossless", "safe_for")
 """What can be asked for; a file holds the place in this list, from 1 on, and 0 for anything else."""
 
-WITHOUT_VALUE = ("", "lossless")
-"""Budgets that no number belongs to."""
+WITHOUT_VALUE = ("", "lossless", "safe_for")
+"""Budgets that no number belongs to; what a file was made safe for is in the header's field `evidence`."""
 
 _UNKNOWN, _EXACT = 0, 65535
 _STEPS = 100
@@ -58,8 +58,10 @@ class Making:
     @property
     def asked(self) -> str:
         """What was asked for in words, such as ``ratio 128, effort 5, seed 3``."""
-        number = "" if self.budget in WITHOUT_VALUE else f" {self.value:.12g}"
         others = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in self.settings.items()]
+        if self.budget == "safe_for":
+            return ", ".join(["safe for an analysis", f"effort {self.effort}", *others])
+        number = "" if self.budget in WITHOUT_VALUE else f" {self.value:.12g}"
         return ", ".join(filter(None, [f"{self.budget.replace('_', ' ')}{number}", f"effort {self.effort}", *others]))
 
 

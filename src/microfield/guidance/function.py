@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from microfield.errors import InputError, MissingExtraError, UsageError
 from microfield.guidance.segmentation import Segmentation
 from microfield.image import Image
 from microfield.objective import Guidance, GuidedBlock
+from microfield.user_functions import imported, is_named
 from microfield.wording import argument, listed
 
 RECIPES = ("filament", "spots", "nuclei")
@@ -112,23 +110,11 @@ def _steps(image: Image) -> tuple[float, float, float]:
 
 
 def _function(text: str) -> Any:
-    """What ``MODULE:FUNC`` names; MODULE is that of an installed package, or a file in the folder where the program was started."""
-    module, colon, name = text.partition(":")
-    if not colon or not module or not name:
+    """What ``MODULE:FUNC`` names (`microfield.user_functions.imported`)."""
+    if not is_named(text):
         raise UsageError(f"{argument('guide', text)} is no recipe; the recipes are {listed(RECIPES)}, or give {PERCEPTUAL} with "
                          f"{argument('reference')}, or MODULE:FUNC.")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module.removesuffix(".py"))
-    except ImportError as error:
-        raise UsageError(f"{argument('guide', text)}: the module {module} cannot be imported ({error}).") from None
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise UsageError(f"{argument('guide', text)}: {module} holds no {name}.")
-        found = getattr(found, part)
-    return found
+    return imported(text, argument("guide", text))
 
 
 def _check(guidance: FunctionOfBlocks, image: Image) -> None:

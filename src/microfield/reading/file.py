@@ -19,6 +19,7 @@ from microfield.errors import InputError, MicrofieldError, MissingExtraError
 from microfield.format.container import Container
 from microfield.format.making import Making
 from microfield.format.source import FileSource, Source, open_source
+from microfield.format.task_evidence import TaskEvidence
 from microfield.image import SPATIAL, Layout
 from microfield.labelled import DENOISED, of_a_copy
 from microfield.progress import Progress
@@ -186,6 +187,11 @@ class MicrofieldFile:
     def acquisition(self) -> Acquisition:
         """When, where on the stage and with which objective the image was taken: as far as the file says it."""
         return self.header.acquisition
+
+    @property
+    def evidence(self) -> TaskEvidence | None:
+        """Which analysis the file was made safe for, and what was measured in it; None where it says nothing of that."""
+        return self.header.evidence
 
     @property
     def making(self) -> Making | None:

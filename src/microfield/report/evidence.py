@@ -60,6 +60,7 @@ def gather(
     not_labels: bool = False,
     pictures: bool = True,
     progress: Progress | None = None,
+    memo: dict[Any, Any] | None = None,
 ) -> Evidence:
     """Measure everything that the report needs.
 
@@ -78,6 +79,8 @@ def gather(
         Whether the page is to be drawn, too. Without it only what the verdict needs is measured, which is much faster: the
         comparison lacks all metrics but those of the error, and no view is shown.
     progress : callable (fraction in 0..1, message), optional
+    memo : dict, optional
+        As `microfield.analysis.judge.judge` takes it.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def gather(
     comparison = compare(pair.original, pair.reconstruction, full=pictures, ssim=pictures, statistics=pair.statistics,
                          file_bytes=None if pair.file is None else pair.file.file_bytes)
     tell(0.5, "downstream analysis")
-    analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True)
+    analysis = judge(pair.original, pair.reconstruction, labels=labels, not_labels=True, memo=memo)
     tell(0.8, "crops")
     tiles = measure_tiles(pair)
     details = tuple(measure_detail(pair, view) for view in pair.views)

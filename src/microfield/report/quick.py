@@ -26,10 +26,12 @@ class QuickVerdict:
     ----------
     verdicts : one for every use
     judged_on : one sentence on the part of the image; None where it was all of it
+    share : the part of the image's array elements that were judged, up to 1
     """
 
     verdicts: tuple[Verdict, ...]
     judged_on: str | None = None
+    share: float = 1.0
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -57,7 +59,7 @@ class QuickVerdict:
 
 
 def quick_verdict(original: Image, reconstruction: Any, max_voxels: int = VOXELS,
-                  progress: Callable[[float, str], None] | None = None) -> QuickVerdict:
+                  progress: Callable[[float, str], None] | None = None, memo: dict[Any, Any] | None = None) -> QuickVerdict:
     """Judge a reconstruction on at most ``max_voxels`` array elements: some time points and the middle of the field.
 
     Parameters
@@ -66,6 +68,8 @@ def quick_verdict(original: Image, reconstruction: Any, max_voxels: int = VOXELS
     reconstruction : array-like of the original's shape
     max_voxels : int
     progress : callable (fraction in 0..1, message), optional
+    memo : dict, optional
+        Keeps what was found in the original, for further copies of it (`microfield.analysis.judge.judge`).
 
     Raises
     ------
@@ -74,13 +78,16 @@ def quick_verdict(original: Image, reconstruction: Any, max_voxels: int = VOXELS
     """
     times, box, note = choose_subset(original, max_voxels)
     parts = [tuple(slice(t, t + 1) if axis == "T" else s for axis, s in zip(original.axes, box, strict=True)) for t in times]
+    whole = original.layout.size
     if note is not None:
         first = _joined([original.read(part) for part in parts], original.axes)
         copy = _joined([np.asarray(reconstruction[part]) for part in parts], original.axes)
         original = Image(first, original.axes, original.voxel_size, original.units, original.channel_names, name=original.name)
         reconstruction = copy
-    evidence = gather(replace(original, labels=False), reconstruction, not_labels=True, pictures=False, progress=progress)
-    return QuickVerdict(judge_uses(evidence), None if note is None else note.replace("analysed were", "judged on"))
+    evidence = gather(replace(original, labels=False), reconstruction, not_labels=True, pictures=False, progress=progress,
+                      memo=memo)
+    judged_on = None if note is None else note.replace("analysed were", "judged on")
+    return QuickVerdict(judge_uses(evidence), judged_on, original.layout.size / whole)
 
 
 def _joined(parts: list[npt.NDArray[Any]], axes: str) -> npt.NDArray[Any]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from microfield.errors import BudgetError, UsageError
 from microfield.format.framing import Sections
-from microfield.methods.base import ByteLimit, Exact
+from microfield.format.task_evidence import TaskEvidence
+from microfield.methods.base import ByteLimit, Encoded, Exact
 from microfield.metrics.decibel import decibel
 from microfield.reading.file import open_file
 from microfield.statistics import as_planes, boxes, channel_numbers
 from microfield.wording import argument
 from microfield.writing.balance import encode_to_least
-from microfield.writing.budget import LOSSLESS, Budget
+from microfield.writing.budget import LOSSLESS, SAFE_FOR, Budget
 from microfield.writing.envelope import UNKNOWN_RATIO, Envelope, described, envelope, measured
 from microfield.writing.exact_copy import exact_note, with_exact_copy
 from microfield.writing.job import Job
@@ -26,8 +27,12 @@ from microfield.writing.planned import UNLIMITED, Pass, Target, encode_planned_i
 from microfield.writing.report import Report
 from microfield.writing.request import ErrorTotals, Float64, Request, Shortage
 from microfield.writing.sentences import emptied, inexact, say_noise, say_psnr, time_note, too_small
+from microfield.writing.to_a_goal import encode_to_goal
 from microfield.writing.to_a_quality import encode_to_quality
 from microfield.writing.to_a_size import encode_to_size
+
+if TYPE_CHECKING:
+    from microfield.tasks.base import Goal, Outcome
 
 WHOLE_VOXELS, WHOLE_PARTS = 1 << 26, 4096
 """Images of at most so many array elements and parts are searched as a whole: every attempt encodes all parts, whose states
@@ -56,7 +61,7 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         raise with_exact_copy(refused, job, around) from None
     with done.assembler:
         if limit is None:
-            around = described(around, job, done.assembler.size)
+            around = _with_evidence(described(around, job, done.assembler.size), job, target, done)
             done.assembler.header = around.header
         elif done.assembler.size > limit and isinstance(job.method.quality, Exact):
             done.assembler.header = replace(around.header, making=None)
@@ -73,10 +78,20 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
         around = replace(around, notes=(*around.notes, *([hint] if hint else [])))
     inside, outside = _by_saliency(job, stream)
     report = report_of(job, done.errors.square_error, size, limit, (*around.notes, *emptied(job, done.errors.square_error)))
-    report = replace(report, scores=done.errors.scores)
+    report = replace(report, scores=done.errors.scores, evidence=around.header.evidence)
     if note := time_note(job.settings.time_limit, budget, report, request.log, done.errors.shortened):
         report = replace(report, notes=(*report.notes, note), cut_short=request.log.ended)
     return replace(report, psnr_inside=inside, psnr_outside=outside)
+
+
+def _with_evidence(around: Envelope, job: Job, target: Target, done: Pass) -> Envelope:
+    """The envelope with what the task of the budget measured, where there is one."""
+    if job.budget is None or job.budget.task is None or target.goal is None:
+        return around
+    task, outcome = job.budget.task, done.outcome or target.goal.judge(job.image.read())
+    evidence = TaskEvidence(task.name, task.version, outcome.measure, float(outcome.value), float(outcome.limit), outcome.rising,
+                            float(target.goal.share))
+    return replace(around, header=replace(around.header, evidence=evidence))
 
 
 def _encoded(request: Request, around: Envelope, target: Target) -> tuple[Pass, Envelope]:
@@ -91,6 +106,8 @@ def _encoded(request: Request, around: Envelope, target: Target) -> tuple[Pass, 
     try:
         if isinstance(request.method.quality, Exact):
             return exactly(request, around), around
+        if target.goal is not None:
+            return _to_goal(request, around, target, target.goal), around
         encode = _searched if layout.size <= WHOLE_VOXELS and n <= WHOLE_PARTS else _planned
         return encode(request, around, target), around
     except Shortage:
@@ -110,6 +127,9 @@ def plan_file(job: Job, budget: Budget) -> tuple[JobPlan, Envelope]:
         The budget cannot be met.
     """
     limit = budget.byte_limit(job.image.layout)
+    if budget.task is not None:
+        raise UsageError(f"{argument(SAFE_FOR)} judges the whole file, which parts that are encoded elsewhere do not make; ask "
+                         "for a quality or a size.")
     job, request, around, target = _begin(job, budget, limit)
     if limit is None:
         around = described(around, job, job.image.nbytes // UNKNOWN_RATIO)
@@ -141,9 +161,12 @@ def _begin(job: Job, budget: Budget, limit: int | None, embedded: bool = False) 
 def _target(job: Job, budget: Budget, limit: int | None) -> Target:
     if limit is not None:
         return Target(limit)
-    if isinstance(job.method.quality, Exact):
-        return Target(UNLIMITED)  # Whatever quality is asked for, it is met.
+    exact = isinstance(job.method.quality, Exact)
     quarter = job.image.nbytes // 4
+    if budget.task is not None:
+        return Target(UNLIMITED if exact else quarter, goal=budget.task.goal(job.image))
+    if exact:
+        return Target(UNLIMITED)  # Whatever quality is asked for, it is met.
     if budget.kind == "noise_factor":
         return Target(quarter, budget.value**2, say_noise)
     return Target(quarter, 10 ** (-budget.value / 10), say_psnr)
@@ -164,12 +187,30 @@ def _searched(request: Request, around: Envelope, target: Target) -> Pass:
     else:
         search = encode_to_least if request.worst else encode_to_quality
         encoded = search(request, target.error, room, target.say)
+    return _passed(request, around, encoded)
+
+
+def _to_goal(request: Request, around: Envelope, target: Target, goal: Goal) -> Pass:
+    """All parts, so that an analysis is kept."""
+    layout = around.header.layout
+    if layout.size > WHOLE_VOXELS or around.header.n_parts > WHOLE_PARTS:
+        raise UsageError(f"{argument(SAFE_FOR)} tries images of up to {WHOLE_VOXELS} array elements in up to {WHOLE_PARTS} parts, "
+                         f"which this one exceeds ({layout.size} in {around.header.n_parts}); try a crop of it, and ask for the "
+                         "PSNR that its file has.")
+    if isinstance(request.method.quality, ByteLimit):
+        request = request.with_curves()
+    found = encode_to_goal(request, goal, layout, target.limit - around.overhead(target.limit))
+    return _passed(request, around, found.encoded, found.outcome)
+
+
+def _passed(request: Request, around: Envelope, encoded: list[Encoded], outcome: Outcome | None = None) -> Pass:
+    """Encoded parts as they go into the file."""
     errors = ErrorTotals(request.context.unit.size)
     assembler = around.assembler()
     for part, one in zip(request.parts, encoded, strict=True):
         errors.add(part, one)
         assembler.add(one.sections, one.reference)
-    return Pass(assembler, errors, assembler.size)
+    return Pass(assembler, errors, assembler.size, outcome=outcome)
 
 
 def _relative(job: Job, errors: Float64) -> Float64:

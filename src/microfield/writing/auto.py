@@ -23,7 +23,7 @@ from microfield.methods import AUTO, get_method, names
 from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, as_planes
 from microfield.writing.assemble import write_file
-from microfield.writing.budget import QUALITIES, Budget
+from microfield.writing.budget import QUALITIES, SAFE_FOR, Budget
 from microfield.writing.job import prepare
 from microfield.writing.report import Report
 from microfield.writing.sentences import quality_excess
@@ -301,7 +301,7 @@ def _variance(image: Image, box: tuple[slice, ...], statistics: ChannelStatistic
 
 
 def _is_size(budget: Budget) -> bool:
-    return budget.kind not in QUALITIES
+    return budget.kind not in (*QUALITIES, SAFE_FOR)
 
 
 def _verdict(ranked: Sequence[Trial], failed: Sequence[tuple[str, MicrofieldError]], budget: Budget, where: str, whole: bool,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from microfield import checks
-from microfield.errors import UsageError
+from microfield.errors import MissingExtraError, UsageError
 from microfield.image import Layout
 from microfield.wording import argument
+
+if TYPE_CHECKING:
+    from microfield.tasks.base import Task
 
 QUALITIES = ("psnr", "least_psnr", "noise_factor")
 """Kinds that ask for a quality: PSNR of the whole, of the worst channel, error in units of the noise."""
@@ -17,7 +21,10 @@ QUALITIES = ("psnr", "least_psnr", "noise_factor")
 LOSSLESS = "lossless"
 """The kind that asks for an exact copy, and the name of the method that makes it."""
 
-KINDS = ("ratio", "bits_per_voxel", "max_bytes", *QUALITIES, LOSSLESS)
+SAFE_FOR = "safe_for"
+"""The kind that asks for an analysis to find the same in the copy."""
+
+KINDS = ("ratio", "bits_per_voxel", "max_bytes", *QUALITIES, LOSSLESS, SAFE_FOR)
 
 TOLERANCE_DB = 0.1
 """A quality target is met from above, within this many dB where the method's knob is continuous."""
@@ -25,27 +32,36 @@ TOLERANCE_DB = 0.1
 
 @dataclass(frozen=True)
 class Budget:
-    """Exactly one request: a size (``ratio``, ``bits_per_voxel``, ``max_bytes``), a quality (`QUALITIES`) or an exact copy."""
+    """Exactly one request: a size (``ratio``, ``bits_per_voxel``, ``max_bytes``), a quality (`QUALITIES`), an exact copy, or an
+    analysis that is to find the same (``safe_for``: ``task`` is it).
+    """
 
     kind: str
     value: float
+    task: Task | None = None
 
     @classmethod
-    def of(cls, **requests: float | str | None) -> Budget:
-        """The one request that is not None, checked.
+    def of(cls, **requests: Any) -> Budget:
+        """The one request that is not None, checked; ``tolerance`` belongs to ``safe_for`` (see `microfield.tasks.choose.task_of`).
 
         Raises
         ------
         UsageError
             If there is none, more than one, or one that makes no sense.
         """
+        tolerance = requests.pop("tolerance", None)
         given = {k: v for k, v in requests.items() if v is not None and not (k == LOSSLESS and not v)}
         if len(given) != 1:
             named = " and ".join(map(argument, given)) or "none"
             raise UsageError(f"give exactly one of {', '.join(map(argument, KINDS))} (got {named}).")
         kind, raw = next(iter(given.items()))
+        if kind != SAFE_FOR and tolerance is not None:
+            raise UsageError(f"{argument('tolerance', tolerance)} says how much an analysis may lose; name it with "
+                             f"{argument(SAFE_FOR)}.")
         if kind == LOSSLESS:
             return cls(kind, 1.0)
+        if kind == SAFE_FOR:
+            return cls(kind, 0.0, _task(raw, tolerance))
         if not isinstance(raw, str):
             raw = checks.number(kind, raw)
         value = parse_bytes(raw) if kind == "max_bytes" else _number(kind, raw)
@@ -60,6 +76,15 @@ class Budget:
         if self.kind == "bits_per_voxel":
             return int(self.value * layout.size / 8)
         return int(self.value) if self.kind == "max_bytes" else None
+
+
+def _task(name: Any, tolerance: float | None) -> Task:
+    """The task of a name; what it analyses with is imported only now."""
+    try:
+        from microfield.tasks.choose import task_of
+    except ImportError:
+        raise MissingExtraError(f"{argument(SAFE_FOR, name)}", "report") from None
+    return task_of(name, tolerance)
 
 
 def _number(kind: str, raw: float | str) -> float:

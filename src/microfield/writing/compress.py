@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Unpack
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from microfield.writing.report import Report
 from microfield.writing.settings import AUTO_SALIENCY, Given, Settings, show_settings
 from microfield.writing.zarr_store import compress_to_zarr
 
+if TYPE_CHECKING:
+    from microfield.tasks.base import Task
+
 __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_stream", "load", "predictions"]
 
 
@@ -40,7 +43,8 @@ __all__ = ["Report", "Settings", "compress", "compress_to_bytes", "compress_to_s
 def compress(
     source: Any, destination: str | os.PathLike[str] | None = None, *, ratio: float | None = None,
     bits_per_voxel: float | None = None, max_bytes: float | str | None = None, psnr: float | None = None,
-    least_psnr: float | None = None, noise_factor: float | None = None, lossless: bool = False, axes: str | None = None,
+    least_psnr: float | None = None, noise_factor: float | None = None, lossless: bool = False,
+    safe_for: str | Callable[[Any], Any] | Task | None = None, tolerance: float | None = None, axes: str | None = None,
     scene: str | int | None = None,
     channel: str | int | None = None, stack: bool = False, overwrite: bool = False, progress: bool | Progress | None = None,
     **settings: Unpack[Given],
@@ -55,7 +59,7 @@ def compress(
         The ``.mfield`` file to write, or an OME-Zarr 0.5 store (``.zarr``) whose chunks microfield encodes (``microfield[zarr]``);
         it appears complete or not at all. A URL of any kind that fsspec knows will do.
     ratio : float, optional
-        Bytes of the raw array over bytes of the file, at least this. Exactly one of this and the next six is given.
+        Bytes of the raw array over bytes of the file, at least this. Exactly one of this and the next seven is given.
     bits_per_voxel : float, optional
         Bits of the file per array element, at most this.
     max_bytes : float or str, optional
@@ -68,6 +72,13 @@ def compress(
         Root mean square error in units of the image's estimated noise sigma, at most this.
     lossless : bool
         True for an exact copy, also of labels and masks.
+    safe_for : str, callable or `microfield.tasks.base.Task`, optional
+        The smallest file of a few attempts in which an analysis finds what it finds in the image: ``"look"``, ``"count"``,
+        ``"spots"``, ``"measure"`` (each by the verdict of the report, which is then "fine"), ``"segment"``, ``"trace"``,
+        ``"colocalise"``, ``"MODULE:FUNC"`` or a function of an array that returns numbers or a mask. What was measured is kept in
+        the file. Needs ``microfield[report]``.
+    tolerance : float, optional
+        How much the measure may lose, for the last four of these: 0.02 unless told.
     axes : str, optional
         One letter of ``TCZYXS`` per axis, where the source does not say it or says it wrongly.
     scene, channel : str or int, optional
@@ -95,7 +106,8 @@ def compress(
     checks.switch("overwrite", overwrite)
     sizes = {"ratio": ratio, "bits_per_voxel": bits_per_voxel, "max_bytes": max_bytes}
     qualities = {"psnr": psnr, "least_psnr": least_psnr, "noise_factor": noise_factor}
-    budget, settings = _asked(lossless, {**sizes, **qualities}, settings)
+    kept = {"safe_for": safe_for, "tolerance": tolerance}
+    budget, settings = _asked(lossless, {**sizes, **qualities, **kept}, settings)
     asked = settings.get("saliency")
     mask = asked if isinstance(asked, (str, os.PathLike)) and asked != AUTO_SALIENCY else None
     chosen = Settings.of(**(settings if mask is None else {**settings, "saliency": None}))
@@ -131,7 +143,7 @@ def _write(image: Image, destination: Path, budget: Budget, settings: Settings, 
         return compress_to_stream(image, stream, budget, settings, progress)
 
 
-def _asked(lossless: bool, budgets: dict[str, float | str | None], settings: Given) -> tuple[Budget, Given]:
+def _asked(lossless: bool, budgets: dict[str, Any], settings: Given) -> tuple[Budget, Given]:
     """The budget, and the settings with the method that makes exact copies where one is asked for by either name."""
     method = settings.get("method", LOSSLESS)
     checks.switch("lossless", lossless)

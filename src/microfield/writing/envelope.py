@@ -15,6 +15,7 @@ from microfield.format.making import Making
 from microfield.image import Image
 from microfield.reading.original import original_checksum
 from microfield.wording import argument, listed
+from microfield.writing.budget import SAFE_FOR
 from microfield.writing.job import Job
 
 DISPLAY_SHARE, METADATA_SHARE = 0.05, 0.02
@@ -99,11 +100,14 @@ def described(around: Envelope, job: Job, size: int) -> Envelope:
 
 
 def _with_making(header: Header, job: Job, size: int) -> Header:
-    """The header with what was asked for, where a file of ``size`` bytes has room for it; the PSNR comes in with `measured`."""
+    """The header with what was asked for, where a file of ``size`` bytes has room for it, or keeps evidence of it anyway; the PSNR
+    comes in with `measured`.
+    """
     kind, value = ("", 0.0) if job.budget is None else (job.budget.kind, job.budget.value)
     making = Making(None, kind, value, job.settings.effort, job.settings.record())
     kept = replace(header, making=making)
-    return kept if len(pack(kept, 0, False)) - len(pack(header, 0, False)) <= MAKING_SHARE * size else header
+    small = len(pack(kept, 0, False)) - len(pack(header, 0, False)) <= MAKING_SHARE * size
+    return kept if small or kind == SAFE_FOR else header
 
 
 def measured(header: Header, psnr: float) -> Header:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from microfield.errors import BudgetError
 from microfield.format.assembler import Assembler
@@ -20,6 +21,9 @@ from microfield.writing.prediction import water_level
 from microfield.writing.request import ErrorTotals, Lineage, Request, Shortage, rate_curve
 from microfield.writing.sample import only, sample_of
 from microfield.writing.to_a_quality import encode_to_quality
+
+if TYPE_CHECKING:
+    from microfield.tasks.base import Goal, Outcome
 
 SAMPLED_VOXELS = 1 << 23
 """Array elements of all sampled parts together, about."""
@@ -43,21 +47,27 @@ REPORTED = 16
 
 @dataclass
 class Pass:
-    """All parts encoded at one setting, waiting to be written; ``exhausted`` where more bytes would not improve any."""
+    """All parts encoded at one setting, waiting to be written; ``exhausted`` where more bytes would not improve any, ``outcome``
+    what a task measured in them.
+    """
 
     assembler: Assembler
     errors: ErrorTotals
     size: int
     exhausted: bool = False
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the file must be: at most ``limit`` bytes, or a mean squared error in units of at most ``error`` (then in ``limit``)."""
+    """What the file must be: at most ``limit`` bytes; in addition a mean squared error in units of at most ``error``, or what a
+    ``goal`` asks for.
+    """
 
     limit: int
     error: float | None = None
     say: Callable[[float], str] = lambda psnr: f"{psnr:.2f} dB"
+    goal: Goal | None = None
 
 
 def first_setting(request: Request, envelope: Envelope, target: Target) -> float | ByteShares:

@@ -10,6 +10,7 @@ from typing import Any
 
 from microfield.axes import read_as
 from microfield.errors import MicrofieldError
+from microfield.format.task_evidence import TaskEvidence
 from microfield.notebook.preview import Preview
 
 STRETCHED = 6.0
@@ -58,6 +59,8 @@ class Report:
         Whether every value of the file is that of the image.
     cut_short : bool
         Whether a time limit ended the search for the size or quality; a note says what that cost.
+    evidence : TaskEvidence, optional
+        Where a task was to be kept: what it measured in the copy.
     path : str
         Where the file is; empty where it went elsewhere.
     original : Preview, optional
@@ -87,6 +90,7 @@ class Report:
     path: str = ""
     original: Preview | None = field(default=None, compare=False)
     psnr_robust: float | None = None
+    evidence: TaskEvidence | None = None
 
     @property
     def read_as(self) -> str:
@@ -110,7 +114,8 @@ class Report:
         if self.used is not None:
             facts.append(f"{self.used:.1%} of the budget")
         read_as = [f"  {self.read_as}"] if self.axes else []
-        return "\n".join([size, *read_as, ", ".join(facts), *(f"  note: {note}" for note in self.notes)])
+        kept = [f"  safe for {self.evidence}"] if self.evidence is not None else []
+        return "\n".join([size, *read_as, ", ".join(facts), *kept, *(f"  note: {note}" for note in self.notes)])
 
     @property
     def stretched(self) -> bool:
@@ -142,6 +147,7 @@ class Report:
             "size": f"{self.file_bytes:,} bytes, {self.ratio:.1f} times smaller than the {self.raw_bytes:,} bytes of the array",
             "PSNR": ", ".join([decibels(self.psnr), *self.by_saliency]),
             "robust PSNR": f"{self.psnr_robust:.2f} dB, without the extreme 0.1 % of the values" if self.stretched else "",
+            "safe for": "" if self.evidence is None else str(self.evidence),
             "error": "" if self.noise_factor is None else f"{self.noise_factor:.2f} times the noise of the image",
             "time": f"{self.seconds:.1f} s", "notes": " ".join(self.notes),
         }

@@ -149,11 +149,25 @@ class Lineage:
 
     def add(self, number: int, part: Part, encoded: Encoded) -> None:
         """Learn how a part came out, and forget what no later part builds on."""
-        before = self.references.get(number)
         if number in self._last:
-            parent = None if encoded.reference is None else self.decoders[encoded.reference]
-            data = PartData(encoded.sections, self.shared, parent)
-            self.decoders[number] = self.method.decoder(part.layout, self.method.bitstream_version, data)
+            self.decoders[number] = self._decoder(part, encoded)
+        self._forget(number)
+
+    def decoder(self, number: int, part: Part, encoded: Encoded) -> Decoder:
+        """The decoder of the next part; otherwise as `add`."""
+        found = self._decoder(part, encoded)
+        if number in self._last:
+            self.decoders[number] = found
+        self._forget(number)
+        return found
+
+    def _decoder(self, part: Part, encoded: Encoded) -> Decoder:
+        parent = None if encoded.reference is None else self.decoders[encoded.reference]
+        data = PartData(encoded.sections, self.shared, parent)
+        return self.method.decoder(part.layout, self.method.bitstream_version, data)
+
+    def _forget(self, number: int) -> None:
+        before = self.references.get(number)
         if before is not None and self._last[before] == number:
             del self.decoders[before]
 

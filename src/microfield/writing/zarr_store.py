@@ -63,6 +63,9 @@ def compress_to_zarr(image: Image, destination: Path, budget: Budget, settings: 
     except ImportError:
         raise MissingExtraError("Writing OME-Zarr", "zarr") from None
     _check(settings)
+    if budget.task is not None:
+        raise UsageError(f"{argument('safe_for', budget.task.name)} makes .mfield files; for a Zarr store ask for the PSNR that "
+                         "such a file has.")
     say = progress or (lambda _done, _what: None)
     laid = arranged(image)
     chunk = chunk_shape(laid, settings.tile)
