@@ -12,11 +12,12 @@ import numpy.typing as npt
 from microfield.coding.bits import BitReader
 from microfield.errors import FormatError
 from microfield.methods.field.coarsest import LARGEST_APPROXIMATION, coarsest_box
+from microfield.methods.field.evaluation import Evaluated, evaluated
 from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ABOVE_ONE, SIGNIFICANCE, TAIL, ContextNet
 from microfield.methods.field.phases import CONTEXT_CAP, phase_slices
 from microfield.methods.field.quantise import Quantiser, quantise
-from microfield.methods.field.symbols import LARGEST_MAGNITUDE, BucketArray, Buckets, SymbolReader, SymbolWriter
+from microfield.methods.field.symbols import LARGEST_MAGNITUDE, Buckets, SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Seen
 from microfield.methods.field.walk import LARGEST_MEAN_CODE, Band, Ints, PhaseContext, bands, mean_code
 from microfield.threads import in_order
@@ -39,12 +40,11 @@ class ContextModel:
     net: ContextNet
     pool: ThreadPoolExecutor | None = None
 
-    def slabs(self, context: PhaseContext) -> Iterator[tuple[slice, Floats, BucketArray]]:
-        """Slab by slab its rows, the activations of the network, and the buckets of the significance flags."""
+    def slabs(self, context: PhaseContext, hidden: bool = False) -> Iterator[tuple[slice, Evaluated]]:
+        """Slab by slab its rows, and what the network says of it; activations only with ``hidden``."""
 
-        def evaluate(rows: slice) -> tuple[slice, Floats, BucketArray]:
-            hidden = self.net.hidden(context.features(rows), context.constants)
-            return rows, hidden, self.net.buckets(hidden, SIGNIFICANCE)
+        def evaluate(rows: slice) -> tuple[slice, Evaluated]:
+            return rows, evaluated(self.net, context, rows, hidden)
 
         return in_order(evaluate, context.slabs, self.pool if len(context.slabs) > 1 else None)
 
@@ -120,29 +120,28 @@ class BandEncoder:
         where = phase_slices(context.number)
         scaled, negative = self._scaled[where], self._coefficients[where] < 0
         out = np.zeros(context.shape, np.int32)
-        for rows, hidden, significance in self._group.model.slabs(context):
+        for rows, known in self._group.model.slabs(context, self._group.seen is not None):
             slab = out[:, :, rows]
             weights = None if self._weights is None else self._weights[where][:, :, rows].reshape(-1)
-            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), weights, hidden, significance)
+            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), weights, known)
             slab[...] = magnitudes.reshape(slab.shape)
         np.negative(out, out=out, where=negative)
         return out
 
-    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], weights: Floats | None, hidden: Floats,
-              significance: BucketArray) -> Ints:
+    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], weights: Floats | None, known: Evaluated,
+              ) -> Ints:
         """Quantise the magnitudes ``scaled`` (n,) of a slab and write them: the quantised magnitudes."""
-        net, symbols = self._group.model.net, self._group.symbols
+        symbols = self._group.symbols
         # All others become 0 whatever the bits say.
         where = np.flatnonzero(scaled >= 0.5)
-        some = hidden[:, where]
-        buckets = Buckets(significance[where], net.buckets(some, ABOVE_ONE), net.buckets(some, TAIL))
+        buckets = Buckets(*(known.buckets(logit, where) for logit in (SIGNIFICANCE, ABOVE_ONE, TAIL)))
         chosen = quantise(scaled[where], buckets, self._group.quantiser.rdo, None if weights is None else weights[where])
         magnitudes = np.zeros(len(scaled), np.int32)
         magnitudes[where] = chosen
         if self._group.seen is not None:
-            self._group.seen.add(hidden, magnitudes)
+            self._group.seen.add(known, magnitudes)
         kept = chosen > 0
-        symbols.put_significance(significance, magnitudes > 0)
+        symbols.put_significance(known.buckets(SIGNIFICANCE), magnitudes > 0)
         symbols.put_values(buckets.of(kept), chosen[kept], negative[where[kept]])
         return magnitudes
 
@@ -198,20 +197,20 @@ class BandDecoder:
     def phase(self, context: PhaseContext) -> Ints:
         """Decode a phase: its values, int32 of its shape."""
         out = np.zeros(context.shape, np.int32)
-        for rows, hidden, significance in self.model.slabs(context):
+        for rows, known in self.model.slabs(context):
             slab = out[:, :, rows]
-            slab[...] = self._slab(hidden, significance).reshape(slab.shape)
+            slab[...] = self._slab(known).reshape(slab.shape)
         return out
 
-    def _slab(self, hidden: Floats, significance: BucketArray) -> Ints:
+    def _slab(self, known: Evaluated) -> Ints:
         """Values (n,) of a slab."""
-        net, symbols = self.model.net, self.symbols
-        where = np.flatnonzero(symbols.significance(significance))
-        some = hidden[:, where]
-        values = 1 + symbols.above_one(net.buckets(some, ABOVE_ONE)).astype(np.int32)
+        symbols = self.symbols
+        flags = symbols.significance(known.buckets(SIGNIFICANCE))
+        where = np.flatnonzero(flags)
+        values = 1 + symbols.above_one(known.buckets(ABOVE_ONE, where)).astype(np.int32)
         more = np.flatnonzero(values > 1)
-        values[more] += symbols.tails(net.buckets(some[:, more], TAIL))
+        values[more] += symbols.tails(known.buckets(TAIL, where[more]))
         np.negative(values, out=values, where=symbols.negative(len(where)))
-        slab = np.zeros(hidden.shape[1], np.int32)
+        slab = np.zeros(len(flags), np.int32)
         slab[where] = values
         return slab

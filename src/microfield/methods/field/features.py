@@ -198,12 +198,17 @@ def matrix(band: Phases, planes: Sequence[Bytes | None], phase: int, rows: slice
     out = np.empty((PLANES, n), np.float32)
     for k, (total, count) in enumerate(band.sums(phase, rows)):
         if count:
-            out[k] = scaled(total.reshape(-1), 2, count, 8 * CONTEXT_CAP)
+            out[k] = np.take(neighbour_table(count), total.reshape(-1))
         else:
             out[k] = 0
     for k, plane in enumerate(planes, len(NEIGHBOUR_GROUPS)):
         out[k] = 0 if plane is None else plane[:, :, rows].reshape(-1)
     return out
+
+
+def neighbour_table(count: int) -> Bytes:
+    """The feature of every sum of the magnitudes of ``count`` neighbours, 1 to 8."""
+    return _table(8 * CONTEXT_CAP + 1, 2, count)
 
 
 def constants(level: int, details: tuple[int, ...], z_split: bool, mean: int, phase: int) -> Floats:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.decisions import BUCKETS
 from microfield.errors import FormatError
+from microfield.kernel.networks import Layer, WholeNetwork
 from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PLANES
 from microfield.models import load, named
 
@@ -115,10 +117,21 @@ class ContextNet:
             Features that all of them share.
         """
         first = self.planes @ planes
-        first += (self.constants @ constants + self.biases[0])[:, None]
+        first += self.offsets(constants)[:, None]
         second = self.second @ _rectify(first)
         second += self.biases[1][:, None]
         return _rectify(second)
+
+    def offsets(self, constants: Floats) -> Floats:
+        """What features that all coefficients share, (CONSTANTS,), add to the sums of the first layer, its biases included."""
+        return np.asarray(self.constants @ constants + self.biases[0], np.float32)
+
+    @cached_property
+    def compiled(self) -> WholeNetwork | None:
+        """The network for the compiled kernel; None where its numbers are too large for that."""
+        rectified = [Layer(weights, bias, np.full(len(weights), 1 / WEIGHT_SCALE, np.float32), LARGEST_ACTIVATION)
+                     for weights, bias in zip((self.planes, self.second), self.biases, strict=False)]
+        return WholeNetwork.of([*rectified, Layer(self.third, self.biases[2])], LARGEST_ACTIVATION)
 
     def buckets(self, hidden: Floats, logit: int) -> npt.NDArray[np.uint8]:
         """Buckets, as `microfield.coding.decisions` defines them, of one of the logits: uint8 of shape (coefficients,)."""

@@ -101,19 +101,22 @@ class Phases:
         count : int
             How many neighbours were added, at most 8.
         """
+        for views in self.neighbours(phase, rows):
+            total: Bytes = np.zeros((0,), np.uint8)
+            for k, view in enumerate(views):
+                total = np.add(total, view, out=total) if k else view.copy()
+            yield total, len(views)
+
+    def neighbours(self, phase: int, rows: slice) -> Iterator[list[Bytes]]:
+        """What `sums` adds up: for every group views, uint8 (batch, z, rows, x), of the magnitudes of its coded neighbours."""
         extents = self.extents(phase)
         present = _present(self.shape)
         for members in _members(phase):
-            usable = [(source, shift) for source, shift in members if source in present]
-            total: Bytes | None = None
-            for source, shift in usable:
-                view = self._planes[source][
+            yield [self._planes[source][
                     :, 1 + shift[0] : 1 + shift[0] + extents[1],
                     1 + shift[1] + rows.start : 1 + shift[1] + rows.stop,
                     1 + shift[2] : 1 + shift[2] + extents[3],
-                ]
-                total = view.copy() if total is None else np.add(total, view, out=total)
-            yield (np.zeros((0,), np.uint8) if total is None else total), len(usable)
+                   ] for source, shift in members if source in present]
 
 
 @lru_cache(1 << 12)

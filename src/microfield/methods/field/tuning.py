@@ -15,6 +15,7 @@ import numpy.typing as npt
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.coding.decisions import BUCKETS
 from microfield.errors import FormatError
+from microfield.methods.field.evaluation import Evaluated
 from microfield.methods.field.features import FEATURE_ONE
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import (
@@ -66,13 +67,13 @@ class Seen:
     magnitudes: list[npt.NDArray[np.int32]] = field(default_factory=list)
     weights: list[Floats] = field(default_factory=list)
 
-    def add(self, hidden: Floats, magnitudes: npt.NDArray[np.int32]) -> None:
+    def add(self, known: Evaluated, magnitudes: npt.NDArray[np.int32]) -> None:
         """Keep some coefficients of a slab: all or every k-th of the significant ones and, apart from these, of the others.
 
         Parameters
         ----------
-        hidden : float32 array (hidden2, n)
-            Activations.
+        known : Evaluated
+            With its activations.
         magnitudes : int32 array (n,)
         """
         zero_stride = max(1, self.expected // (SAMPLE_SIZE // 2))
@@ -83,7 +84,7 @@ class Seen:
         stride = max(1, expected // SAMPLE_SIZE)
         significant = significant[::stride]
         kept = np.concatenate([significant, zero])
-        self.hidden.append(hidden[:, kept])
+        self.hidden.append(known.hidden(kept))
         self.magnitudes.append(magnitudes[kept])
         self.weights.append(np.repeat([stride, zero_stride], [len(significant), len(zero)]).astype(np.float32))
 
