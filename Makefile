@@ -13,7 +13,7 @@ SEED ?= 0
 # The tests start many processes, which begin sooner where compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types format coverage docs lowest results fuzz fresh fresh-tools pages clean
+.PHONY: demo kernel test lint types format coverage docs lowest results fuzz fresh fresh-tools pages clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -22,12 +22,16 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[compress,codecs,report,bench,zarr,remote,xarray,serve,demo]' --group dev
 	@touch $(READY)
 
+# The compiled kernel, made anew where its sources have changed. Without a C compiler NumPy computes.
+kernel: $(READY)
+	$(BIN)/python -m microfield.kernel.building
+
 # Compress the example 128 times, decode it, measure it, draw it.
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 # Everything that is checked, but for the documentation (make docs) and the lowest versions (make lowest).
-test: lint types
+test: lint types kernel
 	$(BIN)/python -m pytest -n 2
 
 # What a new user does first, in an empty environment: install, compress, report, open in Python, back to TIFF.

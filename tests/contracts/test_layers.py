@@ -29,7 +29,8 @@ ROOMS = {
     "threads": "",
     "deadline": "",
     "noise": "",
-    "coding": "errors",
+    "kernel": "",
+    "coding": "errors kernel",
     "models": "errors",
     "perceptual": "errors",
     "display": "errors",
@@ -54,7 +55,8 @@ ROOMS = {
     "io": "errors wording checks acquisition axes kinds display labelled progress units image",
     "format": "errors wording acquisition display image coding",
     "nn": "errors wording threads deadline image objective models",
-    "methods": "errors wording threads deadline image saliency objective guidance coding models nn format io metrics analysis",
+    "methods": "errors wording threads deadline image saliency objective guidance kernel coding models nn format io metrics "
+               "analysis",
     "reading": "errors wording checks acquisition axes notebook display display_coordinates labelled progress image io format "
                "methods",
     # What a copy is good for: the page that says it, and the analyses that a file can be made safe for.
@@ -69,8 +71,8 @@ ROOMS = {
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
     "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "
                     "reading metrics writing",
-    "cli": "errors wording acquisition axes display progress threads image label_images statistics io format methods reading "
-           "metrics comparing analysis writing report bench integrations",
+    "cli": "errors wording acquisition axes display progress threads kernel image label_images statistics io format methods "
+           "reading metrics comparing analysis writing report bench integrations",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

@@ -24,6 +24,7 @@ from microfield.errors import FormatError
 from microfield.methods.field import coefficients, features, symbols, tuning
 from microfield.methods.field.coarsest import from_residuals, residuals
 from microfield.methods.field.coefficients import CodingOrder
+from microfield.methods.field.evaluation import ALL, Places
 from microfield.methods.field.groups import Groups
 from microfield.methods.field.head import PINNED
 from microfield.methods.field.lifting import Floats, forward, inverse
@@ -250,10 +251,20 @@ def test_tuning_saves_bits_on_a_real_image() -> None:
     assert cost(coded) < cost(plain)
 
 
+class Nothing:
+    """What a network says whose activations are all 0."""
+
+    def buckets(self, logit: int, where: Places = ALL) -> npt.NDArray[np.uint8]:
+        raise NotImplementedError
+
+    def hidden(self, where: Places = ALL) -> Floats:
+        return np.zeros((net().second.shape[0], len(np.zeros(20)[where])), np.float32)
+
+
 def test_nothing_to_learn_from_changes_nothing() -> None:
     assert tuning.tuned(net(), tuning.Seen(100)) is None
     few = tuning.Seen(100)
-    few.add(np.zeros((net().second.shape[0], 20), np.float32), np.zeros(20, np.int32))
+    few.add(Nothing(), np.zeros(20, np.int32))
     assert tuning.tuned(net(), few) is None
 
 

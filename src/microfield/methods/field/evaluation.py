@@ -56,7 +56,8 @@ class _Compiled:
     activations: Bytes | None
 
     def buckets(self, logit: int, where: Places = ALL) -> Bytes:
-        return self.logits[logit][where]
+        found: Bytes = self.logits[logit][where]
+        return found
 
     def hidden(self, where: Places = ALL) -> Floats:
         assert self.activations is not None
