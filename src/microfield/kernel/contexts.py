@@ -78,7 +78,7 @@ def evaluated(library: ctypes.CDLL, network: WholeNetwork, biases: npt.NDArray[n
     total = math.prod(extents)
     buckets = np.empty((logits, total), np.uint8)
     hidden = np.empty((total, activations), np.uint8) if activations else None
-    library.mf_contexts(ctypes.byref(features), network.address, _of(first), logits, _of(buckets), activations,
+    library.mf_contexts(ctypes.byref(features), ctypes.byref(network.structure), _of(first), logits, _of(buckets), activations,
                         None if hidden is None else _of(hidden))
     return buckets, hidden
 

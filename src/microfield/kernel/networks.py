@@ -58,7 +58,7 @@ class WholeNetwork:
 
     Attributes
     ----------
-    address : ctypes pointer
+    structure : ctypes.Structure
         For functions of the kernel.
     inputs, outputs : int
         Of the whole network.
@@ -68,12 +68,11 @@ class WholeNetwork:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._kept: list[npt.NDArray[Any]] = []
-        self._network = _Network(len(layers))
+        self.structure = _Network(len(layers))
         for i, layer in enumerate(layers):
-            self._network.layer[i] = self._prepared(layer, self._network.layer[i - 1].outputs if i else 0)
+            self.structure.layer[i] = self._prepared(layer, self.structure.layer[i - 1].outputs if i else 0)
         self.inputs, self.outputs = layers[0].weights.shape[1], layers[-1].weights.shape[0]
-        self.first = int(self._network.layer[0].outputs)
-        self.address = ctypes.byref(self._network)
+        self.first = int(self.structure.layer[0].outputs)
 
     @classmethod
     def of(cls, layers: Sequence[Layer], largest_input: int) -> Self | None:

@@ -31,6 +31,16 @@ enum { PLAIN, SSE2, AVX2, AVX512 };
 #define HAS_X86 0
 #endif
 
+#if HAS_X86
+#include <immintrin.h>
+#endif
+
+/* The whole number nearest to a value, ties to even, of absolute values below 2**22: float32 has no places left for more. */
+static inline int32_t nearest(float value) {
+    volatile float shifted = value + 12582912.0f;
+    return (int32_t)(shifted - 12582912.0f);
+}
+
 /* The set in use: the best that this processor has, unless `mf_use` chose a lesser one. */
 int mf_level(void);
 

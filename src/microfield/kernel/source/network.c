@@ -14,63 +14,18 @@ static inline int32_t PAIR(const int16_t *weights) {
 }
 
 #if HAS_X86
-#include <immintrin.h>
-
-/* SSE2, which every processor of this kind has. */
-static inline __m128i active_sse2(__m128i sums, float factor, float largest) {
-    __m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(factor));
-    return _mm_cvtps_epi32(_mm_min_ps(_mm_max_ps(v, _mm_setzero_ps()), _mm_set1_ps(largest)));
-}
-#define NAME(x) x##_sse2
-#define TARGET
-#define LANES 4
-#define INTS __m128i
-#define LOAD(p) _mm_loadu_si128((const __m128i *)(p))
-#define STORE(p, v) _mm_storeu_si128((__m128i *)(p), v)
-#define SPREAD(v) _mm_set1_epi32(v)
-#define OR(a, b) _mm_or_si128(a, b)
-#define ANY(v) (_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128())) != 0xFFFF)
-#define ADD_PRODUCTS(sum, x, w) _mm_add_epi32(sum, _mm_madd_epi16(x, w))
-#define JOIN(low, high) _mm_or_si128(low, _mm_slli_epi32(high, 16))
-#define ACTIVE active_sse2
+#define LEVEL 1
+#include "vectors.h"
 #include "network_body.h"
-
-__attribute__((target("avx2"))) static inline __m256i active_avx2(__m256i sums, float factor, float largest) {
-    __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(factor));
-    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(largest)));
-}
-#define NAME(x) x##_avx2
-#define TARGET __attribute__((target("avx2")))
-#define LANES 8
-#define INTS __m256i
-#define LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
-#define STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
-#define SPREAD(v) _mm256_set1_epi32(v)
-#define OR(a, b) _mm256_or_si256(a, b)
-#define ANY(v) (!_mm256_testz_si256(v, v))
-#define ADD_PRODUCTS(sum, x, w) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
-#define JOIN(low, high) _mm256_or_si256(low, _mm256_slli_epi32(high, 16))
-#define ACTIVE active_avx2
+#undef LEVEL
+#define LEVEL 2
+#include "vectors.h"
 #include "network_body.h"
-
-#define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-AVX512_TARGET static inline __m512i active_avx512(__m512i sums, float factor, float largest) {
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(factor));
-    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(largest)));
-}
-#define NAME(x) x##_avx512
-#define TARGET AVX512_TARGET
-#define LANES 16
-#define INTS __m512i
-#define LOAD(p) _mm512_loadu_si512(p)
-#define STORE(p, v) _mm512_storeu_si512(p, v)
-#define SPREAD(v) _mm512_set1_epi32(v)
-#define OR(a, b) _mm512_or_si512(a, b)
-#define ANY(v) (_mm512_test_epi32_mask(v, v) != 0)
-#define ADD_PRODUCTS(sum, x, w) _mm512_dpwssd_epi32(sum, x, w)
-#define JOIN(low, high) _mm512_or_si512(low, _mm512_slli_epi32(high, 16))
-#define ACTIVE active_avx512
+#undef LEVEL
+#define LEVEL 3
+#include "vectors.h"
 #include "network_body.h"
+#undef LEVEL
 #endif
 
 /* Any processor. The compiler finds vector instructions for the loops over columns. */
@@ -86,12 +41,6 @@ static void layer_plain(const Layer *layer, const int32_t *biases, const int16_t
     }
 }
 
-/* The whole number nearest to a value from 0 to below 2**15, ties to even. Adding and taking away 2**23 rounds so in float32. */
-static int16_t nearest_plain(float value) {
-    volatile float shifted = value + 8388608.0f;
-    return (int16_t)(shifted - 8388608.0f);
-}
-
 static void run_plain(const Network *network, const int16_t *inputs, const int32_t *biases, int32_t *sums, int16_t *hidden) {
     int16_t space[2][MOST_WIDTH * TILE];
     int32_t row[TILE];
@@ -105,7 +54,7 @@ static void run_plain(const Network *network, const int16_t *inputs, const int32
                 float v = (float)row[j] * layer->factors[h];
                 v = v > 0 ? v : 0;
                 v = v < layer->largest ? v : layer->largest;
-                out[(ptrdiff_t)(h / 2) * 2 * TILE + 2 * j + h % 2] = nearest_plain(v);
+                out[(ptrdiff_t)(h / 2) * 2 * TILE + 2 * j + h % 2] = (int16_t)nearest(v);
             }
         }
         inputs = out;

@@ -1,7 +1,6 @@
 /* The layers of a network for one set of instructions; included by network.c once for each of them.
  *
- * Expects NAME(x), TARGET, LANES, and of vectors of LANES whole numbers of 32 bits: INTS, LOAD, STORE, ZERO, SPREAD, ANY,
- * ADD_PRODUCTS (of pairs of 16 bits, added up), and ACTIVE (sums to activations).
+ * Expects `vectors.h`.
  */
 
 /* The pairs of inputs that are not zero in all TILE columns: others add nothing. */
@@ -39,6 +38,12 @@ TARGET static int NAME(used_pairs)(const int16_t *inputs, int pairs, int16_t *us
         a3 = ADD_PRODUCTS(a3, x, v), b3 = ADD_PRODUCTS(b3, y, v);                                        \
     }
 
+/* Sums to activations. */
+TARGET static inline INTS NAME(active)(INTS sums, float factor, float largest) {
+    const FLOATS scaled = MUL_F(TO_FLOATS(sums), SPREAD_F(factor));
+    return TO_INTS(MIN_F(MAX_F(scaled, SPREAD_F(0)), SPREAD_F(largest)));
+}
+
 TARGET static void NAME(hidden_layer)(const Layer *layer, const int32_t *biases, const int16_t *inputs, int16_t *outputs) {
     int16_t used[MOST_WIDTH / 2];
     const int count = NAME(used_pairs)(inputs, layer->pairs, used);
@@ -47,11 +52,11 @@ TARGET static void NAME(hidden_layer)(const Layer *layer, const int32_t *biases,
         for (int j = 0; j < TILE; j += 2 * LANES) {
             FOUR_SUMS(layer, biases, h, inputs, j)
             int16_t *out = outputs + (ptrdiff_t)h * TILE + 2 * j;
-            STORE(out, JOIN(ACTIVE(a0, f[0], layer->largest), ACTIVE(a1, f[1], layer->largest)));
-            STORE(out + 2 * LANES, JOIN(ACTIVE(b0, f[0], layer->largest), ACTIVE(b1, f[1], layer->largest)));
+            STORE(out, JOIN(NAME(active)(a0, f[0], layer->largest), NAME(active)(a1, f[1], layer->largest)));
+            STORE(out + 2 * LANES, JOIN(NAME(active)(b0, f[0], layer->largest), NAME(active)(b1, f[1], layer->largest)));
             out += 2 * TILE;
-            STORE(out, JOIN(ACTIVE(a2, f[2], layer->largest), ACTIVE(a3, f[3], layer->largest)));
-            STORE(out + 2 * LANES, JOIN(ACTIVE(b2, f[2], layer->largest), ACTIVE(b3, f[3], layer->largest)));
+            STORE(out, JOIN(NAME(active)(a2, f[2], layer->largest), NAME(active)(a3, f[3], layer->largest)));
+            STORE(out + 2 * LANES, JOIN(NAME(active)(b2, f[2], layer->largest), NAME(active)(b3, f[3], layer->largest)));
         }
     }
 }
@@ -86,15 +91,3 @@ TARGET static void NAME(run)(const Network *network, const int16_t *inputs, cons
 }
 
 #undef FOUR_SUMS
-#undef NAME
-#undef TARGET
-#undef LANES
-#undef INTS
-#undef LOAD
-#undef STORE
-#undef SPREAD
-#undef OR
-#undef ANY
-#undef ADD_PRODUCTS
-#undef JOIN
-#undef ACTIVE

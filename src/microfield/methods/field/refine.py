@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from microfield.errors import FormatError
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.refine_cells import COLUMNS, FEATURES, MEANS, WINDOW, Cells, slabs, store
+from microfield.methods.field.refine_cells import COLUMNS, FEATURES, MEANS, WINDOW, Cells, Slab, slabs, store
 from microfield.models import load
 from microfield.threads import default_threads, single_threaded_blas
 
@@ -99,6 +99,7 @@ class Refinement:
         out = np.zeros(volume.shape, np.float32)
         if not (0 < step < np.inf and np.isfinite(dark)) or not out.size:
             return out
+        volume = np.ascontiguousarray(volume, np.float32)
         size = np.float32(min(max(step, SMALLEST_STEP), LARGEST_STEP))
         jobs = iter([(b, slab) for b in range(len(volume)) for slab in slabs(volume.shape[1:])])
         lock = threading.Lock()
@@ -111,11 +112,7 @@ class Refinement:
                 if job is None:
                     return
                 batch, slab = job
-                cells = Cells.cut(volume[batch], slab, size, np.float32(dark))
-                for box in slab.boxes():
-                    n = cells.differences(box, space.inputs)
-                    self._squash(space)
-                    store(out[batch], slab, box, self._run(space)[:, :n] * size)
+                self._refine(volume[batch], slab, size, np.float32(dark), out[batch], space)
 
         threads = min(default_threads(), -(-out.size // (8 * COLUMNS)))
         with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
@@ -126,6 +123,14 @@ class Refinement:
                     for done in [pool.submit(_quietly, work) for _ in range(threads)]:
                         done.result()
         return out
+
+    def _refine(self, volume: Floats, slab: Slab, size: np.float32, dark: np.float32, out: Floats, space: Workspace) -> None:
+        """Put the corrections of a slab of a volume (z, y, x) where they belong in ``out``."""
+        cells = Cells.cut(volume, slab, size, dark)
+        for box in slab.boxes():
+            n = cells.differences(box, space.inputs)
+            self._squash(space)
+            store(out, slab, box, self._run(space)[:, :n] * size)
 
     def _squash(self, space: Workspace) -> None:
         """Make features of the differences in a workspace."""

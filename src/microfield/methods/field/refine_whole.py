@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from microfield.kernel import loading, refinement
+from microfield.kernel.networks import Layer, WholeNetwork
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.network import EXACT
 from microfield.methods.field.refine import LARGEST_CORRECTION, LEAST_LIVELINESS, SOFT, Refinement, Workspace
-from microfield.methods.field.refine_cells import FEATURES, MEANS, WINDOW
+from microfield.methods.field.refine_cells import FEATURES, MEANS, WINDOW, Slab
 
 FEATURE_ONE = 1024
 """A feature of 1 as a whole number."""
@@ -74,6 +77,22 @@ class WholeRefinement(Refinement):
             found.append(float((np.abs(w.astype(np.float64)) @ largest[:, None] + np.abs(b)).max()))
             largest = np.full(len(w), float(LARGEST_ACTIVATION))
         return found
+
+    @cached_property
+    def compiled(self) -> WholeNetwork | None:
+        """The network for the compiled kernel; None where its numbers are too large for that, or its scales differ from those."""
+        layers = [Layer(w, b.reshape(-1), f.reshape(-1), LARGEST_ACTIVATION)
+                  for w, b, f in zip(self.weights, self.biases, self.factors, strict=True)]
+        last = Layer(self.weights[-1], self.biases[-1].reshape(-1))
+        return WholeNetwork.of([*layers[:-1], last], LARGEST_BRIGHTNESS * FEATURE_ONE)
+
+    def _refine(self, volume: Floats, slab: Slab, size: np.float32, dark: np.float32, out: Floats, space: Workspace) -> None:
+        library = loading.library()
+        compiled = None if library is None else self.compiled
+        if library is None or compiled is None:
+            super()._refine(volume, slab, size, dark, out, space)
+        else:
+            refinement.correct(library, compiled, self.factors[-1], volume, slab.whole, float(size), float(dark), out)
 
     def _squash(self, space: Workspace) -> None:
         values, bright, lively = space.inputs[: WINDOW + MEANS], space.inputs[-2], space.inputs[-1]
