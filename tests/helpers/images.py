@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+import microfield as mf
 from microfield.image import Image
 
 Array = npt.NDArray[Any]
+POLLEN = Path(__file__).parents[2] / "examples" / "pollen.ome.tif"
 
 
 def blobs(shape: tuple[int, ...], seed: int = 0, count: int = 8) -> npt.NDArray[np.float64]:
@@ -69,3 +72,23 @@ ROOM = {"lossless": 26.0, "avif": 3.5, "jpegxr": 2.0, "jpegxl": 1.6, "sz3": 3.0,
 def room(method: str, kind: str) -> int:
     """The budget of a method for an image."""
     return int(BYTES[kind] * ROOM.get(method, 1))
+
+
+@cache
+def pollen() -> Image:
+    """Some planes of a confocal stack."""
+    values = np.asarray(mf.open_image(POLLEN).read()[12:18, 64:192, 64:192])
+    return Image(values, "ZYX")
+
+
+@cache
+def smooth() -> Image:
+    """The same without noise, as a sharp optic would blur it."""
+    return Image(np.rint(blurred(blurred(pollen().read()))).astype(np.uint16), "ZYX")
+
+
+def blurred(planes: Array) -> Array:
+    """Means of 3 x 3 pixels in every plane."""
+    wide = np.pad(planes.astype(float), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    y, x = planes.shape[1:]
+    return np.asarray(sum(wide[:, dy : dy + y, dx : dx + x] for dy in range(3) for dx in range(3)) / 9)

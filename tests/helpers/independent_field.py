@@ -709,6 +709,27 @@ def refinement_layers(name: bytes) -> list[tuple[Array, Array]]:
 # -- Section ----------------------------------------------------------------------------------------------------------
 
 
+class Filter(NamedTuple):
+    """The filter of a channel: pairs, clipped pairs, and the weights of every class."""
+
+    pairs: int
+    clipped: int
+    weights: list[Array]
+
+
+def read_filter(take: Callable[[int], bytes], along: int) -> Filter | None:
+    """The filter of a channel, with so many features along z and the batch."""
+    kind = take(1)[0]
+    if not kind:
+        return None
+    classes, pairs, clipped = {1: (1, 12, 0), 2: (3, 12, 6), 3: (6, 20, 6)}[kind]
+    weights = []
+    for _ in range(classes):
+        scale = F(2.0 ** -take(1)[0])
+        weights.append(np.frombuffer(take(pairs + clipped + along), np.int8).astype(F) * scale)
+    return Filter(pairs, clipped, weights)
+
+
 class Head(NamedTuple):
     """What stands before the numbers of a section."""
 
@@ -728,6 +749,7 @@ class Head(NamedTuple):
     shifts: Array | None
     version: int
     film: tuple[int, int, int, int] | None
+    filters: list[Filter]
     motion: tuple[bytes, bytes]
     centroids: tuple[float, ...]
     end: int
@@ -756,7 +778,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     if not n:
         assert flags == 16
         return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, version, None,
-                    (b"", b""), (), at)
+                    [], (b"", b""), (), at)
     maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
     codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
     gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
@@ -802,6 +824,9 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in quarters)
         if 0 in quarters:
             break
+    filters = []
+    if version >= 5 and take(1)[0]:
+        filters = [read_filter(take, (times > 1) + (depth > 1)) for _ in range(n)]
     motion = (b"", b"")
     if film:
         n_bits, at = varint(section, at)
@@ -809,7 +834,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         motion = take(n_bits), take(n_decisions)
     centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
     return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,
-                second >> 2 & 31, second >= 128, shifts, version, film, motion, centroids, at)
+                second >> 2 & 31, second >= 128, shifts, version, film, filters, motion, centroids, at)
 
 
 def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes],
@@ -905,7 +930,62 @@ def refined(values: Array, head: Head) -> Array:
         network = network_of(head)
         for channel, batch in np.ndindex(values.shape[:2]):
             values[channel, batch] += F(head.alpha / 128) * correction(values[channel, batch], step_of(head), network)
+    for channel, one in enumerate(head.filters):
+        if one:
+            values[channel] += filter_of(values[channel], one, step_of(head))
     return values
+
+
+PAIRS = [(0, 1), (1, 0), (0, 2), (1, -1), (1, 1), (2, 0), (0, 3), (1, -2), (1, 2), (2, -1), (2, 1), (3, 0), (0, 4), (1, -3), (1, 3),
+         (2, -2), (2, 2), (3, -1), (3, 1), (4, 0)]
+
+
+def filter_of(volume: Array, one: Filter, q: np.float32) -> Array:
+    """What a filter adds to a volume (batch, z, y, x)."""
+    wide = np.pad(volume, ((0, 0), (0, 0), (4, 4), (4, 4)), mode="edge")
+    ny, nx = volume.shape[2:]
+
+    def at(dy: int, dx: int, margin: int = 0) -> Array:
+        return wide[:, :, 4 + dy - margin : 4 + dy + ny + margin, 4 + dx - margin : 4 + dx + nx + margin]
+
+    def box(values: Array) -> Array:
+        for axis in (2, 3):
+            n = values.shape[axis] - 6
+            total = np.take(values, range(n), axis)
+            for k in range(1, 7):
+                total = total + np.take(values, range(k, k + n), axis)
+            values = total
+        return values
+
+    rises = [box(np.abs((at(-dy, -dx, 3) + at(dy, dx, 3)) - F(2) * at(0, 0, 3))) for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    total = ((rises[0] + rises[1]) + rises[2]) + rises[3]
+    direction = np.where(np.max(rises, 0) > F(0.36) * total, 1 + np.argmax(rises, 0), 0)
+    lively = (rises[0] + rises[1] > F(24.5 * float(q))).astype(int)
+    out = np.zeros_like(volume)
+    for place in np.ndindex(volume.shape):
+        b, z, y, x = place
+        d = int(direction[place])
+        class_ = {1: 0, 3: (0, 1, 1, 2, 2)[d], 6: 2 * (0, 1, 1, 2, 2)[d] + int(lively[place])}[len(one.weights)]
+        pairs = list(range(one.pairs))
+        if len(one.weights) > 1 and d in (2, 4):
+            pairs = [PAIRS.index(turned) for dy, dx in PAIRS[: one.pairs]
+                     for turned in ([(dx, dy), (-dx, -dy)] if d == 2 else [(dy, -dx), (-dy, dx)]) if turned in PAIRS]
+        weights, v, features = one.weights[class_], volume[place], []
+        for k, (dy, dx) in enumerate(PAIRS[: one.pairs] + PAIRS[: one.clipped]):
+            before, after = (wide[b, z, 4 + y + s * dy, 4 + x + s * dx] for s in (-1, 1))
+            cut = F(0.25 * float(q))
+            clipped = min(max(before - v, -cut), cut) + min(max(after - v, -cut), cut)
+            features.append((before + after) - F(2) * v if k < one.pairs else clipped)
+        order = pairs + [one.pairs + k for k in pairs[: one.clipped]]
+        found = [(weights[j], f) for j, f in zip(order, features, strict=True)]
+        for axis in (1, 0):
+            if volume.shape[axis] > 1:
+                n = volume.shape[axis] - 1
+                ends = [(*place[:axis], min(max(place[axis] + s, 0), n), *place[axis + 1 :]) for s in (-1, 1)]
+                found.append((weights[len(found)], (volume[ends[0]] + volume[ends[1]]) - F(2) * v))
+        for weight, feature in found:
+            out[place] += weight * feature
+    return out
 
 
 def network_of(head: Head) -> Network:

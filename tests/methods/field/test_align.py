@@ -18,7 +18,7 @@ from microfield.methods.base import Context, PartData
 from microfield.methods.field import align
 from microfield.methods.field.channels import Channels
 from microfield.methods.field.groups import Groups
-from microfield.methods.field.head import MORE, SHIFTED, Head
+from microfield.methods.field.head import LATEST, MORE, SHIFTED, Head
 from microfield.methods.field.method import FieldMethod
 
 LAYOUT = Layout((7, 40, 50), "ZYX", np.dtype("uint8"))
@@ -54,7 +54,7 @@ def test_noise_is_not_rolled() -> None:
     block = scaled(np.random.default_rng(0).random((9, 64, 64)), 0, 4000, np.uint16)
     layout = Layout(block.shape, "ZYX", block.dtype)
     encoded = FieldMethod().encode(block, layout, 350, Context(np.array([4000.0]), np.ones(1), effort=5))
-    assert Head.unpack(encoded.sections[0], layout, 2)[0].shifts is None
+    assert Head.unpack(encoded.sections[0], layout, LATEST)[0].shifts is None
 
 
 @given(planes=hnp.arrays(np.float32, st.tuples(*[st.integers(1, 6)] * 3), elements=st.floats(-9, 9, width=32)), data=st.data())
@@ -65,7 +65,7 @@ def test_rolling_is_undone_exactly(planes: align.Floats, data: st.DataObject) ->
 
 @given(shifts=hnp.arrays(np.int32, (7, 2), elements=st.integers(-39, 39)))
 def test_a_head_keeps_its_shifts(shifts: align.Shifts) -> None:
-    read, rest = Head.unpack(replace(PLAIN, shifts=shifts).pack(LAYOUT) + b"more", LAYOUT, 2)
+    read, rest = Head.unpack(replace(PLAIN, shifts=shifts).pack(LAYOUT) + b"more", LAYOUT, LATEST)
     assert rest == b"more"
     assert read.shifts is not None
     np.testing.assert_array_equal(read.shifts, shifts)
@@ -77,7 +77,7 @@ def packed_shifts(along_y: list[int], along_x: list[int]) -> bytes:
     for values in (along_y, along_x):
         bits.rice(values)
     coded = bits.finish()
-    plain = PLAIN.pack(LAYOUT)
+    plain = replace(PLAIN, version=2).pack(LAYOUT)
     return bytes([plain[0] | MORE]) + plain[1:] + bytes([SHIFTED]) + len(coded).to_bytes(3, "little") + coded
 
 
@@ -116,7 +116,7 @@ def test_a_skewed_stack_takes_fewer_bytes_rolled(axes: str, monkeypatch: pytest.
     monkeypatch.setattr("microfield.methods.field.method.predicted_or_not",
                         lambda values, groups, trial, was_film: (groups, trial.step))
     rolled = FieldMethod().encode(block, layout, 400, context)
-    assert Head.unpack(rolled.sections[0], layout, 2)[0].shifts is not None
+    assert Head.unpack(rolled.sections[0], layout, LATEST)[0].shifts is not None
     decoder = FieldMethod.decoder(layout, FieldMethod.bitstream_version, PartData(rolled.sections))
     values = decoder.read(tuple(range(n) for n in block.shape))
     assert float(((values.astype(float) - block) ** 2).mean()) == pytest.approx(float(rolled.measured[0]))

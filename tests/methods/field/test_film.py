@@ -25,7 +25,7 @@ from microfield.methods.field.decoder import FieldDecoder, contexts_of, refineme
 from microfield.methods.field.film import Refiner, assembled, gain_of, unpacked
 from microfield.methods.field.film_order import LONGEST_SEGMENT, Course, Film, Generation, segment_of
 from microfield.methods.field.groups import Groups
-from microfield.methods.field.head import PINNED, Head, packed_film, read_film, step_of
+from microfield.methods.field.head import LATEST, PINNED, Head, packed_film, read_film, step_of
 from microfield.methods.field.lifting import forward
 from microfield.methods.field.motion import FIRST, MEAN, NONE, SECOND, Motion, predicted, ramp
 from microfield.methods.field.motion_code import MotionReader, MotionWriter, code_motion, code_weights, visits
@@ -307,7 +307,7 @@ def test_what_stands_still_is_no_film(tmp_path: Path) -> None:
     repeated = np.repeat(pan(1, (64, 64), (0, 0)), 16, axis=0)
     mf.compress(repeated, tmp_path / "f.mfield", axes="TYX", ratio=300)
     container = Container.open(open_source(tmp_path / "f.mfield"))
-    assert Head.unpack(container.part(0)[0], container.part_layout(0), 3)[0].film is None
+    assert Head.unpack(container.part(0)[0], container.part_layout(0), LATEST)[0].film is None
 
 
 def test_odd_frames_are_coded_as_they_are(tmp_path: Path) -> None:

@@ -29,12 +29,13 @@ from microfield.format.source import BytesSource
 from microfield.image import SUPPORTED_DTYPES, Image, Layout
 from microfield.methods.base import Context, PartData
 from microfield.methods.field import channel_search, coefficients
+from microfield.methods.field.adaptive_filter import KINDS, Filter
 from microfield.methods.field.channels import Channels, dark_codes, measured, power_of_two
 from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.film_order import Film
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
-from microfield.methods.field.head import CONSTANT, PINNED, Head, step_of, with_alpha
+from microfield.methods.field.head import CONSTANT, LATEST, PINNED, Head, step_of
 from microfield.methods.field.method import FieldMethod, FieldOptions
 from microfield.methods.field.rotation import FINEST, PRECISION, WHOLE, Rotation, count, rotation_of
 from microfield.methods.field.schedules import NAMES, WORDS
@@ -204,6 +205,19 @@ def rotations(draw: st.DrawFn, n: int) -> Rotation:
 
 
 @st.composite
+def filters(draw: st.DrawFn, channels: int) -> tuple[Filter, ...]:
+    """Filters of so many channels with T and Z, or none."""
+    numbers = draw(st.lists(st.integers(0, len(KINDS)), min_size=channels, max_size=channels))
+    found = []
+    for number in numbers:
+        kind = KINDS[max(0, number - 1)]
+        codes = st.lists(st.integers(-128, 127), min_size=kind.weights((9, 3)), max_size=kind.weights((9, 3)))
+        classes = range(kind.classes if number else 0)
+        found.append(Filter(number, tuple(draw(st.integers(0, 31)) for _ in classes), tuple(tuple(draw(codes)) for _ in classes)))
+    return draw(st.sampled_from([(), tuple(found)]))
+
+
+@st.composite
 def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
     kind = np.dtype(draw(st.sampled_from(SUPPORTED_DTYPES)))
     n = draw(st.integers(1, 10))
@@ -226,14 +240,14 @@ def heads(draw: st.DrawFn) -> tuple[Head, Layout]:
     apart: st.SearchStrategy[dict[str, Any]] = st.builds(dict, times=st.integers(0, 31))
     time: st.SearchStrategy[dict[str, Any]] = apart | st.just({"along_time": True}) | st.builds(dict, film=film)
     return Head(channels, draw(st.sampled_from(NAMES) | words), step=draw(st.integers(0, 65535)), alpha=draw(st.integers(0, 255)),
-                nets=nets, **draw(time)), layout
+                nets=nets, filters=draw(filters(coded)), **draw(time)), layout
 
 
-@given(made=heads(), alpha=st.integers(0, 255))
-def test_a_head_survives_its_bytes(made: tuple[Head, Layout], alpha: int) -> None:
+@given(made=heads())
+def test_a_head_survives_its_bytes(made: tuple[Head, Layout]) -> None:
     head, layout = made
     packed = head.pack(layout)
-    read, rest = Head.unpack(packed + b"more", layout, 3)
+    read, rest = Head.unpack(packed + b"more", layout, LATEST)
     assert rest == b"more"
     assert read.pack(layout) == packed
     for name in ("low", "high", "gains", "darks"):
@@ -241,14 +255,13 @@ def test_a_head_survives_its_bytes(made: tuple[Head, Layout], alpha: int) -> Non
     for name in ("transform", "times", "step", "alpha", "along_time", "film"):
         assert getattr(read, name) == getattr(head, name) or not head.channels.coded.any()
     if head.channels.coded.any():
-        changed, _ = Head.unpack(with_alpha(packed + b"more", alpha, layout), layout, 3)
-        assert changed.pack(layout) == replace(head, alpha=alpha).pack(layout)
+        assert read.filters == head.filters
     for end in range(len(packed)):
         with pytest.raises(FormatError):
-            Head.unpack(packed[:end], layout, 3)
+            Head.unpack(packed[:end], layout, LATEST)
 
 
-@pytest.mark.parametrize(("dtype", "most"), [("uint8", 8), ("uint16", 10), ("float32", 14)])
+@pytest.mark.parametrize(("dtype", "most"), [("uint8", 9), ("uint16", 11), ("float32", 15)])
 def test_a_plain_head_is_short(dtype: str, most: int) -> None:
     layout = Layout((8, 8), "YX", np.dtype(dtype))
     head = Head(Channels(np.array([3.0]), np.array([99.0]), np.zeros(1, np.int16), np.zeros(1, np.int16)))
@@ -256,7 +269,7 @@ def test_a_plain_head_is_short(dtype: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
-@given(part=st.binary(max_size=80), version=st.sampled_from((1, 2)))
+@given(part=st.binary(max_size=80), version=st.sampled_from((1, 2, LATEST)))
 @hypothesis_settings(deadline=None, max_examples=150)
 def test_random_bytes_for_a_part_decode_or_are_refused(dtype: str, part: bytes, version: int) -> None:
     header = Header(method="field", bitstream_version=version, layout=Layout((2, 5, 6), "CYX", np.dtype(dtype)))
@@ -270,13 +283,14 @@ def test_random_bytes_for_a_part_decode_or_are_refused(dtype: str, part: bytes, 
 def test_heads_that_make_no_sense_are_refused() -> None:
     layout = Layout((2, 2, 2), "CYX", np.dtype("uint8"))
     good = Head(Channels(np.array([3.0, 4.0]), np.array([9.0, 9.0]), np.zeros(2, np.int16), np.zeros(2, np.int16))).pack(layout)
-    Head.unpack(good, layout, 2)
+    Head.unpack(good, layout, LATEST)
     for bad in (
         bytes([CONSTANT, 0x00]) + good[1:], bytes([CONSTANT, 0xE0]) + good[1:], bytes([CONSTANT | 1, 0xC0, 3, 4]),
         good[:4] + bytes([9, 9, 9, 9]) + good[8:], good[:4] + bytes([10, 4, 9, 9]) + good[8:],
+        good[:-1] + bytes([2]), good[:-1] + bytes([1, 9, 0]), good[:-1] + bytes([1, 1, 99]) + bytes(30),
     ):
         with pytest.raises(FormatError):
-            Head.unpack(bad, layout, 2)
+            Head.unpack(bad, layout, LATEST)
     floats = Layout((1, 2, 2), "CYX", np.dtype("float64"))
     for low, high in ((0.0, np.nan), (-np.inf, 1.0), (-1.7e308, 1.7e308)):
         with pytest.raises(FormatError, match="range"):
@@ -379,7 +393,7 @@ def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_pa
     data = packed("field", "uint8")[0]
     opened = Container.open(BytesSource(data))
     (section,) = opened.part(0)
-    head, rest = Head.unpack(section, opened.header.layout, 2)
+    head, rest = Head.unpack(section, opened.header.layout, LATEST)
     missing = b"\xde\xad\xbe\xef"
     for kind, nets in (("contexts", (missing, b"\0\0\0\1")), ("refinement", (PINNED[0], missing))):
         named = replace(head, nets=nets, alpha=9).pack(opened.header.layout)
@@ -463,7 +477,7 @@ def test_the_slope_of_tiles_is_the_same(packed: Callable[[str, str], Packed]) ->
     data, _ = compressed(Image(array, "YX"), "field", Budget("max_bytes", 900), tile={"x": 48})
     opened = Container.open(BytesSource(data))
     layout = opened.header.layout.with_shape((48, 48))
-    steps = [Head.unpack(opened.part(i)[0], layout, 2)[0] for i in range(2)]
+    steps = [Head.unpack(opened.part(i)[0], layout, LATEST)[0] for i in range(2)]
     assert steps[0].step == steps[1].step
     assert float(steps[1].channels.gain[0]) == pytest.approx(np.ptp(array[:, 48:]) / np.ptp(array), rel=1e-3)
 

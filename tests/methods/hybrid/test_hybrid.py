@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import microfield as mf
 from helpers.files import compressed
-from helpers.images import blobs, scaled
+from helpers.images import blobs, blurred, pollen, scaled, smooth
 from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import BudgetError, FormatError, InputError, UsageError
 from microfield.format.assembler import write
@@ -24,37 +21,16 @@ from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.methods import get_method
 from microfield.methods.field.refine import Refinement
+from microfield.methods.field.taps import features, places
 from microfield.methods.hybrid.criteria import criterion
 from microfield.methods.hybrid.decoder import HybridDecoder, network_of
-from microfield.methods.hybrid.filters import KINDS, Filter, Kind, fitted
+from microfield.methods.hybrid.filters import KINDS, PLANE_SETS, Filter, Kind, fitted
 from microfield.methods.hybrid.head import Head
-from microfield.methods.hybrid.taps import PLANE_SETS, features, places
 from microfield.methods.hybrid.units import FIRST_TILE, SLICE, Units, finest
 from microfield.reading.file import open_file
 from microfield.writing.budget import Budget
 
 Array = npt.NDArray[Any]
-POLLEN = Path(__file__).parents[3] / "examples" / "pollen.ome.tif"
-
-
-@cache
-def pollen() -> Image:
-    """Some planes of a confocal stack."""
-    values = np.asarray(mf.open_image(POLLEN).read()[12:18, 64:192, 64:192])
-    return Image(values, "ZYX")
-
-
-@cache
-def smooth() -> Image:
-    """The same without noise, as a sharp optic would blur it."""
-    return Image(np.rint(blurred(blurred(pollen().read()))).astype(np.uint16), "ZYX")
-
-
-def blurred(planes: Array) -> Array:
-    """Means of 3 x 3 pixels in every plane."""
-    wide = np.pad(planes.astype(float), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    y, x = planes.shape[1:]
-    return np.asarray(sum(wide[:, dy : dy + y, dx : dx + x] for dy in range(3) for dx in range(3)) / 9)
 
 
 def head_of(data: bytes) -> Head:
@@ -278,7 +254,7 @@ def test_features_are_neighbours_less_the_voxel(shape: tuple[int, ...]) -> None:
     offsets = [(0, 0, dy, dx) for dy, dx in PLANE_SETS[2]]
     offsets += [(0, 1, 0, 0)] * (shape[1] > 1) + [(1, 0, 0, 0)] * (shape[0] > 1)
     for place in places(shape):
-        found = features(volume, place, 2)
+        found = features(volume, place, PLANE_SETS[2])
         assert len(found) == len(offsets)
         for k, offset in enumerate(offsets):
             for y in range(place.rows.start, place.rows.stop):
@@ -319,7 +295,7 @@ def test_filters_survive_their_bytes() -> None:
 
 def test_the_page_of_the_format_is_enough_to_apply_a_filter() -> None:
     """A decoder that follows docs/format.md, without the network, gives the same grey levels."""
-    data, _ = compressed(smooth(), "hybrid", Budget("max_bytes", 12000))
+    data, _ = compressed(smooth(), "hybrid", Budget("max_bytes", 8000))
     section = Container.open(BytesSource(data)).part(0)[0]
     assert section[0] & 3 == 0
     assert section[0] >> 5 == 1  # A filter, no map.

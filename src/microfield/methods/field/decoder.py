@@ -42,25 +42,36 @@ def floating_refinement_of(name: bytes) -> Refinement:
 
 
 def refined(values: Floats, head: Head) -> Floats:
-    """Reconstructed channels of shape (channels, batch, z, y, x) with their refinement added, in place."""
+    """Reconstructed channels of shape (channels, batch, z, y, x) with their refinement added and then filtered, in place."""
     if head.alpha:
-        network = _refinement(head)
+        network = refinement(head)
         for channel in values:
-            correction = network.correction(channel, step_of(head.step), 0.0)
-            correction *= np.float32(head.alpha / ALPHA)
-            channel += correction
+            add_refinement(channel, network.correction(channel, step_of(head.step), 0.0), head.alpha)
+    return filtered(values, head)
+
+
+def add_refinement(channel: Floats, correction: Floats, alpha: int) -> None:
+    """Add so many parts of `ALPHA` of a correction to a channel; both are changed."""
+    correction *= np.float32(alpha / ALPHA)
+    channel += correction
+
+
+def filtered(values: Floats, head: Head) -> Floats:
+    """Refined channels with what their filters add, in place."""
+    for channel, one in zip(values, head.filters, strict=False):
+        if one.number:
+            channel += one.correction(channel, step_of(head.step))
     return values
 
 
-def _refinement(head: Head) -> Refinement:
+def refinement(head: Head) -> Refinement:
     """The refinement network of a part."""
     name = (head.nets or PINNED)[1]
     return refinement_of(name) if head.version >= WHOLE_REFINEMENT else floating_refinement_of(name)
 
 
 def restored(values: Floats, head: Head, groups: Groups, layout: Layout) -> npt.NDArray[Any]:
-    """Grey levels of shape (channels, frames, Y, X) from reconstructed channels, which are used up."""
-    values = refined(values, head)
+    """Grey levels of shape (channels, frames, Y, X) from refined channels (channels, batch, z, y, x), which are used up."""
     frames = groups.unrolled(groups.frames(values))
     return head.channels.inverse(frames, layout.dtype)
 
@@ -104,13 +115,13 @@ class FieldDecoder(WholeDecoder):
             low = self.head.channels.low.astype(self.layout.dtype).reshape(shape).transpose(np.argsort(order))
             return np.broadcast_to(low, self.layout.shape)
         if self.groups.film is not None:
-            refined = self.head.version >= WHOLE_REFINEMENT
-            decided, rest = film.unpacked(self.data, self.groups, refined)
-            refiner = film.Refiner(refinement_of((self.head.nets or PINNED)[1]), step_of(self.head.step)) if refined else None
+            in_loop = self.head.version >= WHOLE_REFINEMENT
+            decided, rest = film.unpacked(self.data, self.groups, in_loop)
+            refiner = film.Refiner(refinement_of((self.head.nets or PINNED)[1]), step_of(self.head.step)) if in_loop else None
             values = film.assembled(self.groups, decided, self._coefficients(self.groups, 0, rest), refiner)
         else:
             values = self.groups.inverse(self._coefficients(self.groups, 0, self.data))
-        return scattered(restored(values, self.head, self.groups, self.layout), self.layout)
+        return scattered(restored(refined(values, self.head), self.head, self.groups, self.layout), self.layout)
 
     def _coefficients(self, groups: Groups, level: int, data: bytes) -> list[Floats]:
         contexts = contexts_of((self.head.nets or PINNED)[0])

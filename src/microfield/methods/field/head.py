@@ -13,6 +13,7 @@ from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
 from microfield.image import Layout
 from microfield.methods.field import rotation
+from microfield.methods.field.adaptive_filter import Filter
 from microfield.methods.field.align import Shifts
 from microfield.methods.field.channels import Channels, power_of_two
 from microfield.methods.field.film_order import LARGEST_BLOCK, LARGEST_GROUP, LARGEST_OFFSET, LONGEST_SEGMENT, Film
@@ -36,11 +37,12 @@ _FIRST_VERSION_TIMES = 3
 """Files of bitstream version 1 split T at most so often."""
 _FILM_VERSION = 3
 """Files of earlier bitstream versions hold no films."""
-LATEST = WHOLE_REFINEMENT = 4
-"""The bitstream version that is written; from this one on the refinement is computed in whole numbers, in films of every decoded
-time point."""
-_ALPHA_AT = 3
-"""Index of the byte of alpha where no channel is constant: after the flags and two bytes of the step."""
+WHOLE_REFINEMENT = 4
+"""The bitstream version from which on the refinement is computed in whole numbers, in films of every decoded time point."""
+LATEST = FILTERED = 5
+"""The bitstream version that is written; from this one on channels may be filtered."""
+FILTERS = 1
+"""Flag of the last byte of the head, which versions from `FILTERED` on have: channels are filtered."""
 LARGEST_STEP_CODE = 65535
 """Code of the finest quantiser step."""
 _COARSEST_STEP_OCTAVE = 1
@@ -84,6 +86,8 @@ class Head:
         How time points are predicted from others.
     version : int
         Of the bitstream.
+    filters : tuple of Filter
+        Of every coded channel; empty where no channel is filtered.
     """
 
     channels: Channels
@@ -96,6 +100,7 @@ class Head:
     along_time: bool = False
     film: Film | None = None
     version: int = LATEST
+    filters: tuple[Filter, ...] = ()
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
@@ -121,7 +126,13 @@ class Head:
         more = b"" if constant.all() else self._more()
         if more:
             flags |= MORE
-        return bytes([flags]) + b"".join(parts) + more + free
+        return bytes([flags]) + b"".join(parts) + more + free + self._last(not constant.all())
+
+    def _last(self, coded: bool) -> bytes:
+        """The end of the head of a part with coded channels: a byte of flags, and the filters."""
+        if not coded or self.version < FILTERED:
+            return b""
+        return bytes([FILTERS if self.filters else 0]) + b"".join(one.pack() for one in self.filters)
 
     def _more(self) -> bytes:
         """What only few parts have, after a byte of its own flags; empty where this part has none of it."""
@@ -140,7 +151,7 @@ class Head:
 
     @classmethod
     def unpack(cls, data: bytes, layout: Layout, version: int) -> tuple[Head, bytes]:
-        """The head of a part written in a bitstream version, 1 to 4, and what follows it.
+        """The head of a part written in a bitstream version, 1 to 5, and what follows it.
 
         Raises
         ------
@@ -167,6 +178,8 @@ class Head:
         first = code == FREE or many or head.along_time or head.times > _FIRST_VERSION_TIMES
         if (version < _FILM_VERSION and head.film is not None) or (version == 1 and first):
             raise FormatError("a part holds what its bitstream version does not have.")
+        if version >= FILTERED and not constant.all():
+            head = replace(head, filters=_read_filters(fields, layout, len(channels.darks)))
         return head, fields.rest()
 
     def groups(self, layout: Layout) -> Groups:
@@ -181,6 +194,14 @@ class Head:
         groups = Groups(coded, extents_of(layout), self.transform, self.times, self.shifts, self.along_time, self.film)
         groups.check()
         return groups
+
+
+def _read_filters(fields: ByteReader, layout: Layout, coded: int) -> tuple[Filter, ...]:
+    """What `Head._last` gave for so many coded channels."""
+    flags = fields.next(1)[0]
+    if flags & ~FILTERS:
+        raise FormatError("a part has flags that this version does not know.")
+    return tuple(Filter.unpack(fields, extents_of(layout)) for _ in range(coded)) if flags else ()
 
 
 def _read_constant(fields: ByteReader, n: int) -> npt.NDArray[np.bool_]:
@@ -318,9 +339,3 @@ def read_film(data: bytes, length: int) -> Film:
     if film.segment > LONGEST_SEGMENT or film.group > LARGEST_GROUP or film.block > LARGEST_BLOCK or offset > LARGEST_OFFSET:
         raise FormatError("a part predicts its time points in a way that this version does not know.")
     return film
-
-
-def with_alpha(section: bytes, alpha: int, layout: Layout) -> bytes:
-    """The same part (one that is not constant) with another alpha."""
-    at = _ALPHA_AT + (-(-layout.channels // 8) if section[0] & CONSTANT else 0)
-    return section[:at] + bytes([alpha]) + section[at + 1 :]

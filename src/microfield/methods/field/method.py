@@ -13,13 +13,13 @@ import numpy.typing as npt
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import channel_search, guiding, transform_search
+from microfield.methods.field import channel_search, finishing, guiding, transform_search
 from microfield.methods.field.attempt import Attempt, Prepared, coded_by
 from microfield.methods.field.channels import measured, slabs
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refined, refinement_of, restored
 from microfield.methods.field.film_trial import as_film, predicted_or_not, usual
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
-from microfield.methods.field.head import ALPHA, LARGEST_STEP_CODE, LATEST, Head, step_of, with_alpha
+from microfield.methods.field.head import LARGEST_STEP_CODE, LATEST, Head, step_of
 from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.quantise import Worth
@@ -59,8 +59,6 @@ LEAST_RDO = 0.05
 GUIDED, GUIDINGS = 40.0, 2
 """How far the quality may move before what a guidance wants is found anew, and how often it is found at most: sizes jump with it,
 which misleads a search."""
-NOTICED = 0.001
-"""The least share of the squared error that a refinement must take away to be worth its time."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class FieldOptions:
     transform: str = option("auto", "which axes the wavelet splits at which level; film: time points predicted from one another; "
                             "auto tries all, and aligning, from effort 3",
                             choices=("auto", FILM, *NAMES))
-    refine: bool = option(True, "add what a network expects between the reconstruction and the original")
+    refine: bool = option(True, "add what a network expects between the reconstruction and the original, and filter the "
+                                "result with weights fitted to the image")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
                        choices=("all", "a", "b"))
     emphasis: float = option(2.0, "a squared error counts its saliency to this power", low=0.5, high=4.0)
@@ -133,6 +132,7 @@ class FieldMethod(Method):
             coded, begin = None, time.monotonic()
         if coded is None:
             coded = coded_by(prepared, worth, step, contexts, prepared.changes)
+        head = finishing.with_room(head, prepared.groups, len(coded.data)) if self.options.refine else head
         section = head.pack(layout) + coded.data
         prepared = replace(prepared, found=coded.found)
         kept = [Sparse.of(values) for values in coded.values]
@@ -159,16 +159,18 @@ class FieldMethod(Method):
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
         channels = gathered(block, layout)
-        values = attempt.reconstructed()
-        weights = self._importance(context).of_channels(layout, attempt.head.channels)
+        values, groups, head = attempt.reconstructed(), attempt.prepared.groups, attempt.head
+        weights = self._importance(context).of_channels(layout, head.channels)
+        coefficients = encoded.sections[0][len(head.pack(layout)) :]
         # The refinement takes about as long as coding does.
         late = self.options.refine and context.deadline.remaining < attempt.seconds
-        alpha = self._alpha(values, channels, attempt, weights) if self.options.refine and not late else 0
-        head = replace(attempt.head, alpha=alpha)
-        error = _square_error(restored(values, head, attempt.prepared.groups, layout), channels)
-        sections = (with_alpha(encoded.sections[0], head.alpha, layout),)
+        if late or not self.options.refine:
+            head = replace(head, filters=())
+        else:
+            head = finishing.corrected(values, finishing.Wanted.of(channels, weights, head, groups), head, encoded.payload)
+        error = _square_error(restored(values, head, groups, layout), channels)
         left_out = (*attempt.prepared.shortened, "the refinement") if late else attempt.prepared.shortened
-        return replace(encoded, sections=sections, square_error=error, shortened=left_out)
+        return replace(encoded, sections=(head.pack(layout) + coefficients,), square_error=error, shortened=left_out)
 
     @classmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> FieldDecoder:
@@ -203,8 +205,11 @@ class FieldMethod(Method):
             attempt = Attempt(replace(moved, found=coded.found), head, [Sparse.of(group) for group in coded.values])
             found = attempt.reconstructed()
             if values is original and self.options.refine:
-                head = replace(head, alpha=self._alpha(found, channels, attempt, None))
-            return guiding.Coded(len(coded.data), groups.unrolled(groups.frames(refined(found, head))))
+                wanted = finishing.Wanted.of(channels, None, head, groups)
+                head = finishing.corrected(found, wanted, finishing.with_room(head, groups, len(coded.data)), len(coded.data))
+            else:
+                found = refined(found, head)
+            return guiding.Coded(len(coded.data), groups.unrolled(groups.frames(found)))
 
         byte_price = 8 * max(rdo, LEAST_RDO) * step_of(step) ** 2
         seen = guiding.part_of(context.objective, block, layout, head.channels)
@@ -263,44 +268,6 @@ class FieldMethod(Method):
         network = refinement_of(nets[1]) if self.options.refine and groups.film is not None else None
         return Prepared(head, groups, groups.forward(values), quality, decisions, weights=counts, shortened=shortened,
                         network=network)
-
-    def _alpha(self, values: Floats, channels: npt.NDArray[Any], attempt: Attempt, weights: Floats | None) -> int:
-        """The share of the refinement that takes away most of the error, as stored; 0 where that is next to nothing.
-
-        Parameters
-        ----------
-        values : reconstructed channels of shape (channels, batch, z, y, x)
-        channels : grey levels of the original, shape (channels, frames, Y, X)
-        weights : of the squared errors of ``values``, shape (channels, frames, Y, X); planes are not rolled
-        """
-        head = attempt.head
-        assert head.nets is not None
-        network = refinement_of(head.nets[1])
-        groups = attempt.prepared.groups
-        original = groups.volumes(groups.rolled(head.channels.forward(channels)))
-        along = power = error = 0.0
-        shares = None if weights is None else groups.volumes(groups.rolled(weights))
-        for c, (wanted, found) in enumerate(zip(original, values, strict=True)):
-            correction = network.correction(found, step_of(head.step), 0.0)
-            wanted -= found
-            if shares is not None:
-                root = np.sqrt(shares[c])
-                wanted *= root
-                correction *= root
-            along += _inner(correction, wanted)
-            power += _inner(correction, correction)
-            error += _inner(wanted, wanted)
-        if power <= 0 or along <= 0:
-            return 0
-        alpha = min(255, round(ALPHA * along / power))
-        saved = 2 * alpha / ALPHA * along - (alpha / ALPHA) ** 2 * power
-        return alpha if saved > NOTICED * error else 0
-
-
-def _inner(first: Floats, second: Floats) -> float:
-    """Sum of products of two arrays of shape (batch, z, y, x), in double precision."""
-    planes = zip(first.reshape(-1, *first.shape[2:]), second.reshape(-1, *second.shape[2:]), strict=True)
-    return sum(float(np.sum(a * b, dtype=np.float64)) for a, b in planes)
 
 
 def _square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -16,24 +16,34 @@ import numpy.typing as npt
 
 from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
+from microfield.methods.field.least_squares import LARGEST_CODE, MOST_EXPONENT, Normal
 from microfield.methods.field.refine import Refinement
-from microfield.methods.hybrid.taps import PLANE_SETS, Normal, features, neighbours, places
+from microfield.methods.field.taps import Pairs, beside, features, places
 from microfield.methods.hybrid.volumes import Doubles, Floats
 from microfield.threads import single_threaded_blas
 
+PLANE_SETS: tuple[Pairs, ...] = (
+    (),
+    ((0, 1), (1, -1), (1, 0), (1, 1)),
+    ((0, 1), (1, -1), (1, 0), (1, 1), (0, 2), (1, -2), (1, 2), (2, -1), (2, 0), (2, 1), (0, 3), (3, 0)),
+)
+"""Sets of neighbours; a file names the set by its index. The largest is a diamond of 7 x 7 pixels."""
 STEPS_PER_OCTAVE = 8
 """A step of the network is stored as its binary logarithm, in whole parts of an octave below the channel's range."""
 STEP_OF_ERROR = 8.0
 """The network's step is so many times the root mean square error of what the prior decoded: the best of 4 to 16 on HEVC."""
 ALPHA = 64
 """Code of the network's share that stands for 1."""
-MOST_EXPONENT = 31
-"""Taps are whole multiples of 2**-exponent, at most 2**-this."""
 NETWORK, SET_SHIFT = 1, 1
 """Bits of the mode byte: whether the network is used; the set of taps in the two bits above."""
 
 NetworkSource = Callable[[], Refinement]
 """Gives the network, where a filter uses it."""
+
+
+def neighbours(shape: tuple[int, ...], which: int) -> int:
+    """Number of features of a set in a volume: one more along z and along the batch, where these axes are longer than 1."""
+    return len(PLANE_SETS[which]) + beside(shape) if which else 0
 
 
 @dataclass(frozen=True)
@@ -96,9 +106,9 @@ class Filter:
     def times(self, strength: float) -> Filter:
         """The same filter with a stronger or weaker correction, as near as its codes allow."""
         codes, exponent = np.asarray(self.codes) * strength, self.exponent
-        if np.max(np.abs(codes), initial=0.0) > 127 and exponent:
+        if np.max(np.abs(codes), initial=0.0) > LARGEST_CODE and exponent:
             codes, exponent = codes / 2, exponent - 1
-        stronger = tuple(np.clip(np.rint(codes), -127, 127).astype(int).tolist())
+        stronger = tuple(np.clip(np.rint(codes), -LARGEST_CODE, LARGEST_CODE).astype(int).tolist())
         return replace(self, alpha=min(255, round(self.alpha * strength)), exponent=exponent, codes=stronger)
 
     def pack(self) -> bytes:
@@ -139,7 +149,7 @@ class Filter:
         if self.taps:
             for place in places(volume.shape):
                 part = out[place.batch, place.plane, place.rows]
-                for weight, feature in zip(weights, features(volume, place, self.taps), strict=False):
+                for weight, feature in zip(weights, features(volume, place, PLANE_SETS[self.taps]), strict=False):
                     feature *= weight
                     part += feature
         if self.step:
@@ -188,25 +198,9 @@ class Fit:
         if kind.network:
             alpha = int(np.clip(round(ALPHA * float(self.normal.solved(which)[-1])), 0, 255))
             left -= alpha / ALPHA * self.normal.products[:, which[-1]]
-        exponent, codes = self._codes(which[:taps], left) if taps else (0, ())
+        exponent, codes = self.normal.whole(which[:taps], left) if taps else (0, ())
         found = Filter(self.step if kind.network else 0, alpha, kind.taps, exponent, codes)
         return found, self.normal.removed(which, found.weights)
-
-    def _codes(self, which: npt.NDArray[np.intp], left: Doubles) -> tuple[int, tuple[int, ...]]:
-        """The finest exponent with which the weights of some features are codes of a byte, and the codes.
-
-        ``left`` are the products of all features with what is still lacking. Weights are rounded one by one, and those that are not
-        rounded yet make up for it.
-        """
-        exponent, codes = 0, np.zeros(len(which), np.int64)
-        for k in range(len(which)):
-            weights = self.normal.solved(which[k:], left)
-            if not k:
-                largest = float(np.max(np.abs(weights), initial=0.0))
-                exponent = MOST_EXPONENT if largest <= 0 else int(np.clip(math.floor(math.log2(120 / largest)), 0, MOST_EXPONENT))
-            codes[k] = np.clip(np.rint(weights[0] * 2.0**exponent), -127, 127)
-            left = left - codes[k] * 2.0**-exponent * self.normal.products[:, which[k]]
-        return exponent, tuple(codes.tolist())
 
     def _features(self, kind: Kind) -> npt.NDArray[np.intp]:
         """Numbers of the features of a kind."""
@@ -239,7 +233,7 @@ def fitted(volume: Floats, lacking: Floats, network: NetworkSource | None) -> Fi
     with single_threaded_blas():
         for place in places(volume.shape):
             at = place.batch, place.plane, place.rows
-            rows = features(volume, place, largest).reshape(n, -1)
+            rows = features(volume, place, PLANE_SETS[largest]).reshape(n, -1)
             if estimate is not None:
                 rows = np.concatenate([rows, estimate[at].reshape(1, -1)])
             normal.add(rows, lacking[at])
