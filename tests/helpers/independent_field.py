@@ -749,7 +749,7 @@ class Head(NamedTuple):
     shifts: Array | None
     version: int
     film: tuple[int, int, int, int] | None
-    filters: list[Filter]
+    filters: list[Filter | None]
     motion: tuple[bytes, bytes]
     centroids: tuple[float, ...]
     end: int
@@ -824,7 +824,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         words += "".join(" " + ("", "yx", "z", "zyx")[code] for code in quarters)
         if 0 in quarters:
             break
-    filters = []
+    filters: list[Filter | None] = []
     if version >= 5 and take(1)[0]:
         filters = [read_filter(take, (times > 1) + (depth > 1)) for _ in range(n)]
     motion = (b"", b"")

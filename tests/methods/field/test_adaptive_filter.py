@@ -60,7 +60,8 @@ def test_weights_say_which_voxels_count() -> None:
 @pytest.mark.parametrize("direction", [1, 2, 3, 4])
 def test_directions_are_those_of_the_variation(direction: int) -> None:
     y, x = np.mgrid[:24, :24]
-    waves = [np.cos(np.pi * x) * np.cos(np.pi * y / 2), np.cos(np.pi * y) * np.cos(np.pi * x / 2), (x + y) // 2 % 2, (x - y) // 2 % 2]
+    waves = [np.cos(np.pi * x) * np.cos(np.pi * y / 2), np.cos(np.pi * y) * np.cos(np.pi * x / 2),
+             (x + y) // 2 % 2, (x - y) // 2 % 2]
     volume = waves[direction - 1].astype(np.float32)[None, None]
     (place,) = places(volume.shape)
     assert (sorts(volume, place, 0.1)[6:-6, 6:-6] == 2 * direction + 1).all()

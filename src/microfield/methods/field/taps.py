@@ -76,12 +76,10 @@ def features(volume: Floats, place: Place, pairs: Pairs, clipped: Pairs = (), li
         if last:
             np.add(stack[max(0, at - 1)], stack[min(last, at + 1)], out=out[along])
             along += 1
-    twice = voxel * np.float32(2)
+    twice, cut = voxel * np.float32(2), np.float32(limit)
     out[:k] -= twice
     out[k + len(clipped) :] -= twice
     for n, (dy, dx) in enumerate(clipped):
-        differences = [shifted(padded, sign * dy, sign * dx) - voxel for sign in (-1, 1)]
-        for one in differences:
-            np.clip(one, -np.float32(limit), np.float32(limit), out=one)
-        np.add(*differences, out=out[k + n])
+        before, after = (np.clip(shifted(padded, s * dy, s * dx) - voxel, -cut, cut) for s in (-1, 1))
+        np.add(before, after, out=out[k + n])
     return out
