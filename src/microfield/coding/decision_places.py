@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from microfield.coding.gap_tables import BUCKETS
 from microfield.errors import FormatError
+from microfield.kernel import decisions, loading
 
 __all__ = ["LARGEST_RUN", "Collector", "Supply"]
 
@@ -75,7 +76,7 @@ class Collector:
         self._work()
         rarer = np.concatenate(self._rarer)
         self._rarer = []
-        rarer.sort(kind="stable")
+        rarer.sort()
         first = rarer.searchsorted(_BASE)
         counts = np.diff(first, append=len(rarer))
         gaps = np.diff(rarer, prepend=np.int64(0))
@@ -90,6 +91,11 @@ class Collector:
             return
         buckets, what = (np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True))
         self._waiting, self._n_waiting = [], 0
+        library = loading.library()
+        if library is not None:
+            find = decisions.rarer_runs if self._runs else decisions.rarer_flags
+            self._rarer.append(find(library, buckets, what, self._passed))
+            return
         for begin in range(0, len(buckets), _BLOCK):
             block = slice(begin, begin + _BLOCK)
             (self._work_runs if self._runs else self._work_flags)(buckets[block], what[block])
@@ -141,15 +147,19 @@ class Supply:
         """Places of all rarer bits; in the high buckets of runs, the run that each lies in."""
         self._due: list[int] = [0] * BUCKETS
         """Place of the next rarer bit of every bucket."""
+        self._compiled: decisions.Supply | None = None
+        """The same in the compiled kernel, which then counts."""
 
     def used_up(self) -> bool:
         """Whether every gap was taken."""
-        return self._next == self._ends
+        return (self._next if self._compiled is None else self._compiled.following.tolist()) == self._ends
 
     def flags(self, buckets: _Ints) -> _Bools:
         """The next flags, given their buckets (n,)."""
         buckets = _checked(buckets)
         self._prepare(False)
+        if self._compiled is not None:
+            return self._compiled.flags(buckets)
         if len(buckets) > _FEW:
             blocks = range(0, len(buckets), _BLOCK)
             return np.concatenate([self._flags(buckets[begin : begin + _BLOCK]) for begin in blocks])
@@ -167,7 +177,12 @@ class Supply:
         """The next runs, given their buckets (n,)."""
         buckets = _checked(buckets)
         self._prepare(True)
-        if len(buckets) > _FEW:
+        if self._compiled is not None:
+            found = self._compiled.runs(buckets)
+            if found is None:
+                raise FormatError(_NO_MORE_RUNS)
+            values = found
+        elif len(buckets) > _FEW:
             blocks = range(0, len(buckets), _BLOCK)
             values = np.concatenate([self._runs_of(buckets[begin : begin + _BLOCK]) for begin in blocks])
         else:
@@ -193,6 +208,9 @@ class Supply:
             raise FormatError("A stream of decisions holds gaps too long to be counted: the file is damaged.")
         self._places = np.append(places, _NEVER)
         self._due = self._places[first].tolist()
+        library = loading.library()
+        if library is not None:
+            self._compiled = decisions.Supply(library, self._gaps, self._places, self._at, self._next, self._ends)
 
     def _advance(self, b: int) -> None:
         """Go on to the next rarer bit of bucket ``b``."""

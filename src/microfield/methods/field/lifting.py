@@ -13,6 +13,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from microfield.kernel import loading, wavelet
+from microfield.kernel.wavelet import MOST_AXES
+
 Floats = npt.NDArray[np.float32]
 Axes = tuple[int, ...]
 
@@ -69,11 +72,10 @@ def forward(values: npt.NDArray[np.generic], schedule: Schedule) -> Floats:
     ----------
     values : array of shape ``schedule.shape``
     """
-    out = np.array(values, np.float32)
+    out = np.array(values, np.float32, order="C")
     for level in range(len(schedule.levels)):
-        corner = tuple(slice(0, n) for n in schedule.extents[level])
         for axis in schedule.split(level):
-            out[corner] = _analyse(out[corner], axis)
+            _level(out, schedule.extents[level], axis, True)
     return out
 
 
@@ -89,17 +91,26 @@ def inverse(coefficients: Floats, schedule: Schedule, levels: int = 0) -> Floats
         ``schedule.extents[levels]``, larger than the voxels by `gain`.
     """
     shape = schedule.extents[levels]
-    out = np.array(coefficients[tuple(slice(0, n) for n in shape)], np.float32)
+    out = np.array(coefficients[tuple(slice(0, n) for n in shape)], np.float32, order="C")
     for level in reversed(range(levels, len(schedule.levels))):
-        corner = tuple(slice(0, n) for n in schedule.extents[level])
         for axis in reversed(schedule.split(level)):
-            out[corner] = _synthesise(out[corner], axis)
+            _level(out, schedule.extents[level], axis, False)
     return out
 
 
 def gain(schedule: Schedule, level: int) -> float:
     """The factor by which the approximation before a level exceeds the mean of the voxels that it stands for."""
     return float(np.sqrt(2.0)) ** sum(len(schedule.split(k)) for k in range(level))
+
+
+def _level(values: Floats, extents: tuple[int, ...], axis: int, forwards: bool) -> None:
+    """One level along one axis of the corner of an array, forward or inverse, in place."""
+    library = loading.library()
+    if library is not None and values.ndim <= MOST_AXES and min(extents) > 0:
+        wavelet.lift(library, values, extents, axis, np.array(LIFTING_STEPS, np.float32), BAND_GAIN, forwards)
+        return
+    corner = tuple(slice(0, n) for n in extents)
+    values[corner] = (_analyse if forwards else _synthesise)(values[corner], axis)
 
 
 def _analyse(values: Floats, axis: int) -> Floats:

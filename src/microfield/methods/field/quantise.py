@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.coding.decisions import COSTS
+from microfield.kernel import loading, wavelet
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.symbols import Buckets
 from microfield.methods.field.walk import TYPICAL_VALUES, Ints
@@ -93,6 +94,9 @@ def quantise(scaled: Floats, buckets: Buckets, rdo: float, weights: Floats | Non
     weights : float32 array (n,), optional
         Above 0.
     """
+    library = loading.library()
+    if library is not None and weights is None:
+        return wavelet.quantise(library, scaled, buckets, COSTS, TYPICAL_VALUES, rdo)
     nearest = np.floor(scaled + np.float32(0.5)).astype(np.int32)
     found: Ints = np.zeros(nearest.shape, np.int32)
     if not len(scaled):
