@@ -401,7 +401,7 @@ def test_an_interrupted_bench_says_how_to_go_on(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("microfield.cli.bench._Shown.row", stop)
+    monkeypatch.setattr("microfield.cli.bench.Shown.row", stop)
     assert cli(picture, "--measures", "brightest") == 130
     assert "the same command again goes on" in capsys.readouterr().err
     assert len(recorded(picture.parent / "out")) == 1

@@ -61,18 +61,19 @@ ROOMS = {
                "methods",
     # What a copy is good for: the page that says it, and the analyses that a file can be made safe for.
     "report": "errors wording display notebook image label_images statistics io metrics analysis",
-    "tasks": "errors wording checks image user_functions analysis report",
+    "tasks": "errors wording checks noise image user_functions analysis report",
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images saliency statistics "
                "objective guidance io format methods reading metrics tasks",
     "training": "threads models io nn methods",
     # For people and other programs: nothing but the command line uses these.
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
-    "bench": "errors wording progress image statistics io methods reading metrics analysis writing",
+    "bench": "errors wording progress image statistics io methods reading metrics analysis writing tasks",
+    "study": "errors wording progress image io tasks writing bench",
     "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "
                     "reading metrics writing",
     "cli": "errors wording acquisition axes display progress threads kernel image label_images statistics io format methods "
-           "reading metrics comparing analysis writing report bench integrations",
+           "reading metrics comparing analysis tasks writing report bench study integrations",
     "__main__": "cli",
 }
 """Room to the rooms it may use."""

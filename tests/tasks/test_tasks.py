@@ -55,7 +55,7 @@ def mask(values: Array) -> Array:
     return np.asarray(values > 1200)
 
 
-@pytest.mark.parametrize("name", ["look", "count", "measure", "segment"])
+@pytest.mark.parametrize("name", ["look", "count", "measure", "segment", "denoise"])
 def test_an_exact_copy_loses_nothing_and_a_blurred_one_too_much(name: str) -> None:
     image = cells()
     goal = task_of(name).goal(image)
@@ -159,5 +159,5 @@ def test_tolerances_belong_to_the_tasks_that_have_no_limits_of_their_own() -> No
     for wrong in (-0.1, 1.0):
         with pytest.raises(UsageError, match="tolerance"):
             task_of("segment", wrong)
-    assert set(NAMES) == {"look", "count", "spots", "measure", "segment", "trace", "colocalise"}
+    assert set(NAMES) == {"look", "count", "spots", "measure", "segment", "trace", "colocalise", "denoise"}
     assert isinstance(checked(np.int64(3), "f", "i"), dict)

@@ -39,7 +39,7 @@ def test_a_search_ends_near_the_fewest_bytes_that_are_good_enough(edge: float, s
     def attempt(setting: float) -> Attempt:
         return Attempt([], int(1000 * 2**setting), Outcome("loss", 0.02 * 2 ** (slope * (edge - setting)), 0.02))
 
-    tried = search(attempt, Range(0.0, 14.0, first, 1.0, lambda setting: []), Pace())
+    tried = search(attempt, Range(0.0, 14.0, first, 1.0, 0.01, lambda setting: []), Pace())
     kept = [one.size for one in tried if one.outcome.kept]
     assert len(tried) <= ATTEMPTS
     assert min(kept) >= 999 * 2**edge
@@ -104,4 +104,4 @@ def test_the_command_line_shows_the_evidence(tmp_path: Path, monkeypatch: pytest
     assert main([*call[:4], "nowhere:f", *call[5:], "--overwrite"]) == 2
     assert "cannot be imported" in capsys.readouterr().err
     assert main([*call[:4], "trace", *call[5:], "--overwrite"]) == 1
-    assert "--safe-for trace cannot be judged on a.npy" in capsys.readouterr().err
+    assert "task trace cannot be judged on a.npy" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from microfield.bench.task_measures import is_task, measure_of
 from microfield.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def get(name: str) -> Measure:
     UsageError
         There is none; the message lists those that are.
     """
+    if is_task(name):
+        return measure_of(name)
     entry = _MEASURES.get(name)
     if entry is None:
         raise UsageError(f"there is no measure {name!r}; choose of {', '.join(_MEASURES)}.")
@@ -88,7 +91,9 @@ def get(name: str) -> Measure:
 
 
 def source(name: str) -> str:
-    """Where a worker process finds the measure: ``"module:function"``."""
+    """Where a worker process finds the measure: ``"module:function"``; a task is found by its name."""
+    if is_task(name):
+        return name
     entry = _MEASURES[name]
     return entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__name__}"
 

@@ -1,4 +1,4 @@
-"""The command line: ``microfield compress | decompress | info | verify | methods | compare | bench | serve``.
+"""The command line: ``microfield compress | decompress | info | verify | methods | compare | bench | study | serve``.
 
 Commands are imported when one runs, so that Ctrl-C is understood as early as can be.
 """
@@ -60,7 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     try:
         with command_line():
-            if arguments.command in ("bench", "serve"):  # Each ends itself on Ctrl-C, with what it has started.
+            if arguments.command in ("bench", "study", "serve"):  # Each ends itself on Ctrl-C, with what it has started.
                 return int(arguments.run(arguments))
             return run_interruptibly(lambda: int(arguments.run(arguments)), own_process=argv is None)
     except MicrofieldError as error:
@@ -76,13 +76,13 @@ def _fail(message: str, status: int = 1) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every module of commands adds its own."""
     from microfield import __version__
-    from microfield.cli import bench, compare, compress, decompress, inspect, serve
+    from microfield.cli import bench, compare, compress, decompress, inspect, serve, study
 
     parser = argparse.ArgumentParser(
         prog="microfield", description="Microscopy images in small files that are read like an array. Lossy: keep originals."
     )
     parser.add_argument("--version", action="version", version=f"microfield {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (compress, decompress, inspect, compare, bench, serve):
+    for module in (compress, decompress, inspect, compare, bench, study, serve):
         module.add_to(commands)
     return parser

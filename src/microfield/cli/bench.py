@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     if arguments.anchor and arguments.anchor not in plan.methods:
         raise UsageError(f"--anchor {arguments.anchor} is not one of the methods {', '.join(plan.methods)}.")
-    show = _Shown()
+    show = Shown()
     try:
         rows = run_plan(plan, show.row, show.progress)
     except KeyboardInterrupt:
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(row["status"] in ("failed", "refused") for row in rows) else 0
 
 
-class _Shown:
+class Shown:
     """Shows the bench on standard error: a line for every finished run and, on a terminal, the current run's progress below.
 
     Runs of an image that are refused for the same reason make one line on a terminal, and one line each in a log.
@@ -137,25 +137,25 @@ def _plan(arguments: argparse.Namespace) -> BenchPlan:
     from microfield.bench.plan import BenchPlan
     from microfield.writing.words import seconds
 
-    methods = _words(arguments.methods, "--methods")
-    _check_patterns(arguments.paths)
+    methods = words_of(arguments.methods, "--methods")
+    check_patterns(arguments.paths)
     return BenchPlan(
-        images=_images(expand(arguments.paths), arguments.labels), methods=_options(methods, arguments.option),
-        budgets=_budgets(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
+        images=images_of(expand(arguments.paths), arguments.labels), methods=options_of(methods, arguments.option),
+        budgets=budgets_of(arguments.ratios, arguments.psnr), out=arguments.out, effort=arguments.effort, seed=arguments.seed,
         time_limit=seconds(arguments.time_limit), axes=arguments.axes and arguments.axes.upper(),
-        measures=without_repeats(_words(arguments.measures, "--measures")), jobs=arguments.jobs, again=arguments.again,
+        measures=without_repeats(words_of(arguments.measures, "--measures")), jobs=arguments.jobs, again=arguments.again,
         nan_fill=arguments.nan_fill, not_labels=arguments.not_labels,
     )
 
 
-def _check_patterns(paths: list[str]) -> None:
+def check_patterns(paths: list[str]) -> None:
     """Refuse a pattern that matches no file: the images it was meant for would be missing without a word."""
     for path in paths:
         if glob.has_magic(path) and not expand([path]):
             raise UsageError(f"no file matches {path}.")
 
 
-def _words(text: str, flag: str) -> list[str]:
+def words_of(text: str, flag: str) -> list[str]:
     """The parts of a list with commas, each once; UsageError, which names ``flag``, where there is none."""
     words = list(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
     if not words:
@@ -163,18 +163,18 @@ def _words(text: str, flag: str) -> list[str]:
     return words
 
 
-def _budgets(ratios: str | None, psnr: str | None) -> tuple[Budget, ...]:
+def budgets_of(ratios: str | None, psnr: str | None) -> tuple[Budget, ...]:
     """Budgets of every run, ratios first; `RATIOS` where nothing is asked for."""
     from microfield.writing.budget import Budget
 
     if ratios is None and psnr is None:
         ratios = RATIOS
-    asked = [("ratio", word) for word in _words(ratios, "--ratios")] if ratios is not None else []
-    asked += [("psnr", word) for word in _words(psnr, "--psnr")] if psnr is not None else []
+    asked = [("ratio", word) for word in words_of(ratios, "--ratios")] if ratios is not None else []
+    asked += [("psnr", word) for word in words_of(psnr, "--psnr")] if psnr is not None else []
     return tuple(dict.fromkeys(Budget.of(**{kind: word}) for kind, word in asked))
 
 
-def _options(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
+def options_of(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
     """Options of every method from ``METHOD:KEY=VALUE``."""
     options: dict[str, dict[str, str]] = {method: {} for method in methods}
     for item in given:
@@ -188,7 +188,7 @@ def _options(methods: list[str], given: list[str]) -> dict[str, dict[str, str]]:
     return options
 
 
-def _images(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
+def images_of(paths: list[str], labels: list[str]) -> tuple[BenchImage, ...]:
     """The images with their names and labels; with ``--labels auto`` the files of labels among the paths are left out."""
     from microfield.bench.plan import BenchImage
 

@@ -30,11 +30,11 @@ def add_to(commands: Any) -> None:
     budget.add_argument("--least-psnr", type=float, help="at least this PSNR in dB in every channel")
     budget.add_argument("--noise-factor", type=float, help="root mean square error at most this many noise sigmas")
     budget.add_argument("--lossless", action="store_true", help="an exact copy, also of labels and masks")
-    budget.add_argument("--safe-for", metavar="look|count|spots|measure|segment|trace|colocalise|MODULE:FUNC",
+    budget.add_argument("--safe-for", metavar="look|count|spots|measure|segment|trace|colocalise|denoise|MODULE:FUNC",
                         help="the smallest file in which this analysis, or your function of an array that returns numbers or a "
                              "mask, finds what it finds in the image")
-    p.add_argument("--tolerance", type=float, help="with --safe-for segment, trace, colocalise or MODULE:FUNC: how much the "
-                                                   "measure may lose (default 0.02)")
+    p.add_argument("--tolerance", type=float, help="with --safe-for segment, trace, colocalise, denoise or MODULE:FUNC: how much "
+                                                   "the measure may lose (default 0.02)")
     how = p.add_argument_group("how")
     how.add_argument("--method", help="see `microfield methods`; auto tries field, hevc and av1 (default: field)")
     how.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the method")

@@ -14,7 +14,6 @@ from microfield.analysis.traces import LEAST_POINTS
 from microfield.errors import InputError
 from microfield.image import Image
 from microfield.tasks.base import Goal, Outcome, Task
-from microfield.wording import argument
 
 VOXELS = 1 << 22
 """At most so many array elements of an image are analysed; of larger ones evenly spread time points and the middle."""
@@ -103,7 +102,7 @@ class AnalysisGoal(Goal):
         self.share = per_time * len(times) / math.prod(self.original.shape)
         self.applies = tuple(number is not None for number in self._measure.numbers(self._analysis(self.original)))
         if not any(self.applies):
-            raise InputError(f"{argument('safe_for', self.task.name)} cannot be judged on {self.original.name}: "
+            raise InputError(f"task {self.task.name} cannot be judged on {self.original.name}: "
                              f"{self._measure.lacking}. Ask for a quality or a size.")
 
     def judge(self, copy: Any) -> Outcome:

@@ -10,13 +10,14 @@ from microfield.errors import UsageError
 from microfield.report.verdict import USES
 from microfield.tasks.analyses import MEASURES, AnalysisTask
 from microfield.tasks.base import TOLERANCE, Task
+from microfield.tasks.denoise import DENOISE, DenoiseTask
 from microfield.tasks.function import FunctionTask
 from microfield.tasks.verdicts import VerdictTask
 from microfield.user_functions import imported, is_named
 from microfield.wording import argument, listed
 
-NAMES = (*USES, *MEASURES)
-"""Tasks that are built in: by the verdict of the report, and by a measure of the analysis."""
+NAMES = (*USES, *MEASURES, DENOISE)
+"""Tasks that are built in: by the verdict of the report, and by measures of an analysis."""
 
 
 def task_of(name: str | Callable[[Any], Any] | Task, tolerance: float | None = None, called: str = "safe_for") -> Task:
@@ -47,6 +48,8 @@ def task_of(name: str | Callable[[Any], Any] | Task, tolerance: float | None = N
         return VerdictTask(name)
     if isinstance(name, str) and name in MEASURES:
         return AnalysisTask(name, allowed)
+    if name == DENOISE:
+        return DenoiseTask(allowed)
     if isinstance(name, str) and is_named(name):
         return FunctionTask.of(name, _callable(imported(name, argument(called, name)), argument(called, name)), allowed)
     if isinstance(name, str) or not callable(name):

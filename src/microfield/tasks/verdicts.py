@@ -12,7 +12,6 @@ from microfield.report.pair import KEEP_BYTES
 from microfield.report.quick import QuickVerdict, quick_verdict
 from microfield.report.verdict import Finding, Verdict
 from microfield.tasks.base import Goal, Outcome, Task
-from microfield.wording import argument
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class VerdictGoal(Goal):
         self.share = quick.share
         if not self.judged:
             reasons = dict.fromkeys(f.criterion.silent for f in verdict.findings if f.applies)
-            raise InputError(f"{argument('safe_for', self.use)} cannot be judged on {self.original.name}: {'; '.join(reasons)}. "
+            raise InputError(f"task {self.use} cannot be judged on {self.original.name}: {'; '.join(reasons)}. "
                              "Ask for a quality or a size.")
 
     def judge(self, copy: Any) -> Outcome:

@@ -75,10 +75,10 @@ def compress(
     safe_for : str, callable or `microfield.tasks.base.Task`, optional
         The smallest file of a few attempts in which an analysis finds what it finds in the image: ``"look"``, ``"count"``,
         ``"spots"``, ``"measure"`` (each by the verdict of the report, which is then "fine"), ``"segment"``, ``"trace"``,
-        ``"colocalise"``, ``"MODULE:FUNC"`` or a function of an array that returns numbers or a mask. What was measured is kept in
-        the file. Needs ``microfield[report]``.
+        ``"colocalise"``, ``"denoise"``, ``"MODULE:FUNC"`` or a function of an array that returns numbers or a mask. What was
+        measured is kept in the file. Needs ``microfield[report]``.
     tolerance : float, optional
-        How much the measure may lose, for the last four of these: 0.02 unless told.
+        How much the measure may lose, for the last five of these: 0.02 unless told.
     axes : str, optional
         One letter of ``TCZYXS`` per axis, where the source does not say it or says it wrongly.
     scene, channel : str or int, optional

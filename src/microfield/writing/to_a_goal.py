@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from microfield.writing.to_a_size import encode_to_size
 if TYPE_CHECKING:
     from microfield.tasks.base import Goal, Outcome
 
-ATTEMPTS = 10
+ATTEMPTS = 12
 """How often the parts are encoded and judged at most."""
 RESOLUTION = 0.1
 """The search ends where it knows the fewest bytes to this share of a doubling, 7 %."""
@@ -92,6 +92,7 @@ class Range:
     low, high : the ends
     first : where a search begins
     octave : by how much the setting rises where the bytes double, about
+    step : smallest change of the setting worth an attempt
     encode : all parts at a setting
     """
 
@@ -99,13 +100,14 @@ class Range:
     high: float
     first: float
     octave: float
+    step: float
     encode: Callable[[float], list[Encoded]]
 
 
 def _knob(request: Request) -> Range:
     """The settings of a method's knob."""
     knob = Knob(request, measure=True)
-    return Range(0.0, END, knob.traits.first, math.log(2) / knob.traits.slope, knob.at)
+    return Range(0.0, END, knob.traits.first, math.log(2) / knob.traits.slope, knob.traits.step, knob.at)
 
 
 def _bytes(request: Request, largest_size: int) -> Range:
@@ -125,27 +127,35 @@ def _bytes(request: Request, largest_size: int) -> Range:
 
     raw = sum(p.layout.nbytes for p in request.parts)
     low, high = math.log2(smallest), math.log2(largest_size)
-    return Range(low, high, min(max(math.log2(max(raw / FIRST_RATIO, 1)), low), high), 1.0, encode)
+    return Range(low, high, min(max(math.log2(max(raw / FIRST_RATIO, 1)), low), high), 1.0, RESOLUTION / 2, encode)
 
 
 def search(attempt: Callable[[float], Attempt], settings: Range, pace: Pace) -> list[Attempt]:
     """Attempts around the coarsest setting that is good enough: first outwards from `Range.first`, then between the two nearest."""
-    fails: tuple[float, float] | None = None
-    keeps: tuple[float, float] | None = None
+    fails: _Tried | None = None
+    keeps: _Tried | None = None
     tried: list[Attempt] = []
     setting: float | None = settings.first
     while setting is not None and len(tried) < ATTEMPTS:
         tried.append(attempt(setting))
-        height = _height(tried[-1].outcome)
-        if height <= 0:
-            keeps = (setting, height)
+        one = _Tried(setting, _height(tried[-1].outcome), tried[-1].size)
+        if one.height <= 0:
+            keeps = one
         else:
-            fails = (setting, height)
-        setting = _next(fails, keeps, settings)
+            fails = one
+        setting = _next(fails, keeps, settings, 2.0 ** (len(tried) - 1))
         if setting is not None and not pace.allows():
             pace.log.ended = True
             break
     return tried
+
+
+class _Tried(NamedTuple):
+    """An attempt: its setting, the doublings by which its loss is too large (`_height`), its bytes."""
+
+    setting: float
+    height: float
+    size: int
 
 
 def _height(outcome: Outcome) -> float:
@@ -155,20 +165,23 @@ def _height(outcome: Outcome) -> float:
     return min(LONGEST_STEP, max(-LONGEST_STEP, math.log2(outcome.used))) if math.isfinite(outcome.used) else LONGEST_STEP
 
 
-def _next(fails: tuple[float, float] | None, keeps: tuple[float, float] | None, settings: Range) -> float | None:
-    """The next setting to try; None where nothing is to be gained."""
+def _next(fails: _Tried | None, keeps: _Tried | None, settings: Range, reach: float) -> float | None:
+    """The next setting to try; None where nothing is to be gained.
+
+    ``reach`` makes steps outwards longer: sizes hardly change at one end of some knobs.
+    """
     if fails is not None and keeps is not None:
-        (coarse, too_large), (fine, small) = fails, keeps
-        if fine - coarse <= RESOLUTION * settings.octave:
+        width = keeps.setting - fails.setting
+        if width <= 2 * settings.step or abs(math.log2(max(keeps.size, 1) / max(fails.size, 1))) <= RESOLUTION:
             return None
-        share = too_large / (too_large - small)
-        return coarse + (fine - coarse) * min(1 - MIDDLE, max(MIDDLE, share))
+        share = fails.height / (fails.height - keeps.height)
+        return fails.setting + width * min(1 - MIDDLE, max(MIDDLE, share))
     if keeps is not None:
-        setting, height = keeps
-        return None if setting <= settings.low else max(settings.low, setting - settings.octave * max(1.0, -height))
+        step = settings.octave * max(1.0, -keeps.height, reach)
+        return None if keeps.setting <= settings.low else max(settings.low, keeps.setting - step)
     if fails is not None:
-        setting, height = fails
-        return None if setting >= settings.high else min(settings.high, setting + settings.octave * max(1.0, height))
+        step = settings.octave * max(1.0, fails.height, reach)
+        return None if fails.setting >= settings.high else min(settings.high, fails.setting + step)
     return settings.first
 
 
