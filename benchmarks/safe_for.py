@@ -1,9 +1,9 @@
 """Whether ``compress --safe-for`` keeps what it says: every task on crops of many images, each file opened anew and judged again.
 
 Three judgements of every file. *Again*: the task on the file as it is opened, made ready afresh; it must agree with the evidence
-in the header. *Inner*: the task on the middle of image and copy, a fifth of every side cut off, where thresholds, sizes and pipeline
-are found anew. *Shifted*: the task on the image without its first rows and columns. The last two the encoder has not seen. Rows are
-appended to a file, one a case, and are not repeated when the program is started again; ``--page`` prints the table of
+in the header. *Inner*: the task on the middle of image and copy, a fifth of every side cut off, where thresholds, sizes and
+pipeline are found anew. *Shifted*: the task on the image without its first rows and columns. The last two the encoder has not seen.
+Rows are appended to a file, one a case, and are not repeated when the program is started again; ``--page`` prints the table of
 docs/trust.md.
 """
 
@@ -37,7 +37,8 @@ METHODS = ("jpegxl", "hevc", "field")
 TASKS = ("look", "count", "measure", "segment", "trace", "benchmarks.safe_for:bright_area", "benchmarks.safe_for:otsu_mask")
 IMAGES = (
     "fluo2d_nuclei_offset32768", "fluo2d_nuclei_stardist", "fluo2d_bacteria_cords", "fluo2d_maize_membranes",
-    "multich_nuclei_golgi", "multich_hela_16bit", "multich_dapi_tubulin_8bit", "phase_yeast_yeaz", "timelapse_mitocheck_h2b", "timelapse_ecoli_phase_a",
+    "multich_nuclei_golgi", "multich_hela_16bit", "multich_dapi_tubulin_8bit", "phase_yeast_yeaz",
+    "timelapse_mitocheck_h2b", "timelapse_ecoli_phase_a",
     "lowlight_photoncount_small", "fluo3d_nuclei_confocal", "labelfree_celegans_bf_gfp", "em_fibsem_drosophila_b", "mri_brain1",
     "spots2d_terra", "calcium_fluo4_jurkat", "timelapse_hela_h2b",
 )

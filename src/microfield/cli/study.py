@@ -20,8 +20,8 @@ def add_to(commands: Any) -> None:
     p = commands.add_parser(
         "study", help="which ratio is safe for an analysis",
         description="Compress every image with every method at every ratio, run an analysis on original and copy, and say which "
-                    f"ratio keeps its result. Analyses: {', '.join(STUDIES)}, or --task with a function of yours. Finished runs are "
-                    "kept in DIR and skipped the next time.",
+                    f"ratio keeps its result. Analyses: {', '.join(STUDIES)}, or --task with a function of yours. Finished runs "
+                    "are kept in DIR and skipped the next time.",
     )
     p.add_argument("paths", nargs="+", metavar="[ANALYSIS] IMAGE", help="the analysis, then images; images only with --task")
     p.add_argument("--task", metavar="MODULE:FUNC", help="your own analysis: a function of an array that returns numbers or a mask")
