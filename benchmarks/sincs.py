@@ -58,8 +58,8 @@ class Case:
     grouping: str
     groups: int
     labels: str = ""
-    mirrored: int = 1
-    """How many mirrored and turned copies of the stack are put one behind the other."""
+    copies: int = 1
+    """How many copies of the stack are put one behind the other along its first axis, each of them turned, mirrored or reversed."""
 
     def load(self, folder: Path) -> tuple[Image, Array | None]:
         """The image, and the labels of its objects."""
@@ -69,11 +69,19 @@ class Case:
 
     def _one(self, path: Path) -> Array:
         stack = np.ascontiguousarray(open_image(path).read()[self.cut])
-        turned = [np.rot90(stack[..., ::-1] if k // 4 else stack, k % 4, (-2, -1)) for k in range(self.mirrored)]
-        return np.ascontiguousarray(np.concatenate(turned))
+        return np.ascontiguousarray(np.concatenate([turned(stack, k) for k in range(self.copies)]))
+
+
+def turned(stack: Array, number: int) -> Array:
+    """One of eight different copies of a stack: square planes turned and mirrored, others mirrored and with their order reversed."""
+    if stack.shape[-2] == stack.shape[-1]:
+        return np.asarray(np.rot90(stack[..., ::-1] if number & 4 else stack, number % 4, (-2, -1)))
+    return stack[:: -1 if number & 4 else 1, ..., :: -1 if number & 2 else 1, :: -1 if number & 1 else 1]
 
 
 WHOLE = slice(None)
+RATIOS = (500, 700, 2000)
+"""Of the comparison: how many times smaller the files are."""
 SMALL = {
     "nuclei over time": Case("timelapse3d_cho", "TYX", (slice(8), 2, slice(100, 228), slice(100, 228)), "time", 4),
     "nuclei, slices": Case("fluo3d_nuclei_confocal", "ZYX", (slice(16, 32), slice(64, 160), slice(64, 160)), "slices", 4,
@@ -85,13 +93,15 @@ SMALL = {
 """Pieces of real stacks that a fit of some seconds suits."""
 
 LARGE = {
-    "3-D nuclei": (Case("fluo3d_nuclei_confocal", "ZYX", (WHOLE,), "auto", 0, "fluo3d_nuclei_confocal_labels"), (500, 700, 2000)),
-    "time-lapse": (Case("timelapse_2ch_mitosis", "TYX", (WHOLE, 0), "auto", 0), (500, 700, 2000)),
-    "calcium": (Case("calcium_2p_sima", "TYX", (WHOLE,), "auto", 0), (500, 700, 2000)),
-    "3-D nuclei, 8 turned copies (63 MB)": (
-        Case("fluo3d_nuclei_confocal", "ZYX", (WHOLE,), "auto", 0, "fluo3d_nuclei_confocal_labels", 8), (500,)),
+    "3-D nuclei": Case("fluo3d_nuclei_confocal", "ZYX", (WHOLE,), "auto", 0, "fluo3d_nuclei_confocal_labels"),
+    "time-lapse": Case("timelapse_2ch_mitosis", "TYX", (WHOLE, 0), "auto", 0),
+    "calcium": Case("calcium_2p_sima", "TYX", (WHOLE,), "auto", 0),
+    "3-D nuclei, 8 turned copies (63 MB)":
+        Case("fluo3d_nuclei_confocal", "ZYX", (WHOLE,), "auto", 0, "fluo3d_nuclei_confocal_labels", 8),
+    "calcium, 8 mirrored copies (57 MB)": Case("calcium_fluo4_jurkat", "TYX", (WHOLE,), "auto", 0, copies=8),
+    "3-D time-lapse, 4 mirrored copies (54 MB)": Case("timelapse3d_cho", "TZYX", (WHOLE,), "auto", 0, "timelapse3d_cho_labels", 4),
 }
-"""What all methods compress, and how many times smaller."""
+"""What all methods compress."""
 
 METHODS = ("sincs", "inif", "field", "hevc", "av1")
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
@@ -259,7 +269,7 @@ def psnr_where(image: Image, copy: Array, where: npt.NDArray[np.bool_] | None) -
 
 def comparison(name: str, data: Path, seed: int, effort: int, method: str, ratio: int) -> Iterator[Row]:
     """One method on one image at one ratio."""
-    case, _ = LARGE[name]
+    case = LARGE[name]
     image, labels = case.load(data)
     options = {"nets": "a"} if method == "field" else {}
     settings = Settings(method=method, effort=effort if method in ("sincs", "inif") else 5, seed=seed, options=options)
@@ -306,8 +316,8 @@ def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[
                 for more in variants:
                     yield ({"task": task, "image": name, "seed": seed, "effort": effort, **more},
                            partial(run, name, seed=seed, effort=effort, **more))
-    for name, (_, ratios) in LARGE.items() if wanted in ("", "comparison") else ():
-        for ratio in ratios:
+    for ratio in RATIOS if wanted in ("", "comparison") else ():
+        for name in LARGE:
             for method in METHODS:
                 yield ({"task": "comparison", "image": name, "method": method, "ratio": ratio, "effort": effort},
                        partial(comparison, name, seed=0, effort=effort, method=method, ratio=ratio))
