@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks import advice, comparison_report, field_report, image_tables, networks_report
+from benchmarks import advice, comparison_report, field_report, image_tables, networks_report, sincs_report
 from microfield.bench.rows import Row
 
 HEAD = """# Measured results
@@ -13,7 +13,7 @@ HEAD = """# Measured results
 Written by `make results DATA=folder` from the rows of `benchmarks/comparison.jsonl` and `benchmarks/results.json`; nothing here is
 typed by hand. Images are listed with source, licence and checksum in `benchmarks/images.toml`.
 
-Not in these tables, with rows and pages of their own: [`sincs` at 500, 700 and 2000 times](studies/sincs.md),
+Not in these tables, with rows and pages of their own: [`sincs`, claim by claim](studies/sincs.md),
 [`hybrid`](studies/hybrid.md) and [guidance](studies/guidance.md).
 """
 
@@ -28,6 +28,7 @@ def write(page: Path, compared: list[Row], own: dict[str, dict[str, Any]]) -> No
         parts += [*advice.sections(compared), field_report.section(compared), *comparison_report.sections(compared)]
         parts.append(image_tables.section(compared))
         image_tables.write_plots(page.parent / "plots", compared)
+    parts.append(sincs_report.section(sincs_report.read(sincs_report.ROWS)))
     if own:
         parts += ["# Our own networks and their speed\n", _machine(own), *networks_report.sections(own)]
     page.write_text("\n".join(parts), encoding="utf-8", newline="\n")

@@ -9,6 +9,7 @@ writes the page. Tasks:
 * ``residual``: bytes of the weights as differences, and coded each alone with the same quantiser;
 * ``saliency``: PSNR inside and outside of structures, points drawn by structure and uniformly, at equal bytes and steps;
 * ``similarity``: how alike the weights of groups are, and how alike their images;
+* ``ancestor``: images of one kind in files of one size, each for itself and building on a network that they share;
 * ``comparison``: `sincs`, `inif`, `field`, `hevc` and `av1` in the same bytes.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import sincs_report
+from benchmarks.sincs_report import ROWS, read
 from microfield import Image, open_image
 from microfield.analysis.judge import judge
 from microfield.errors import MicrofieldError
@@ -41,9 +44,8 @@ from microfield.nn.optimisers import optimiser_and_rate
 from microfield.reading.file import open_file
 from microfield.statistics import channel_statistics
 from microfield.writing.budget import Budget
-from microfield.writing.compress import Settings, compress_to_bytes
+from microfield.writing.compress import Settings, compress, compress_to_bytes
 
-ROWS = Path(__file__).parent / "sincs.jsonl"
 Row = dict[str, Any]
 Array = npt.NDArray[Any]
 
@@ -73,7 +75,7 @@ class Case:
 
 
 def turned(stack: Array, number: int) -> Array:
-    """One of eight different copies of a stack: square planes turned and mirrored, others mirrored and with their order reversed."""
+    """One of eight different copies of a stack: square planes turned and mirrored, others mirrored and in reverse order."""
     if stack.shape[-2] == stack.shape[-1]:
         return np.asarray(np.rot90(stack[..., ::-1] if number & 4 else stack, number % 4, (-2, -1)))
     return stack[:: -1 if number & 4 else 1, ..., :: -1 if number & 2 else 1, :: -1 if number & 1 else 1]
@@ -130,15 +132,15 @@ def recipe_of(case: Case, **changed: Any) -> Recipe:
 def fits_of(image: Image, case: Case, seed: int) -> tuple[PartEncoder, Design, list[Params], list[float], Callable[..., Any]]:
     """All groups of a case fitted from random weights: encoder, design, parameters, losses, and the fit of a group."""
     made = encoder(image, recipe_of(case), seed)
-    design = designed(image.layout, made.recipe, made.mapping, WIDTH_BYTES)
+    design = designed(image.layout, made.recipe, made.targets.mapping, WIDTH_BYTES)
     assert design is not None
     optimiser, rate = optimiser_and_rate("soap")
 
     def run(group: int, begin: Params, share: float, start: float) -> Any:
         schedule = FitSchedule(int(STEPS * share), 4096, rate, start=start, seed=seed, learn_frequency=False)
-        return fit(made.target(design, group), begin, optimiser, schedule)
+        return fit(made.targets.of(design, group), begin, optimiser, schedule)
 
-    cold = [run(g, made._initial(design, 0.16), 1.0, 0.0) for g in range(design.groups.n)]
+    cold = [run(g, made.fits.initial(design, 0.16), 1.0, 0.0) for g in range(design.groups.n)]
     return made, design, [c.params for c in cold], [c.loss for c in cold], run
 
 
@@ -174,7 +176,7 @@ def residual(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
         made = encoder(image, recipe_of(case, pull=pull), seed, effort)
         coded = made.encode(limit)
         assert coded.state is not None
-        search = made._search(coded.state)
+        search = made.coder.search(coded.state)
         found = search.search(limit)
         assert found is not None
         alone = replace(search.forest, alone=True).encode(found[0])
@@ -264,6 +266,34 @@ def psnr_where(image: Image, copy: Array, where: npt.NDArray[np.bool_] | None) -
     return float(-10 * np.log10((square if where is None else square[where]).mean() / np.ptp(original) ** 2))
 
 
+# -- an ancestor for many files -------------------------------------------------------------------------------------------------
+
+ALIKE: dict[str, tuple[Case, tuple[tuple[slice | int, ...], ...]]] = {
+    "frames of a time-lapse": (Case("timelapse_hela_h2b", "YX", (), "auto", 1),
+                               tuple((t, slice(200, 456), slice(300, 556)) for t in range(6))),
+    "fields of one slide": (Case("timelapse_hela_h2b", "YX", (), "auto", 1),
+                            tuple((0, slice(y, y + 200), slice(x, x + 200)) for y in (100, 400) for x in (100, 400, 700))),
+    "stacks over time": (Case("timelapse3d_cho", "ZYX", (), "auto", 1),
+                         tuple((t, slice(None), slice(100, 292), slice(100, 292)) for t in range(6))),
+}
+"""Images of one kind, each a piece of a real one."""
+
+
+def ancestor(name: str, data: Path, seed: int, effort: int) -> Iterator[Row]:
+    """PSNR of every image by itself and with an ancestor in the folder, 100 times smaller."""
+    case, cuts = ALIKE[name]
+    settings: dict[str, Any] = {"method": "sincs", "effort": effort, "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, cut in enumerate(cuts):
+            image, _ = replace(case, cut=cut).load(data)
+            row: Row = {"number": number}
+            for label, options in (("alone", {}), ("shared", {"ancestor": "shared"})):
+                path = Path(folder) / f"{label}-{number}.mfield"
+                row[label] = compress(image, path, ratio=100, options={"frequency": 0.16, **options}, **settings).psnr
+                row["bytes"] = path.stat().st_size
+            yield row | {"ancestor": sum(p.stat().st_size for p in Path(folder).glob("ancestor-*"))}
+
+
 # -- comparison -----------------------------------------------------------------------------------------------------------------
 
 
@@ -303,15 +333,15 @@ def trace_correlation(image: Image, copy: Array, inside: npt.NDArray[np.bool_]) 
 # -- running --------------------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
-    "transfer": transfer, "residual": residual, "saliency": saliency, "similarity": similarity,
+    "transfer": transfer, "residual": residual, "saliency": saliency, "similarity": similarity, "ancestor": ancestor,
 }
 
 
 def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[[Path], Iterator[Row]]]]:
     """What there is to measure: what names it, and how it is measured."""
     for task, run in PARTS.items():
-        for name in SMALL if wanted in ("", task) else ():
-            for seed in range(seeds if task != "similarity" else 1):
+        for name in (ALIKE if task == "ancestor" else SMALL) if wanted in ("", task) else ():
+            for seed in range(seeds if task not in ("similarity", "ancestor") else 1):
                 variants: tuple[Row, ...] = ({"start": 0.0}, {"start": 0.3}) if task == "transfer" else ({},)
                 for more in variants:
                     yield ({"task": task, "image": name, "seed": seed, "effort": effort, **more},
@@ -321,11 +351,6 @@ def tasks(wanted: str, effort: int, seeds: int) -> Iterator[tuple[Row, Callable[
             for method in METHODS:
                 yield ({"task": "comparison", "image": name, "method": method, "ratio": ratio, "effort": effort},
                        partial(comparison, name, seed=0, effort=effort, method=method, ratio=ratio))
-
-
-def read(path: Path) -> list[Row]:
-    """Rows that were measured."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def main() -> None:

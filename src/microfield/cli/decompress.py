@@ -18,6 +18,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("output", metavar="OUT", help="OUT.ome.tif, OUT.ome.zarr, OUT.npy, or OUT.imagej.tif for Fiji")
     p.add_argument("--select", metavar="SELECTION", help="such as t=0,c=1,z=10:20,y=::4,x=::4")
     p.add_argument("--mask", metavar="IMAGE", help="decode only where this image is not zero; the rest is 0")
+    p.add_argument("--ancestor", metavar="FILE", help="the ancestor-*.npz that IN builds on, where it lies elsewhere")
     p.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
     p.set_defaults(run=run)
 
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = [arguments.input, *filter(None, [arguments.mask])]
     check_output(arguments.output, overwrite=arguments.overwrite, sources=sources)
     line = ProgressLine(Path(arguments.output).name)
-    with open_file(arguments.input) as f:
+    with open_file(arguments.input, ancestor=arguments.ancestor) as f:
         try:
             saved = save(f, arguments.output, arguments.select, arguments.mask, arguments.overwrite, line)
         finally:

@@ -79,6 +79,7 @@ def _facts(f: MicrofieldFile) -> dict[str, Any]:
         "exact": f.exact if f.exact or making is not None else None,
         "asked_for": asked,
         "safe_for": None if f.evidence is None else f.evidence.as_dict(),
+        "builds_on": list(f.companions) or None,
         "original_checksum": header.checksum.hex() or None,
         "metadata_bytes": len(f.metadata.encode()) if f.metadata else 0,
         "format_version": f.format_version, "bitstream_version": header.bitstream_version,

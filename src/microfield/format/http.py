@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urljoin
 
 from microfield.errors import FormatError, InputError
 from microfield.format.source import Source, exactly
@@ -34,6 +35,13 @@ class HttpSource(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return HttpSource, (self.name,)
+
+    def beside(self, name: str) -> Source | None:
+        """The file of this name in the same folder."""
+        try:
+            return HttpSource(urljoin(self.name, name))
+        except InputError:
+            return None
 
     @property
     def size(self) -> int:

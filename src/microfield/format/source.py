@@ -51,6 +51,11 @@ class Source(ABC):
         """The first ``most`` bytes, or all where there are fewer."""
         return self.read(0, min(most, self.size))
 
+    def beside(self, name: str) -> Source | None:
+        """The file of this name in the same folder; None where there is none, or no folder."""
+        del name
+        return None
+
 
 def open_source(source: Any, options: Mapping[str, Any] | None = None) -> Source:
     """A `Source` of a path, bytes, a binary file object or a URL.
@@ -148,6 +153,11 @@ class FileSource(Source):
         except OSError as error:
             raise InputError(f"{self.name} cannot be read: {error.strerror or error}.") from None
 
+    def beside(self, name: str) -> Source | None:
+        """The file of this name in the same folder."""
+        path = os.path.join(os.path.dirname(self._path), name)
+        return FileSource(path) if os.path.isfile(path) else None
+
     def __reduce__(self) -> tuple[Any, ...]:
         return FileSource, (self._path,)
 
@@ -189,6 +199,13 @@ class FsspecSource(Source):
         except Exception as error:
             raise _unreadable(self.name, error) from error
         return exactly(data, start, stop, self.name)
+
+    def beside(self, name: str) -> Source | None:
+        """The file of this name in the same folder."""
+        try:
+            return FsspecSource(self._fs, _sibling(self._path, name), _sibling(self.name, name))
+        except InputError:
+            return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FsspecSource, (self._fs, self._path, self.name)
@@ -307,6 +324,11 @@ def _from_stream(stream: Any) -> Source:
     if not isinstance(content, (bytes, bytearray)):
         raise InputError(f"{name} is open in text mode; open it with mode 'rb'.")
     return BytesSource(bytes(content), name)
+
+
+def _sibling(path: str, name: str) -> str:
+    """The path or URL of a file in the folder of another one."""
+    return f"{path.rpartition('/')[0]}/{name}" if "/" in path else name
 
 
 def exactly(data: bytes, start: int, stop: int, name: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -117,6 +118,8 @@ class PartData:
     trusted : bool
         The part was made by this program, or by somebody whom the user trusts: a decoder that does not withstand harm may decode
         it in this process.
+    companions : tuple of bytes
+        Contents of the files that `Method.companions` names.
     """
 
     own: Sections
@@ -124,6 +127,7 @@ class PartData:
     parent: Decoder | None = None
     working: int | None = None
     trusted: bool = True
+    companions: tuple[bytes, ...] = ()
 
 
 # -- encoding -------------------------------------------------------------------------------------------------------------------
@@ -444,6 +448,12 @@ class Method(ABC):
         """Fewest bytes that the sections of a part of this layout can take together."""
 
     @classmethod
+    def companions(cls, shared: Sections) -> tuple[str, ...]:
+        """Names of the files that lie beside a file which shares these sections, and without which it cannot be decoded."""
+        del shared
+        return ()
+
+    @classmethod
     @abstractmethod
     def decoder(cls, layout: Layout, bitstream_version: int, data: PartData) -> Decoder:
         """Open one part.
@@ -479,6 +489,22 @@ class Method(ABC):
     def margin(self, layout: Layout) -> tuple[int, ...]:
         """How many voxels beyond the part, along every axis, `encode` wants to see in `Context.surroundings`."""
         return (0,) * len(layout.shape)
+
+    # -- files beside the file ----------------------------------------------------------------------------------------
+
+    @property
+    def alone(self) -> bool:
+        """Whether files can be decoded without any file beside them."""
+        return True
+
+    def in_folder(self, folder: Path) -> Self:
+        """The method for a file that goes into this folder, with options that mean a file beside it settled."""
+        del folder
+        return self
+
+    def leave(self, path: Path) -> None:
+        """Put beside a file that was just written what belongs there."""
+        del path
 
     # -- around all parts of an image ---------------------------------------------------------------------------------
 

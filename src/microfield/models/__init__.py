@@ -33,6 +33,12 @@ HASH = 4
 LARGEST = 1 << 20
 """Most bytes of a file of weights, and of each of its arrays unpacked (1 MiB)."""
 
+MOST_ARRAYS = 64
+"""In one file."""
+
+DAMAGED = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What `unpack` raises for bytes that are no such file."""
+
 
 def fingerprint(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """SHA-256 (32 bytes) over names, types, shapes and values of arrays, in the order of their names."""
@@ -118,7 +124,7 @@ def save(kind: str, name: str, arrays: Mapping[str, npt.NDArray[Any]], record: M
         raise ValueError(f"networks are {' or '.join(KINDS)}, not {kind!r}")
     folder = Path(__file__).parent if folder is None else folder
     key = fingerprint(arrays)[:HASH]
-    (folder / file_name(kind, key)).write_bytes(_pack(arrays))
+    (folder / file_name(kind, key)).write_bytes(pack(arrays))
     table = folder / "index.json"
     known: dict[str, dict[str, Any]] = json.loads(table.read_text("utf-8")) if table.exists() else {}
     old = known.setdefault(kind, {}).get(name)
@@ -141,8 +147,8 @@ def _load(kind: str, hash4: bytes) -> Arrays:
     if not file.is_file():
         raise FormatError(missing)
     try:
-        arrays = _unpack(file.read_bytes())
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = unpack(file.read_bytes())
+    except DAMAGED as error:
         raise FormatError(f"The installed {kind} network {hash4.hex()} is damaged: install microfield again.") from error
     if fingerprint(arrays)[:HASH] != hash4:
         raise FormatError(f"The installed {kind} network {hash4.hex()} is not what its name says: install microfield again.")
@@ -155,7 +161,7 @@ def _canonical(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
-def _pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Arrays as an NPZ file that depends on nothing else: in the order of their names, and all of one date."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -167,12 +173,14 @@ def _pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return out.getvalue()
 
 
-def _unpack(data: bytes) -> Arrays:
-    """Arrays of an NPZ file, read-only; ValueError where it is larger than `LARGEST` allows."""
+def unpack(data: bytes) -> Arrays:
+    """Arrays of an NPZ file, read-only; one of `DAMAGED` where it is none, or larger than `LARGEST` allows."""
     if len(data) > LARGEST:
         raise ValueError("too large")
     arrays: Arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if len(archive.infolist()) > MOST_ARRAYS:
+            raise ValueError("too many arrays")
         for entry in archive.infolist():
             if entry.file_size > LARGEST:
                 raise ValueError("too large")

@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 LOSSLESS = "lossless"
 """The method whose files hold the very values."""
 
+COMPANION_LIMIT = 16 << 20
+"""Most bytes that are read of a file beside this one."""
+
 AVERAGED = 64
 """An averaging preview decodes at most so many times what one read may return."""
 
 
 def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: int = 16,
               host: Layout | None = None, trusted: bool = False, storage_options: Mapping[str, Any] | None = None,
-              ) -> MicrofieldFile:
+              ancestor: str | os.PathLike[str] | None = None) -> MicrofieldFile:
     """Open a microfield file for reading; nothing but its header and index is read yet.
 
     Parameters
@@ -65,6 +68,9 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
         jpegxr) then run in this process, which is faster; by default they run in one of their own, with limits.
     storage_options : mapping, optional
         For a URL: what fsspec's file system takes, such as ``{"anon": True}`` for a public bucket of s3.
+    ancestor : path, optional
+        The file ``ancestor-*.npz`` whose network this one builds on (method `sincs`), or the folder that holds it; by default it is
+        looked for beside the file.
 
     Raises
     ------
@@ -78,7 +84,8 @@ def open_file(source: Any, *, max_read_bytes: int | None = None, cache_parts: in
     cache_parts = checks.number("cache_parts", cache_parts, whole=True, least=0)
     if host is not None and not isinstance(host, Layout):
         raise checks.wrong("host", host, "a microfield.Layout")
-    options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host, "trusted": trusted}
+    options = {"max_read_bytes": max_read_bytes, "cache_parts": cache_parts, "host": host, "trusted": trusted,
+               "ancestor": None if ancestor is None else os.fspath(checks.path("ancestor", ancestor))}
     if storage_options is not None:
         checks.mapping("storage_options", storage_options, "{'anon': True}")
     opened = open_source(source, storage_options)
@@ -101,7 +108,7 @@ class MicrofieldFile:
         self.layout: Layout = container.header.layout
         self._limits = Limits.of(options["max_read_bytes"])
         self._parts = Parts(container, options["cache_parts"], self.name, self._limits.working,
-                            options["trusted"])
+                            options["trusted"], self._beside)
 
     @property
     def path(self) -> str | None:
@@ -197,6 +204,11 @@ class MicrofieldFile:
     def making(self) -> Making | None:
         """How the file was made: PSNR as measured when it was written, what was asked for, settings; None where it does not say."""
         return self.header.making
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """Names of the files beside this one without which it cannot be decoded."""
+        return self._parts.companions
 
     @property
     def format_version(self) -> int:
@@ -458,6 +470,14 @@ class MicrofieldFile:
         """
         self._check_bytes(8 * sum(extent for axis, extent in self.sizes.items() if axis in self.voxel_size))
         return coordinates_and_attributes(self)
+
+    def _beside(self, name: str) -> bytes | None:
+        """Content of a file that this one needs, from where the user says that it is, or beside this one."""
+        given = self._options["ancestor"]
+        if given is not None:
+            given = os.path.join(given, name) if os.path.isdir(given) else given
+        source = self._source.beside(name) if given is None else open_source(given)
+        return None if source is None else source.head(COMPANION_LIMIT)
 
     def _masked(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Voxels where ``mask`` is true, in C order; their flat indices are needed to put the parts in order."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from microfield.format.grid import Box, Grid
 from microfield.methods import get_method
 from microfield.methods.base import Cost, Decoder, PartData
 from microfield.reading.recent import Recent
+from microfield.wording import argument
 
 if TYPE_CHECKING:
     from microfield.format.container import Container
@@ -28,6 +30,11 @@ SMALL_PART = 1 << 20
 
 MASK_VOXELS = 1 << 22
 """Voxels of a mask that are turned into indices at once (8 bytes each)."""
+
+
+def _nothing(name: str) -> bytes | None:
+    del name
+    return None
 
 
 class Parts:
@@ -45,13 +52,16 @@ class Parts:
         Bytes that decoding a part may take, decoded parts that are kept included.
     trusted : bool
         See `PartData.trusted`.
+    beside : callable (name) -> bytes or None
+        Content of a file beside this one, None where there is none.
     """
 
-    def __init__(self, container: Container, cache_parts: int, name: str, working: int, trusted: bool = False) -> None:
+    def __init__(self, container: Container, cache_parts: int, name: str, working: int, trusted: bool = False,
+                 beside: Callable[[str], bytes | None] = _nothing) -> None:
         header = container.header
         self._container = container
         self._name = name
-        self._working, self._trusted = working, trusted
+        self._working, self._trusted, self._beside = working, trusted, beside
         try:
             self._method = get_method(header.method)
         except UsageError:
@@ -137,7 +147,7 @@ class Parts:
         if stop - start > SMALL_PART:
             self._check(stop - start, f"part {part} of {self._name} takes {stop - start:,} bytes of the file")
         parent = None if reference is None else self._decoders.get(reference)
-        data = PartData(self._container.part(part), self._container.shared, parent, self._working, self._trusted)
+        data = PartData(self._container.part(part), self._container.shared, parent, self._working, self._trusted, self._companions)
         if len(data.own) != self._method.sections:
             raise FormatError(f"part {part} of {self._name} has {len(data.own)} sections where method {header.method!r} has "
                               f"{self._method.sections}: the file is damaged, or a newer microfield may open it.")
@@ -149,6 +159,29 @@ class Parts:
                             "bytes of memory")
         self._decoders.make_room(needed)
         return decoder
+
+    @cached_property
+    def _companions(self) -> tuple[bytes, ...]:
+        """The files without which this one cannot be decoded.
+
+        Raises
+        ------
+        InputError
+            One is not there.
+        """
+        found = []
+        for name in self.companions:
+            data = self._beside(name)
+            if data is None:
+                raise InputError(f"{self._name} was made from the network in {name}, which does not lie beside it; put it into the "
+                                 f"same folder, or say where it is with {argument('ancestor', 'FILE')}.")
+            found.append(data)
+        return tuple(found)
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """Names of the files without which this one cannot be decoded."""
+        return self._method.companions(self._container.shared)
 
     def _check(self, needed: int, what: str) -> None:
         if needed > self._working:

@@ -51,6 +51,8 @@ def write_file(job: Job, budget: Budget, stream: IO[bytes], embedded: bool = Fal
     """
     if budget.kind == LOSSLESS and not isinstance(job.method.quality, Exact):
         raise UsageError(f"method {job.method.name} makes no exact copies; leave {argument('method')} out, or give a budget.")
+    if embedded and not job.method.alone:
+        raise UsageError("a chunk of a store cannot build on a network in another file; leave out the option ancestor.")
     limit = budget.byte_limit(job.image.layout)
     job, request, around, target = _begin(job, budget, limit, embedded)
     try:

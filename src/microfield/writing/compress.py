@@ -19,7 +19,7 @@ from microfield.io.atomic import atomic_path
 from microfield.io.destination import check_ending, check_file, check_folder, check_space
 from microfield.io.masks import Covered, read_saliency
 from microfield.io.remote import check_url, is_url, uploaded
-from microfield.methods import AUTO
+from microfield.methods import AUTO, get_method
 from microfield.notebook.preview import look, preview
 from microfield.progress import Progress, shown
 from microfield.reading.file import MicrofieldFile
@@ -118,6 +118,8 @@ def compress(
     axes = checks.letters("axes", axes)
     beside = [one for one in (mask, chosen.reference) if isinstance(one, (str, os.PathLike))]
     check_destination(destination, overwrite, [*_files_of(source), *beside])
+    if is_url(destination) or is_store(destination):
+        check_alone(chosen)
     image = load(source, axes, scene, channel, stack)
     if mask is not None:
         chosen = replace(chosen, saliency=read_saliency(mask, Covered(image.name, image.axes, image.shape), axes))
@@ -140,7 +142,10 @@ def _write(image: Image, destination: Path, budget: Budget, settings: Settings, 
     if is_store(destination):
         return compress_to_zarr(image, destination, budget, settings, overwrite, progress)
     with atomic_path(destination, overwrite) as temporary, open(temporary, "w+b") as stream:
-        return compress_to_stream(image, stream, budget, settings, progress)
+        report = compress_to_stream(image, stream, budget, settings, progress, destination.parent)
+    if settings.method != AUTO:
+        get_method(settings.method).with_options(settings.options or {}).leave(destination)
+    return report
 
 
 def _asked(lossless: bool, budgets: dict[str, Any], settings: Given) -> tuple[Budget, Given]:
@@ -177,6 +182,19 @@ def check_destination(destination: str | os.PathLike[str], overwrite: bool = Fal
     check(destination, overwrite=overwrite, sources=sources)
 
 
+def check_alone(settings: Settings) -> None:
+    """Refuse settings whose files build on a file beside them, where nothing can be put beside them.
+
+    Raises
+    ------
+    UsageError
+        They are such settings.
+    """
+    if settings.method != AUTO and not get_method(settings.method).with_options(settings.options or {}).alone:
+        raise UsageError("a file that builds on a network in another file must be a file in a folder of this machine; leave out "
+                         "the option ancestor.")
+
+
 def is_store(destination: str | os.PathLike[str]) -> bool:
     """Whether a name is that of a Zarr store rather than of a microfield file."""
     return os.fspath(destination).lower().endswith(".zarr")
@@ -206,13 +224,16 @@ def load(source: Any, axes: str | None = None, scene: str | int | None = None, c
 
 
 def compress_to_stream(image: Image, stream: IO[bytes], budget: Budget, settings: Settings, progress: Progress | None = None,
-                       ) -> Report:
-    """Write a microfield file to an empty binary stream that can be read and sought; the report (see `compress`)."""
+                       folder: Path | None = None) -> Report:
+    """Write a microfield file to an empty binary stream that can be read and sought; the report (see `compress`).
+
+    ``folder`` is where the file goes, for methods whose files build on one beside them.
+    """
     deadline = Deadline.after(settings.time_limit)
     say = progress or (lambda _done, _what: None)
     if settings.method == AUTO:
         return write_chosen(image, budget, settings, deadline, say, stream)
-    return write_file(prepare(image, settings, deadline, say), budget, stream)
+    return write_file(prepare(image, settings, deadline, say, folder=folder), budget, stream)
 
 
 def compress_to_bytes(image: Image, budget: Budget, settings: Settings, progress: Progress | None = None) -> tuple[bytes, Report]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -86,8 +87,10 @@ class Job:
 
 
 def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Progress, statistics: ChannelStatistics | None = None,
-            ) -> Job:
+            folder: Path | None = None) -> Job:
     """Check the image and the settings, and measure the image where ``statistics`` does not spare that.
+
+    ``folder`` is where the file goes, where it goes into one.
 
     Raises
     ------
@@ -98,6 +101,7 @@ def prepare(image: Image, settings: Settings, deadline: Deadline, progress: Prog
     """
     begin = time.monotonic()
     method = get_method(settings.method).with_options(settings.options or {})
+    method = method if folder is None else method.in_folder(folder)
     grid = Grid(image.shape, tile_of(image, settings.tile))
     progress(0.0, "look at the image")
     exact = isinstance(method.quality, Exact)

@@ -243,12 +243,12 @@ class Settings:
 
 
 def _recorded(value: Any) -> Any:
-    """A setting as plain data: text, numbers, booleans, lists and mappings."""
+    """A setting as plain data: text, numbers, booleans, lists and mappings; of a path the name alone."""
     if isinstance(value, Mapping):
         return {str(k): _recorded(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_recorded(v) for v in value]
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else os.path.basename(str(value))
 
 
 def show_settings(function: _Function) -> _Function:

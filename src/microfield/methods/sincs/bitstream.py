@@ -2,7 +2,8 @@
 
 Declared here once, for writing and for reading; docs/format.md describes the same bytes.
 
-    byte 0      layers before the last (0..15), + 16 for layers of rectified sums (published), + 32 where the part builds on another
+    byte 0      layers before the last (0..15), + 16 for layers of rectified sums (published), + 32 where the part builds on
+                another, + 64 where it builds on the ancestor that the shared block names
     byte 1      output axes, a bit per letter of TCZYXS
     mapping     see `microfield.methods.coordinate.mapping`
     varint      width of the layers                                     (from here on absent without layers)
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +45,18 @@ from microfield.nn.evaluate import SineNetwork
 
 Ints = npt.NDArray[np.int64]
 
-RECTIFIED_FLAG, CONTINUED_FLAG = 16, 32
-"""Added to the number of layers where layers are rectified sums, and where the part builds on another."""
+RECTIFIED_FLAG = 16
+"""Added to the number of layers where layers are rectified sums."""
+
+
+class Root(Enum):
+    """What the roots among a part's groups are differences to, with what that adds to the number of layers."""
+
+    NOTHING = 0
+    PART = 32
+    """The first group of the part that this one builds on."""
+    FILE = 64
+    """The ancestor network that the shared block of the file names."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ class Head:
         Step code of every tensor.
     rectified : bool
         Whether layers are rectified sums of encoded coordinates instead of sines.
-    continued : bool
-        Whether roots are differences to the first group of the part that this one builds on.
+    root : Root
+        What roots are differences to.
     """
 
     shape: Shape
@@ -76,12 +88,12 @@ class Head:
     ancestors: Ancestors = (None,)
     steps: tuple[int, ...] = ()
     rectified: bool = False
-    continued: bool = False
+    root: Root = Root.NOTHING
 
     def pack(self, layout: Layout) -> bytes:
         """Bytes of everything but the lengths of the groups and their weights."""
         shape = self.shape
-        kind = shape.depth + RECTIFIED_FLAG * self.rectified + CONTINUED_FLAG * self.continued
+        kind = shape.depth + RECTIFIED_FLAG * self.rectified + self.root.value
         out = bytearray((kind, output_mask(self.output_axes)))
         out += self.mapping.pack(layout.dtype)
         if not shape.depth:
@@ -109,8 +121,9 @@ class UnpackedPart:
     weights: tuple[bytes, ...]
 
 
-def unpack(data: bytes, layout: Layout, continued: bool) -> UnpackedPart:
-    """Open the bytes of a part of this layout; ``continued`` says whether the part has one to build on.
+def unpack(data: bytes, layout: Layout, continued: bool, ancestor: bool = False) -> UnpackedPart:
+    """Open the bytes of a part of this layout; ``continued`` says whether the part has one to build on, ``ancestor`` whether the
+    file names an ancestor.
 
     Raises
     ------
@@ -120,9 +133,13 @@ def unpack(data: bytes, layout: Layout, continued: bool) -> UnpackedPart:
     reader = ByteReader(data, "its head")
     kind, outputs = reader.next(2)
     depth, rectified = kind & 15, bool(kind & RECTIFIED_FLAG)
-    if kind >> 6 or outputs >> len(AXES) or (not depth and kind):
+    flags = [root for root in Root if kind & 0xE0 == root.value]
+    if not flags or outputs >> len(AXES) or (not depth and kind):
         raise FormatError("the part describes groups this version does not know.")
-    if bool(kind & CONTINUED_FLAG) != continued:
+    root = flags[0]
+    if root is Root.FILE and not ancestor:
+        raise FormatError("the part builds on an ancestor that the file does not name.")
+    if (root is Root.PART) != continued:
         raise FormatError("the part builds on another one that is not named, or names one that it does not build on.")
     output_axes = "".join(axis for bit, axis in enumerate(AXES) if outputs >> bit & 1)
     if not set(output_axes) <= set(layout.axes) - set("YX"):
@@ -150,7 +167,7 @@ def unpack(data: bytes, layout: Layout, continued: bool) -> UnpackedPart:
     if ends[-1] > len(data):
         raise FormatError("the weights of the groups are cut short.")
     weights = tuple(data[a:b] for a, b in zip(ends, [*ends[1:], len(data)], strict=True))
-    head = Head(shape, output_axes, mapping, groups, ancestors, steps, rectified, continued)
+    head = Head(shape, output_axes, mapping, groups, ancestors, steps, rectified, root)
     return UnpackedPart(head, coordinates, weights)
 
 

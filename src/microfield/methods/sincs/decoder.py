@@ -17,8 +17,9 @@ from microfield.methods.base import Cost, Decoder
 from microfield.methods.coordinate.bitstream import BYTES_PER_WEIGHT, FREE_BYTES
 from microfield.methods.coordinate.bitstream import UnpackedPart as UnpackedNetwork
 from microfield.methods.coordinate.decoder import NetworkDecoder
+from microfield.methods.sincs.ancestor import Ancestor
 from microfield.methods.sincs.ancestry import line
-from microfield.methods.sincs.bitstream import Ints, network_of, predicted, tensor_extents, unpack
+from microfield.methods.sincs.bitstream import Ints, Root, network_of, tensor_extents, unpack
 from microfield.methods.sincs.published import EncodedDecoder
 from microfield.methods.sincs.residual import Codes, decode
 
@@ -32,16 +33,20 @@ class SincsDecoder(Decoder):
     sections : tuple of bytes
     parent : Decoder, optional
         Of the part that this one builds on.
+    ancestor : Ancestor, optional
+        The network that the file names for its parts to build on.
     working : int, optional
         Bytes of memory that the groups may take; `FREE_BYTES` are never too many.
     """
 
-    def __init__(self, layout: Layout, sections: Sections, parent: Decoder | None = None, working: int | None = None) -> None:
+    def __init__(self, layout: Layout, sections: Sections, parent: Decoder | None = None, working: int | None = None,
+                 ancestor: Ancestor | None = None) -> None:
         super().__init__(layout)
         self.nbytes = len(sections[0])
-        self.part = unpack(sections[0], layout, parent is not None)
+        self.part = unpack(sections[0], layout, parent is not None, ancestor is not None)
         self.head, self.groups = self.part.head, self.part.head.groups
         self.parent = _checked(parent, self)
+        self.ancestor = _fitting(ancestor, self)
         needed = self.head.shape.n_weights * self.groups.n * BYTES_PER_WEIGHT
         if working is not None and needed > max(working, FREE_BYTES):
             raise InputError(f"{self.groups.n} networks of {self.head.shape.n_weights:,} weights need {needed:,} bytes of memory, "
@@ -72,10 +77,12 @@ class SincsDecoder(Decoder):
         return [b + d.reshape(b.shape) for b, d in zip(base, differences, strict=True)], tables
 
     def root(self) -> list[Ints]:
-        """What roots are differences to: zeros, or the first group of the part that this one builds on."""
-        if self.parent is None:
-            return [np.zeros(size, np.int64) for size in tensor_extents(self.head.shape)]
-        return predicted(self.parent.weights(0), self.parent.head.steps, self.head.steps)
+        """What roots are differences to: zeros, the first group of the part that this one builds on, or the ancestor."""
+        if self.parent is not None:
+            return Ancestor.of(self.parent.head, self.parent.weights(0)).predicted(self.head.steps)
+        if self.ancestor is not None:
+            return self.ancestor.predicted(self.head.steps)
+        return [np.zeros(size, np.int64) for size in tensor_extents(self.head.shape)]
 
     def network(self, group: int) -> NetworkDecoder:
         """The decoder of a group."""
@@ -153,3 +160,12 @@ def _checked(parent: Decoder | None, child: SincsDecoder) -> SincsDecoder | None
     if not isinstance(parent, SincsDecoder) or (parent.head.shape, parent.head.rectified) != (head.shape, head.rectified):
         raise FormatError("the part builds on one whose networks have another shape: the file is damaged.")
     return parent
+
+
+def _fitting(ancestor: Ancestor | None, child: SincsDecoder) -> Ancestor | None:
+    """The ancestor, where the part builds on it."""
+    if ancestor is None or child.head.root is not Root.FILE:
+        return None
+    if not ancestor.fits(child.head):
+        raise FormatError("the part builds on an ancestor whose network has another shape: the file is damaged.")
+    return ancestor
