@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,10 @@ from microfield.format.source import BytesSource
 from microfield.image import Image, Layout
 from microfield.methods import get_method, names
 from microfield.methods.coordinate.bitstream import Published, Shape, pack_published
+from microfield.methods.field import filter_fit
+from microfield.methods.field import method as field_method
+from microfield.methods.field.network import ContextNet
+from microfield.methods.field.tuning import FIRST, LAST, Changes
 from microfield.methods.lossless.method import Way, packed_as
 from microfield.methods.lossless.values import to_planes
 from microfield.methods.options import options_to_dict
@@ -367,7 +372,32 @@ def vector_files() -> dict[str, bytes]:
            for kind in EXACT_KINDS},
         "lossless-ways": all_ways(),
         "field-rolled": compressed(rolled(), "field", Budget("max_bytes", 4000), effort=5, options={"nets": "b"})[0],
+        **fifth_version(),
     }
+
+
+def fifth_version() -> dict[str, bytes]:
+    """Files of version 5 of `field`: a stack, channels over time, a film, and planes for which a layer of the network changed."""
+    stack = image("stack").read()
+    found = {"field-5-stack": compressed(Image(stack[:5, :26, :22], "ZYX"), "field", Budget("max_bytes", 420))[0]}
+    series = np.stack([stack[:3, :20, :18], stack[1:4, 2:22, :18]], axis=1)
+    found["field-5-series"] = compressed(Image(series, "TCYX"), "field", Budget("max_bytes", 420), effort=5)[0]
+    film = {"options": {"transform": "film"}}
+    found["field-5-film"] = compressed(Image(stack[:5, :20, :24], "TYX"), "field", Budget("max_bytes", 500), **film)[0]
+    found["field-5-plane"] = compressed(Image(image("uint8").read()[:48, :40], "YX"), "field", Budget("max_bytes", 450))[0]
+    y, x = np.mgrid[:31, :37]
+    sharp = np.stack([[900 * ((y + x + z) // 6 % 2) + 500 * np.sin(y / 5) for z in range(4)],
+                      [800 * ((y - x + 40) // 7 % 2) + 300 * np.cos(x / 4) for z in range(4)]]) + 2000
+    with mock.patch.multiple(filter_fit, LEAST_BYTES=(100, 200, 300), LEAST_VOXELS=1):
+        filters = Image(sharp.astype(np.uint16), "CZYX")
+        found["field-5-filters"] = compressed(filters, "field", Budget("max_bytes", 1200), effort=5)[0]
+    rng, net = np.random.default_rng(5), ContextNet.load("all")
+    for name, sort, counts in (("first", FIRST, [len(net.planes)] * 2 + [3]), ("last", LAST, [net.third.shape[1] + 1] * 3)):
+        changes = Changes(sort, tuple(rng.integers(-4, 5, n).astype(np.int32) for n in counts))
+        with mock.patch.multiple(field_method, TUNED_FROM=0, tuned=lambda *_, given=changes: (given, 1.0)):
+            plane = Image(image("uint8").read()[:40, :36], "YX")
+            found[f"field-5-{name}"] = compressed(plane, "field", Budget("max_bytes", 600), effort=5)[0]
+    return found
 
 
 EXACT_KINDS = ("labels", "float32", "counts", "float64")
@@ -424,7 +454,8 @@ def published_part(layout: Layout, frequency: float, span: float) -> bytes:
 @pytest.mark.parametrize("name", ["siren", "siren-paper", "inif", "inif-2-pyramid", "inif-paper", "inif-float32", "siren-tiles",
                                   "sincs-parts", "sincs-tree", "sincs-turns", "sincs-paper",
                                   "hevc-series", "hevc-rgb", "av1-series", "av1-rgb", "field-uint8", "field-stack",
-                                  "field-series", "field-rgb", "field-float32", "field-rolled"])
+                                  "field-series", "field-rgb", "field-float32", "field-rolled", "field-5-stack",
+                                  "field-5-series", "field-5-film", "field-5-first", "field-5-last"])
 def test_old_files_decode_as_they_always_did(name: str) -> None:
     """Files in the repository decode within one grey level of what is written beside them, on any machine."""
     f = mf.open(VECTORS / f"{name}.mfield")

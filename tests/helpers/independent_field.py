@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 import microfield
+from helpers import independent_oriented as oriented
+from helpers.independent_oriented import log_code
 
 __all__ = ["GapTable", "decode_section", "gap_rows", "gap_table"]
 
@@ -314,15 +316,6 @@ def join(values: Array, axis: int) -> Array:
 # -- Features ---------------------------------------------------------------------------------------------------------
 
 
-def log_code(numerator: int, denominator: int = 1, bits: int = 5) -> int:
-    """log5 (or log4) of a fraction that is at least 1."""
-    e = 0
-    while denominator << e + 1 <= numerator:
-        e += 1
-    base = denominator << e
-    return min(255, (e << bits) + (((numerator - base) << bits) // base))
-
-
 def elementwise(function: Callable[[int], int], values: Array) -> Array:
     """A function of whole numbers, for every element."""
     out = np.zeros(values.shape, np.int64)
@@ -420,16 +413,34 @@ class Contexts:
     def __init__(self, name: bytes, numbers: Bits) -> None:
         with np.load(MODELS / f"contexts-{name.hex()}.npz") as stored:
             self.arrays = {key: stored[key].astype(np.int64) for key in stored.files}
-        if numbers.number(1):
-            third, bias = self.arrays["third"], self.arrays["bias3"]
+        self.oriented = "sign_signed" in self.arrays
+        sort = numbers.number(2 if self.oriented else 1)
+        third, bias = self.arrays["third"], self.arrays["bias3"]
+        if sort == 1:
             inputs = third.shape[1]
             for logit in range(3):
                 u = np.array(numbers.rice(inputs + 1))
                 third[logit] = np.clip(third[logit] + 3 * u[:inputs], -511, 511)
                 bias[logit] += 96 * u[inputs]
+        elif sort == 2:
+            units = len(self.arrays["planes"])
+            gains, offsets, last = (np.array(numbers.rice(n)) for n in (units, units, 3))
+            for key in ("planes", "constants"):
+                self.arrays[key] = np.clip(np.rint(self.arrays[key] * (32 + gains)[:, None] / 32), -511, 511).astype(np.int64)
+            self.arrays["bias1"] += np.clip(256 * offsets, -(1 << 17), 1 << 17)
+            bias += 96 * last
+        else:
+            assert sort == 0
+        self.scales: dict[tuple[int, Index], int] = {}
+
+    def read_scales(self, numbers: Bits, groups: Sequence[Group]) -> None:
+        """Scales of signs, by kind of band."""
+        kinds = sorted({(min(level, 4), oriented.seen(band)) for group in groups for level, band in group.bands})
+        chosen = numbers.number(1)
+        self.scales = {kind: numbers.number(4) if chosen else 8 for kind in kinds}
 
     def buckets(self, features: Array, phase_features: list[int]) -> Array:
-        """Buckets (3, n) of coefficients with features (26, n)."""
+        """Buckets (3, n) of coefficients with features (26 or 36, n)."""
         net = self.arrays
         hidden = self._act(net["planes"] @ features + (net["constants"] @ np.array(phase_features) + net["bias1"])[:, None])
         hidden = self._act(net["second"] @ hidden + net["bias2"][:, None])
@@ -447,13 +458,14 @@ class Streams(NamedTuple):
 
     contexts: Contexts
     decisions: Decisions
-    signs: Bits
+    signs: Bits | None
 
 
 class Group:
     """A group: its quantised coefficients, decoded level by level."""
 
-    def __init__(self, words: str, shape: Index, reference: Group | None) -> None:
+    def __init__(self, words: str, shape: Index, reference: Group | None, predicted: bool = False) -> None:
+        self.predicted = predicted
         self.levels, self.extents = levels_of(words, shape)
         self.quantised: Array = np.zeros(shape, np.int64)
         self.magnitudes: dict[tuple[int, Index], Array] = {}
@@ -525,6 +537,9 @@ class Group:
         if not self.levels[level]:
             return
         self._refine_picture(level)
+        if streams.contexts.oriented:
+            self._read_oriented(level, streams)
+            return
         picture = [Plane(p, ()) for p in picture_features(self.picture, sum(map(len, self.levels[: level + 1])))]
         siblings: list[Plane | None] = [None] * 7
         for band, coarser in self._coarser_planes(level):
@@ -539,40 +554,85 @@ class Group:
                 siblings[SIBLINGS.index(band)] = Plane(log_faces(magnitudes), ())
             self.magnitudes[level, band] = magnitudes
 
+    def _read_oriented(self, level: int, streams: Streams) -> None:
+        """Decode the bands of a level from version 5 on."""
+        picture = oriented.Picture.of(self.picture)
+        bright = Plane(picture_features(self.picture, sum(map(len, self.levels[: level + 1])))[0], ())
+        siblings: dict[Index, Plane] = {}
+        coarser = next((k for k in range(level + 1, len(self.levels)) if self.levels[k]), len(self.levels))
+        for band, planes in self._coarser_planes(level):
+            magnitudes: Array = np.zeros(self.quantised[self.box(level, band)].shape, np.int64)
+            if self.mean_codes[level, band]:
+                turned = oriented.is_turned(band)
+                known = [siblings.get(oriented.swapped(name) if turned else name) for name in SIBLINGS]
+                reference: list[Plane | None] = [None, None]
+                same = None
+                if self.reference is not None and self.reference.mean_codes[level, band]:
+                    same = self.reference.values_of(level, band)
+                if self.reference is not None:
+                    cut = self.reference.magnitudes[level, band]
+                    reference = [Plane(log_same(cut), ()), Plane(log_faces(cut), ())]
+                around = oriented.SignInputs(band, picture, lambda name: self.values_of(level, name),
+                                             lambda name: self.values_of(coarser, name),
+                                             self.levels[coarser] if coarser < len(self.levels) else (), same)
+                self._read_oriented_band(level, magnitudes, [*planes, *known, bright], reference, around, streams)
+                siblings[band] = Plane(log_faces(magnitudes), ())
+            self.magnitudes[level, band] = magnitudes
+
+    def values_of(self, level: int, band: Index) -> Array | None:
+        """The quantised values of a band, None where there is none or it is all zero."""
+        return self.quantised[self.box(level, band)] if self.mean_codes.get((level, band)) else None
+
+    def _read_oriented_band(self, level: int, magnitudes: Array, planes: list[Plane | None], reference: list[Plane | None],
+                            around: oriented.SignInputs, streams: Streams) -> None:
+        """Decode a band from version 5 on."""
+        band, sets = around.band, [[oriented.in_array(o, around.band) for o in some] for some in oriented.NEIGHBOURS]
+        values = self.quantised[self.box(level, band)]
+        for number, phase, slab in slabs_of(values.shape):
+            constants = phase_features_of(level, oriented.seen(band), 1 in self.levels[level], self.mean_codes[level, band], number)
+            constants += [32 * oriented.is_turned(band), 32 * self.predicted]
+            known = known_members(sets, phase, number, values.shape[1:])
+            features: Array = np.zeros((36, len(slab)), np.int64)
+            for n, (b, *index) in enumerate(slab):
+                place = tuple(2 * i + p for i, p in zip(index, phase, strict=True))
+                column = [log_code(len(m) + 2 * neighbour_sum(magnitudes, b, place, m), len(m)) if m else 0 for m in known]
+                column += [0 if plane is None else plane.at(b, tuple(index), phase) for plane in planes]
+                column += around.picture.features(b, place, band)
+                column += [0 if plane is None else plane.at(b, tuple(index), phase) for plane in reference]
+                features[:, n] = column
+            found = read_magnitudes(streams.contexts.buckets(features, constants), streams)
+            signs = oriented.SignNetwork(streams.contexts.arrays)
+            scale = streams.contexts.scales[min(level, 4), oriented.seen(band)]
+            decoded = {}
+            for n, magnitude in found.items():
+                b, *index = slab[n]
+                place = tuple(2 * i + p for i, p in zip(index, phase, strict=True))
+                sums = signs.sums(*around.of(b, place, magnitude, constants))
+                decoded[b, *place] = -magnitude if streams.decisions.take(3, oriented.sign_bucket(sums, scale)) else magnitude
+            for at, value in decoded.items():
+                values[at], magnitudes[at] = value, min(20, abs(value))
+
     def _read_band(self, level: int, band: Index, values: Array, magnitudes: Array, planes: list[Plane | None],
                    streams: Streams) -> None:
         """Decode a band, phase by phase and slab by slab."""
-        extents = values.shape[1:]
-        holds = [all(p < n for p, n in zip(phase, extents, strict=True)) for phase in PHASES]
-        for number, phase in enumerate(PHASES):
-            if not holds[number]:
-                continue
-            nz, ny, nx = (len(range(p, n, 2)) for p, n in zip(phase, extents, strict=True))
-            phase_features = [0] * 18
-            phase_features[min(level, 4)] = 32
-            for axis in band:
-                phase_features[4 + axis] = 32
-            phase_features[8] = 32 * (1 in self.levels[level])
-            phase_features[9] = 4 * self.mean_codes[level, band]
-            phase_features[10 + number] = 32
-            known = [[m for m in members if holds[other := phase_of(phase, m)] and other < number] for members in NEIGHBOURS]
-            rows = max(1, 16384 // (len(values) * nz * nx))
-            for top in range(0, ny, rows):
-                slab = [*itertools.product(range(len(values)), range(nz), range(top, min(top + rows, ny)), range(nx))]
-                features: Array = np.zeros((26, len(slab)), np.int64)
-                for n, (b, *index) in enumerate(slab):
-                    place = tuple(2 * i + p for i, p in zip(index, phase, strict=True))
-                    for t, members in enumerate(known):
-                        if members:
-                            features[t, n] = log_code(len(members) + 2 * neighbour_sum(magnitudes, b, place, members), len(members))
-                    for t, plane in enumerate(planes, 7):
-                        if plane is not None:
-                            features[t, n] = plane.at(b, tuple(index), phase)
-                buckets = streams.contexts.buckets(features, phase_features)
-                for n, value in read_slab(buckets, streams).items():
-                    b, *index = slab[n]
-                    at = (b, *(2 * i + p for i, p in zip(index, phase, strict=True)))
-                    values[at], magnitudes[at] = value, min(20, abs(value))
+        for number, phase, slab in slabs_of(values.shape):
+            phase_features = phase_features_of(level, band, 1 in self.levels[level], self.mean_codes[level, band], number)
+            known = known_members(NEIGHBOURS, phase, number, values.shape[1:])
+            features: Array = np.zeros((26, len(slab)), np.int64)
+            for n, (b, *index) in enumerate(slab):
+                place = tuple(2 * i + p for i, p in zip(index, phase, strict=True))
+                for t, members in enumerate(known):
+                    if members:
+                        features[t, n] = log_code(len(members) + 2 * neighbour_sum(magnitudes, b, place, members), len(members))
+                for t, plane in enumerate(planes, 7):
+                    if plane is not None:
+                        features[t, n] = plane.at(b, tuple(index), phase)
+            found = read_magnitudes(streams.contexts.buckets(features, phase_features), streams)
+            assert streams.signs is not None
+            for n, magnitude in found.items():
+                b, *index = slab[n]
+                at = (b, *(2 * i + p for i, p in zip(index, phase, strict=True)))
+                values[at], magnitudes[at] = -magnitude if streams.signs.number(1) else magnitude, min(20, magnitude)
 
     def values(self, centroids: tuple[float, ...], q: np.float32) -> Array:
         """The joined values."""
@@ -594,15 +654,42 @@ def phase_of(phase: Index, offset: Index) -> int:
     return PHASES.index((z, y, x))
 
 
-def read_slab(buckets: Array, streams: Streams) -> dict[int, int]:
-    """Values that are not zero, by their place in the slab."""
+def slabs_of(shape: Index) -> Iterator[tuple[int, Index, list[Index]]]:
+    """Number and parities of the phase, and the indices (batch, z, y, x) in it, of every slab of a band."""
+    for number, phase in enumerate(PHASES):
+        nz, ny, nx = (len(range(p, n, 2)) for p, n in zip(phase, shape[1:], strict=True))
+        if nz and ny and nx:
+            rows = max(1, 16384 // (shape[0] * nz * nx))
+            for top in range(0, ny, rows):
+                yield number, phase, [*itertools.product(range(shape[0]), range(nz), range(top, min(top + rows, ny)), range(nx))]
+
+
+def phase_features_of(level: int, details: Index, z_split: bool, mean_code: int, number: int) -> list[int]:
+    """The first 18 features of a phase."""
+    out = [0] * 18
+    out[min(level, 4)] = 32
+    for axis in details:
+        out[4 + axis] = 32
+    out[8], out[9] = 32 * z_split, 4 * mean_code
+    out[10 + number] = 32
+    return out
+
+
+def known_members(sets: list[list[Index]], phase: Index, number: int, extents: Index) -> list[list[Index]]:
+    """The members of sets of neighbours whose phase comes before and holds anything."""
+    holds = [all(p < n for p, n in zip(other, extents, strict=True)) for other in PHASES]
+    return [[m for m in members if holds[k := phase_of(phase, m)] and k < number] for members in sets]
+
+
+def read_magnitudes(buckets: Array, streams: Streams) -> dict[int, int]:
+    """Magnitudes of what is not zero, by place in the slab."""
     decisions = streams.decisions
     nonzero = [n for n in range(buckets.shape[1]) if decisions.take(0, int(buckets[0, n]))]
     larger = [n for n in nonzero if decisions.take(1, int(buckets[1, n]))]
     values = dict.fromkeys(nonzero, 1)
     for n in larger:
         values[n] = 2 + decisions.run(2, int(buckets[2, n]))
-    return {n: -v if streams.signs.number(1) else v for n, v in values.items()}
+    return values
 
 
 def reconstruct(quantised: Array, centroids: tuple[float, ...]) -> Array:
@@ -885,12 +972,15 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
 def read_groups(section: bytes, head: Head, groups: list[Group], one_by_one: bool) -> None:
     """Decode the coefficients of all groups."""
     n_numbers, at = varint(section, head.end)
-    n_decisions, at = varint(section, at)
+    n_decisions, at = (len(section), at) if head.version >= 5 else varint(section, at)
     numbers, signs = Bits(section[at : at + n_numbers]), Bits(section[at + n_numbers + n_decisions :])
-    decisions = Decisions(section[at + n_numbers : at + n_numbers + n_decisions])
-    streams = Streams(Contexts(head.networks[0], numbers), decisions, signs)
+    decisions = Decisions(section[at + n_numbers : at + n_numbers + n_decisions], 4 if head.version >= 5 else 3)
+    streams = Streams(Contexts(head.networks[0], numbers), decisions, None if head.version >= 5 else signs)
+    assert streams.contexts.oriented == (head.version >= 5)
     for group in groups:
         group.read_numbers(numbers)
+    if head.version >= 5:
+        streams.contexts.read_scales(numbers, groups)
     numbers.end()
     for some in [[group] for group in groups] if one_by_one else [groups]:
         for level in reversed(range(len(some[0].levels))):
@@ -1205,7 +1295,8 @@ def read_film(section: bytes, head: Head, shape: Index) -> Array:
         alike = [i for i in range(k) if order[i].depth == generation.depth and len(order[i].frames) == len(generation.frames)]
         for channel in range(n):
             reference = groups[-1] if channel else groups[alike[-1] * n] if alike else None
-            groups.append(Group(head.words, (len(generation.frames), depth, ny, nx), reference))
+            predicted = bool(generation.references[0])
+            groups.append(Group(head.words, (len(generation.frames), depth, ny, nx), reference, predicted))
     read_groups(section, head, groups, one_by_one=True)
     source, grid = MotionBits(*head.motion), (-(-ny // block), -(-nx // block))
     alphas = [[source.bits.number(4) for _ in range(n)] for _ in order] if head.version >= 4 else [[0] * n for _ in order]

@@ -15,34 +15,38 @@ from microfield.kernel.loading import Instructions
 from microfield.kernel.networks import Layer, WholeNetwork
 from microfield.methods.field import features
 from microfield.methods.field.evaluation import evaluated
-from microfield.methods.field.features import PLANES, BandPlanes
-from microfield.methods.field.head import PINNED
+from microfield.methods.field.features import PLAIN, BandPlanes, FeatureSet
+from microfield.methods.field.head import LATEST, pinned
 from microfield.methods.field.network import LOGITS, ContextNet
-from microfield.methods.field.phases import CONTEXT_CAP, NEIGHBOUR_GROUPS, Phases
+from microfield.methods.field.phases import CONTEXT_CAP, NEIGHBOUR_GROUPS, TURNED_GROUPS, Phases
 from microfield.methods.field.walk import PhaseContext
 
 same_fixture = hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def context_of(shape: tuple[int, ...], phase: int, density: float, seed: int) -> PhaseContext:
+def context_of(shape: tuple[int, ...], phase: int, density: float, seed: int, told: FeatureSet = PLAIN) -> PhaseContext:
     """A phase of a random band of a shape, between random planes, some of them unknown."""
     rng = np.random.default_rng(seed)
     band = Phases(shape)
     magnitudes = (rng.random(shape) < density) * rng.integers(0, CONTEXT_CAP + 1, shape)
     band.fill(magnitudes.astype(np.uint8))
-    count = PLANES - len(NEIGHBOUR_GROUPS)
+    count = told.planes - told.neighbours
     unknown = rng.random(count) < 0.3
     planes = [None if k else rng.integers(0, 256, shape).astype(np.uint8) for k in unknown]
     known = BandPlanes(planes, [()] * count).of(phase, band.extents(phase))
-    return PhaseContext(phase, band, known, features.constants(1, (1, 3), True, 80, phase))
+    constants = features.constants(1, (1, 3), True, 80, phase)
+    if not told.oriented:
+        return PhaseContext(phase, band, known, constants, NEIGHBOUR_GROUPS)
+    return PhaseContext(phase, band, known, features.oriented_constants(constants, True, False), TURNED_GROUPS)
 
 
 @given(shape=st.tuples(st.integers(1, 2), st.integers(2, 5), st.integers(2, 40), st.integers(2, 70)), phase=st.integers(0, 7),
-       density=st.sampled_from([0.0, 0.02, 1.0]), seed=st.integers(0, 99))
+       density=st.sampled_from([0.0, 0.02, 1.0]), seed=st.integers(0, 99), version=st.sampled_from([4, LATEST]))
 @same_fixture
 def test_buckets_and_activations_are_those_of_numpy(instructions: Instructions, shape: tuple[int, ...], phase: int,
-                                                    density: float, seed: int) -> None:
-    context, net = context_of(shape, phase, density, seed), ContextNet.load(PINNED[0])
+                                                    density: float, seed: int, version: int) -> None:
+    net = ContextNet.load(pinned(version)[0])
+    context = context_of(shape, phase, density, seed, net.features)
     for rows in context.slabs:
         ours = evaluated(net, context, rows, hidden=True)
         with loading.without():
@@ -98,11 +102,11 @@ def test_numbers_beyond_the_kernel_are_left_to_numpy() -> None:
 
 
 def test_extents_and_inputs_are_checked(instructions: Instructions) -> None:
-    found, net = loading.library(), ContextNet.load(PINNED[0])
+    found, net = loading.library(), ContextNet.load(pinned(4)[0])
     network = net.compiled
     assert found is not None
     assert network is not None
-    biases, planes = np.zeros(64, np.int32), [np.zeros((1, 1, 2, 3), np.uint8)] * PLANES
+    biases, planes = np.zeros(64, np.int32), [np.zeros((1, 1, 2, 3), np.uint8)] * PLAIN.planes
     for extents, known in (((1, 1, 2, 4), planes), ((1, 1, 2, 3), planes[1:])):
         with pytest.raises(ValueError, match=r"slab|inputs"):
             contexts.evaluated(found, network, biases, extents, [], known, LOGITS)

@@ -1,218 +1,214 @@
-"""Trains the context networks: ``python -m microfield.training.contexts --data DIR``.
+"""Trains the context networks: ``python -m microfield.training.contexts --data SAMPLES``.
 
-Images are transformed and quantised at several steps, first with a dead zone, then by rate and distortion with the network
-of the first round; a sample is one coefficient with its features. Needs the extra ``compress`` (jax, optax).
+SAMPLES is the folder that `microfield.training.context_samples` filled. Two networks are trained and saved as one: of magnitudes,
+and of signs, which is odd by construction and overfits easily: few rounds through the samples, weight decay, and mirrored samples.
+Needs the extra ``compress`` (jax, optax).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.field.coders import BandEncoder, CoefficientEncoder, ContextModel
-from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PICTURE_PLANES, PLANES
-from microfield.methods.field.level_context import CodedBands
-from microfield.methods.field.lifting import Floats, forward
-from microfield.methods.field.network import LARGEST_ACTIVATION, LARGEST_WEIGHT, SUM_SCALE, WEIGHT_SCALE, ContextNet, whole_numbers
-from microfield.methods.field.phases import phase_slices
-from microfield.methods.field.quantise import Quantiser
-from microfield.methods.field.schedules import NAMES, schedule
-from microfield.methods.field.symbols import SymbolWriter
-from microfield.methods.field.walk import Band, Ints, PhaseContext, Walk, walk
+from microfield.methods.field.exact import LARGEST_ACTIVATION, LARGEST_WEIGHT, SUM_SCALE, WEIGHT_SCALE, whole_numbers
+from microfield.methods.field.features import FEATURE_ONE, ORIENTED
+from microfield.methods.field.lifting import Floats
+from microfield.methods.field.phases import Offset
+from microfield.methods.field.sign_context import (
+    AROUND,
+    BESIDE,
+    CROSS,
+    HERE,
+    IN_PLANE,
+    NEIGHBOURS,
+    OUT_OF_PLANE,
+    PATCH,
+    SIGNED,
+    UNSIGNED,
+)
+from microfield.methods.field.signs import PREFIX
 from microfield.models import save
-from microfield.threads import single_threaded_blas
-from microfield.training.images import arguments, images, volumes
+from microfield.training.context_samples import Samples
+from microfield.training.images import arguments, images
 
-HIDDEN = (64, 48)
-FRACTIONS = (0.045, 0.018, 0.007, 0.0025)
-"""Share of coefficients that are not zero, about: ratios of some 30 to 600 for 16-bit images."""
-KEPT = 20_000
-"""Samples of each sort (something known around, nothing known) that a channel gives at a step, about."""
-MAGNITUDE_CAP = 60
-"""Magnitudes are cut at this before they are kept."""
-_RDO = 0.1
-"""Squared steps of error that a bit is worth in the second round."""
-_USUAL_ROUNDING = 0.34
-"""Added to magnitudes before they are rounded down in the first round, which makes a dead zone around 0."""
+HIDDEN, SIGN_HIDDEN = (64, 48), (48, 24)
+BATCH = 4096
+RATE, DECAY = 5e-3, 1e-4
+SIGN_RATE, SIGN_DECAY, SIGN_ROUNDS = 3e-3, 0.05, 3
+LARGEST_SHARE = 6.0
+"""A sign counts at most so many times the median."""
 
-Bytes = npt.NDArray[np.uint8]
 Params = dict[str, Any]
+TOP = LARGEST_ACTIVATION / FEATURE_ONE
+BOUND = (LARGEST_WEIGHT - 1) / WEIGHT_SCALE
 
 
-@dataclass
-class Samples:
-    """Coefficients with what is known before each.
-
-    Attributes
-    ----------
-    planes, constants : uint8 arrays (n, PLANES), (n, CONSTANTS)
-    magnitudes : uint8 array (n,), cut at `MAGNITUDE_CAP`
-    weights : float32 array (n,); every image, channel and step counts the same
-    """
-
-    planes: Bytes
-    constants: Bytes
-    magnitudes: Bytes
-    weights: Floats
-
-    @classmethod
-    def join(cls, several: Sequence[Samples]) -> Samples:
-        """One after the other."""
-        return cls(*(np.concatenate([getattr(s, f) for s in several]) for f in ("planes", "constants", "magnitudes", "weights")))
-
-
-class _Collector:
-    """A visitor that keeps a sample of what it sees; the values are those of an encoder or, without a network, of a dead zone."""
-
-    def __init__(self, encoder: CoefficientEncoder, networked: bool, rng: np.random.Generator) -> None:
-        self.encoder, self.networked, self.rng = encoder, networked, rng
-        n = encoder.quantised.size
-        share = float(np.mean(np.abs(encoder.group) * encoder.quantiser.inverse_step > 0.6))
-        self.active, self.idle = min(1.0, KEPT / max(6 * share * n, 1)), min(1.0, KEPT / n)
-        self.kept: list[Samples] = []
-
-    def begin(self, band: Band) -> _BandCollector:
-        return _BandCollector(self, self.encoder.begin(band), band)
-
-    def keep(self, context: PhaseContext, found: Ints) -> None:
-        """Keep a sample of a phase, whose quantised values are ``found``."""
-        for rows in context.slabs:
-            self._keep(context.features(rows).T.astype(np.uint8), context.constants.astype(np.uint8),
-                       np.minimum(np.abs(found[:, :, rows]), MAGNITUDE_CAP).astype(np.uint8).reshape(-1))
-
-    def _keep(self, planes: Bytes, constants: Bytes, magnitudes: Bytes) -> None:
-        active = (np.delete(planes, PICTURE_PLANES, axis=1) > 0).any(1)
-        share = np.where(magnitudes > 0, 1.0, np.where(active, self.active, self.idle))
-        k = self.rng.random(len(share)) < share
-        self.kept.append(Samples(planes[k], np.broadcast_to(constants, (int(k.sum()), CONSTANTS)), magnitudes[k],
-                                 (1 / share[k]).astype(np.float32)))
-
-
-class _BandCollector:
-    """Visits one band for a `_Collector`."""
-
-    def __init__(self, collector: _Collector, encoder: BandEncoder, band: Band) -> None:
-        self.collector, self.encoder, self.mean_code = collector, encoder, encoder.mean_code
-        self.values = collector.encoder.group[band.box] * collector.encoder.quantiser.inverse_step
-
-    def phase(self, context: PhaseContext) -> Ints:
-        if self.collector.networked:
-            found = self.encoder.phase(context)
-        else:
-            values = self.values[phase_slices(context.number)]
-            found = (np.sign(values) * np.floor(np.abs(values) + _USUAL_ROUNDING)).astype(np.int32)
-        self.collector.keep(context, found)
-        return found
-
-
-def collect(data: Path, name: str, contexts: ContextNet | None, rng: np.random.Generator) -> Iterator[Samples]:
-    """Samples of every channel and step of an image."""
-    references: list[CodedBands | None] = [None] * len(FRACTIONS)
-    for volume in volumes(data, name):
-        kind = str(rng.choice(NAMES))
-        split = schedule(kind, volume.shape)
-        coefficients = forward(volume - np.quantile(volume, 0.005), split)
-        for i, fraction in enumerate(FRACTIONS):
-            step = float(np.quantile(np.abs(coefficients), 1 - fraction * rng.uniform(0.7, 1.4))) / 0.62
-            if step < 1e-4:
-                continue
-            net = contexts if contexts is not None else _blank()
-            encoder = CoefficientEncoder(coefficients, split, Quantiser(step, _RDO), ContextModel(net), SymbolWriter())
-            collector = _Collector(encoder, contexts is not None, rng)
-            with single_threaded_blas():
-                one = Walk(split, encoder.quantised, collector, references[i])
-                walk([one])
-            references[i] = one.coded
-            if collector.kept:
-                samples = Samples.join(collector.kept)
-                samples.weights /= max(int((samples.magnitudes > 0).sum()), 100)
-                yield samples
-
-
-def _blank() -> ContextNet:
-    shapes = {"planes": (1, PLANES), "constants": (1, CONSTANTS), "second": (1, 1), "third": (3, 1),
-              "bias1": (1,), "bias2": (1,), "bias3": (3,)}
-    return ContextNet.of(b"", {k: np.zeros(s, np.int16) for k, s in shapes.items()})
-
-
-def begin(seed: int) -> Params:
-    """Weights to start from."""
+def begin(seed: int) -> tuple[Params, Params]:
+    """Weights to start from: of magnitudes, of signs."""
     rng = np.random.default_rng(seed)
 
     def normal(n: int, m: int, factor: float) -> Floats:
         return np.asarray(rng.normal(size=(n, m)) * factor * (2 / n) ** 0.5, np.float32)
 
-    h, g = HIDDEN
-    return {"planes": normal(PLANES, h, 0.7), "constants": normal(CONSTANTS, h, 0.3), "bias1": np.full(h, 0.2, np.float32),
-            "second": normal(h, g, 1.0), "bias2": np.full(g, 0.1, np.float32), "third": normal(g, 3, 0.3),
-            "bias3": np.array([-4.0, -1.0, 0.0], np.float32)}
+    (h, g), (k, j) = HIDDEN, SIGN_HIDDEN
+    magnitudes = {"planes": normal(ORIENTED.planes, h, 0.7), "constants": normal(ORIENTED.constants, h, 0.3),
+                  "bias1": np.full(h, 0.2, np.float32), "second": normal(h, g, 1.0), "bias2": np.full(g, 0.1, np.float32),
+                  "third": normal(g, 3, 0.3), "bias3": np.array([-4.0, -1.0, 0.0], np.float32)}
+    signs = {"signed": normal(SIGNED, k, 0.5), "unsigned": normal(UNSIGNED, k, 0.5), "bias1": np.zeros(k, np.float32),
+             "second": normal(k, j, 1.0), "bias2": np.zeros(j, np.float32), "third": normal(j, 1, 0.2)}
+    return magnitudes, signs
 
 
 def bits(p: Params, planes: Any, constants: Any, magnitudes: Any, weights: Any) -> Any:
-    """Weighted sum of code lengths without signs."""
+    """Weighted sum of code lengths of magnitudes."""
     import jax
     import jax.numpy as jnp
 
-    top = LARGEST_ACTIVATION / FEATURE_ONE
     inputs = (planes.astype(jnp.float32) / FEATURE_ONE, constants.astype(jnp.float32) / FEATURE_ONE)
-    first = jnp.clip(inputs[0] @ p["planes"] + inputs[1] @ p["constants"] + p["bias1"], 0, top)
-    zero, one, tail = (jnp.clip(first @ p["second"] + p["bias2"], 0, top) @ p["third"] + p["bias3"]).T
+    first = jnp.clip(inputs[0] @ p["planes"] + inputs[1] @ p["constants"] + p["bias1"], 0, TOP)
+    zero, one, tail = (jnp.clip(first @ p["second"] + p["bias2"], 0, TOP) @ p["third"] + p["bias3"]).T
     y, soft = magnitudes.astype(jnp.float32), jax.nn.softplus
     nats = (soft(zero) - (y > 0) * zero + (y > 0) * (soft(one) - (y > 1) * one)
             + (y > 1) * (soft(-tail) + (y - 2) * soft(tail)))
     return (nats * weights).sum() / np.log(2)
 
 
-def train(samples: Samples, params: Params, count: int, rate: float, seed: int, batch: int = 16384) -> tuple[Params, float]:
-    """Adam with a cosine schedule; weights stay in the range the whole numbers have."""
+def sign_bits(p: Params, signed: Any, unsigned: Any, negative: Any, weights: Any) -> Any:
+    """Weighted sum of code lengths of signs."""
+    import jax
+    import jax.numpy as jnp
+
+    odd = signed.astype(jnp.float32) / FEATURE_ONE @ p["signed"]
+    even = unsigned.astype(jnp.float32) / FEATURE_ONE @ p["unsigned"] + p["bias1"]
+
+    def behind(first: Any) -> Any:
+        return jnp.clip(jnp.clip(first, 0, TOP) @ p["second"] + p["bias2"], 0, TOP) @ p["third"]
+
+    logits = (behind(even + odd) - behind(even - odd))[:, 0]
+    return (jax.nn.softplus(jnp.where(negative, -logits, logits)) * weights).sum() / np.log(2)
+
+
+def _mirror(axis: int) -> npt.NDArray[np.intp]:
+    """Where the inputs with a sign come from when the image is mirrored along y (1) or x (2), as a band is seen.
+
+    The coefficient lies between two columns of the picture; where it does not lie between two rows, the last row stays.
+    """
+
+    def moved(offsets: Sequence[Offset], between: int) -> list[int]:
+        found = []
+        for offset in offsets:
+            other = list(offset)
+            other[axis] = between - offset[axis]
+            found.append(offsets.index((other[0], other[1], other[2])) if tuple(other) in offsets else offsets.index(offset))
+        return found
+
+    groups = [(PATCH, axis - 1), (BESIDE, axis - 1), (NEIGHBOURS, 0), *[(AROUND, 0)] * len(IN_PLANE),
+              *[(HERE, 0)] * len(OUT_OF_PLANE), (AROUND, 0), *[(HERE, 0)] * len(IN_PLANE), (CROSS, 0)]
+    out: list[int] = []
+    for offsets, between in groups:
+        first = len(out)
+        out += [first + i for i in moved(offsets, between)]
+    return np.array(out)
+
+
+def _fit(loss: Any, params: Params, rows: Any, count: int, rate: float, decay: float, others: Any) -> Params:
+    """AdamW with a cosine schedule; weights stay in the range the whole numbers have.
+
+    Parameters
+    ----------
+    loss : function of parameters and rows
+    rows : function of nothing that gives a batch
+    others : rows of images that are not trained on, whose loss is printed; None without
+    """
     import jax
     import jax.numpy as jnp
     import optax
 
-    optimiser = optax.adam(optax.cosine_decay_schedule(rate, count))
-    state, bound = optimiser.init(params), (LARGEST_WEIGHT - 1) / WEIGHT_SCALE
+    matrices = {k: v.ndim == 2 for k, v in params.items()}
+    optimiser = optax.adamw(optax.cosine_decay_schedule(rate, count), b2=0.99, weight_decay=decay, mask=matrices)
+    state = optimiser.init(params)
 
     @jax.jit
-    def update(p: Params, state: Any, *rows: Any) -> tuple[Params, Any, Any]:
-        value, slopes = jax.value_and_grad(lambda p: bits(p, *rows) / batch)(p)
-        changes, state = optimiser.update(slopes, state)
-        p = {k: v if k.startswith("bias") else jnp.clip(v, -bound, bound) for k, v in optax.apply_updates(p, changes).items()}
+    def update(p: Params, state: Any, *batch: Any) -> tuple[Params, Any, Any]:
+        value, slopes = jax.value_and_grad(loss)(p, *batch)
+        changes, state = optimiser.update(slopes, state, p)
+        p = {k: jnp.clip(v, -BOUND, BOUND) if matrices[k] else v for k, v in optax.apply_updates(p, changes).items()}
         return p, state, value
 
-    rng = np.random.default_rng(seed)
-    weights = samples.weights / samples.weights.mean()
-    total, last = 0.0, max(1, count // 5)
+    judge, total = jax.jit(loss), 0.0
     for i in range(count):
-        k = rng.integers(0, len(weights), batch)
-        params, state, value = update(params, state, samples.planes[k], samples.constants[k], samples.magnitudes[k], weights[k])
-        total += float(value) if i >= count - last else 0.0
-        if i % 200 == 0:
-            print(f"  {i}/{count}", file=sys.stderr, flush=True)
-    return {k: np.asarray(v) for k, v in params.items()}, total / last
+        params, state, value = update(params, state, *rows())
+        total += float(value)
+        if (i + 1) % 500 == 0 or i == count - 1:
+            judged = "" if others is None else f", others {float(judge(params, *others)):.5f}"
+            print(f"  {i + 1}/{count}: {total / (i % 500 + 1):.5f}{judged}", file=sys.stderr, flush=True)
+            total = 0.0
+    return {k: np.asarray(v) for k, v in params.items()}
+
+
+def fit_magnitudes(samples: Samples, others: Samples | None, params: Params, count: int, seed: int) -> Params:
+    """The network of magnitudes, trained; its loss is bits of a sample relative to its weight."""
+    rng = np.random.default_rng(seed)
+    # Heavy ones are drawn more often, so that no step hangs on a few of them.
+    chance = np.sqrt(samples.weights)
+    ends, scale = np.cumsum(chance / chance.sum()), float(samples.weights.sum())
+
+    def rows(s: Samples = samples) -> Any:
+        k = np.minimum(np.searchsorted(ends, rng.random(BATCH)), len(ends) - 1)
+        weights = samples.weights[k] / chance[k] * (chance.sum() / BATCH / scale)
+        return s.planes[k], s.constants[k], s.magnitudes[k], weights.astype(np.float32)
+
+    judged = None
+    if others is not None:
+        k = np.random.default_rng(0).permutation(len(others.weights))[:200_000]
+        judged = (others.planes[k], others.constants[k], others.magnitudes[k], others.weights[k] / others.weights[k].sum())
+    return _fit(bits, params, rows, count, RATE, DECAY, judged)
+
+
+def fit_signs(samples: Samples, others: Samples | None, params: Params, seed: int) -> Params:
+    """The network of signs, trained; its loss is bits of a sign."""
+    rng, mirrors = np.random.default_rng(seed), [np.arange(SIGNED), _mirror(1), _mirror(2), _mirror(1)[_mirror(2)]]
+    shares = np.minimum(samples.sign_weights / np.median(samples.sign_weights), LARGEST_SHARE).astype(np.float32)
+
+    def rows() -> Any:
+        k = rng.integers(0, len(shares), BATCH)
+        signed = samples.signed[k][:, mirrors[rng.integers(4)]]
+        return signed, samples.unsigned[k], samples.negative[k], shares[k] / shares[k].sum()
+
+    judged = None
+    if others is not None:
+        k = np.random.default_rng(0).permutation(len(others.negative))[:100_000]
+        judged = (others.signed[k], others.unsigned[k], others.negative[k], others.sign_weights[k] / others.sign_weights[k].sum())
+    return _fit(sign_bits, params, rows, SIGN_ROUNDS * len(shares) // BATCH, SIGN_RATE, SIGN_DECAY, judged)
+
+
+def gathered(folder: Path, fold: str) -> Samples:
+    """All samples of the images of a fold."""
+    files = [file for name in images(fold) for file in sorted(folder.glob(f"{name}.*.npz"))]
+    return Samples.join([Samples.load(file) for file in files])
 
 
 def main() -> None:
-    """Train and save one network per fold."""
-    args = arguments(__doc__, steps=3000)
+    """Train and save the networks of every fold."""
+    args = arguments(__doc__, steps=6000)
     for fold in args.folds:
-        started = time.time()
-        params, contexts = begin(args.seed), None
-        for round_, (count, rate) in enumerate(((args.steps // 2, 6e-3), (args.steps, 4e-3))):
-            rng = np.random.default_rng(args.seed + round_)
-            samples = Samples.join([s for name in images(fold) for s in collect(args.data, name, contexts, rng)])
-            params, loss = train(samples, params, count, rate, args.seed)
-            contexts = ContextNet.of(b"", whole_numbers(params))
-            print(f"{fold}, round {round_ + 1}: {len(samples.weights)} samples, {loss:.4f}, {time.time() - started:.0f} s")
-        save("contexts", fold, whole_numbers(params),
-             {"images": list(images(fold)), "steps": args.steps, "seed": args.seed, "hidden": list(HIDDEN), "loss": loss,
-              "sum": SUM_SCALE})
+        started, (magnitudes, signs) = time.time(), begin(args.seed)
+        samples = gathered(args.data, fold)
+        others = None if fold == "all" else gathered(args.data, {"a": "b", "b": "a"}[fold])
+        print(f"{fold}: {len(samples.weights)} samples, {len(samples.negative)} signs", file=sys.stderr)
+        magnitudes = fit_magnitudes(samples, others, magnitudes, args.steps, args.seed)
+        signs = fit_signs(samples, others, signs, args.seed)
+        print(f"{fold}: {time.time() - started:.0f} s", file=sys.stderr)
+        arrays = whole_numbers({**magnitudes, **{PREFIX + k: v for k, v in signs.items()}})
+        save("contexts", fold, arrays,
+             {"images": list(images(fold)), "steps": args.steps, "seed": args.seed, "hidden": [list(HIDDEN), list(SIGN_HIDDEN)],
+              "samples": [len(samples.weights), len(samples.negative)], "sum": SUM_SCALE})
 
 
 if __name__ == "__main__":

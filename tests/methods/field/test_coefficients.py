@@ -25,12 +25,15 @@ from microfield.methods.field import coefficients, features, symbols, tuning
 from microfield.methods.field.coarsest import from_residuals, residuals
 from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.evaluation import ALL, Places
+from microfield.methods.field.exact import EXACT, LARGEST_WEIGHT
 from microfield.methods.field.groups import Groups
-from microfield.methods.field.head import PINNED
+from microfield.methods.field.head import LATEST, PINNED, pinned
 from microfield.methods.field.lifting import Floats, forward, inverse
-from microfield.methods.field.network import EXACT, LARGEST_WEIGHT, ContextNet
+from microfield.methods.field.network import ContextNet
 from microfield.methods.field.phases import CONTEXT_CAP, Phases, phase_slices
 from microfield.methods.field.schedules import COARSEST, NAMES, schedule
+from microfield.methods.field.sign_context import SIGNED
+from microfield.methods.field.tuning import Changes
 from microfield.methods.field.walk import Band, PhaseContext, Walk, walk
 from microfield.models import index, load, named
 
@@ -47,6 +50,12 @@ def pollen() -> Floats:
 
 @cache
 def net() -> ContextNet:
+    return ContextNet.load(pinned(LATEST)[0])
+
+
+@cache
+def plain_net() -> ContextNet:
+    """That of bitstream versions 1 to 4."""
     return ContextNet.load(PINNED[0])
 
 
@@ -64,6 +73,15 @@ def grouped(name: str) -> tuple[list[Floats], CodingOrder]:
 
 
 # -- coefficients -----------------------------------------------------------------------------------------------------
+
+
+def changes_of(one: ContextNet, sort: int, most: int = 1, seed: int | None = None) -> Changes:
+    """Changes of a network, all ``most`` or random up to that."""
+    counts = [one.third.shape[1] + 1] * 3 if sort == tuning.LAST else [len(one.planes)] * 2 + [3]
+    if seed is None:
+        return Changes(sort, tuple(np.full(n, most, np.int32) for n in counts))
+    rng = np.random.default_rng(seed)
+    return Changes(sort, tuple(rng.integers(-most, most + 1, n).astype(np.int32) for n in counts))
 
 
 class Counting(DecisionWriter):
@@ -93,8 +111,7 @@ def test_coefficients_come_back_at_the_ideal_size(name: str, step: float, monkey
         np.testing.assert_array_equal(found, wanted, strict=True)
         assert np.abs(found - original).max() <= 1.6 * step
     coarsest = sum(np.prod(s.extents[-1]) for s in order.schedules)
-    signs = sum(int((v != 0).sum()) for v in values)
-    ideal = (Counting.bits + signs) / 8
+    ideal = Counting.bits / 8
     assert len(coded.data) <= 1.01 * ideal + 40 + 3 * coarsest
 
 
@@ -126,7 +143,7 @@ def test_absurd_values_are_cut() -> None:
 
 def test_damaged_coefficients_are_refused_or_values() -> None:
     groups, order = grouped("groups")
-    data = coefficients.encode(groups, order, 0.03, net(), changes=np.ones((3, net().third.shape[1] + 1), np.int32)).data
+    data = coefficients.encode(groups, order, 0.03, net(), changes=changes_of(net(), tuning.LAST)).data
     rng = np.random.default_rng(0)
     damaged = [data[: int(n)] for n in np.linspace(0, len(data) - 1, 20)]
     damaged += [data[:n] + bytes([data[n] ^ 1 << int(rng.integers(8))]) + data[n + 1 :]
@@ -182,19 +199,19 @@ def test_the_coarsest_approximation_is_predicted_and_comes_back(values: Ints) ->
 # -- the network ------------------------------------------------------------------------------------------------------
 
 
-def inputs(seed: int, n: int = 500) -> tuple[Floats, Floats]:
+def inputs(seed: int, told: features.FeatureSet, n: int = 500) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(seed)
-    planes = rng.integers(0, 256, (features.PLANES, n)).astype(np.float32)
+    planes = rng.integers(0, 256, (told.planes, n)).astype(np.float32)
     planes[:, : n // 5] = 255
-    return planes, rng.integers(0, 256, features.CONSTANTS).astype(np.float32)
+    return planes, rng.integers(0, 256, told.constants).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["a", "b", "all"])
+@pytest.mark.parametrize("name", ["a", "b", "all", "all-4"])
 def test_buckets_do_not_depend_on_the_order_of_sums_or_on_precision(name: str) -> None:
     one = ContextNet.load(name)
-    planes, constants = inputs(3)
+    planes, constants = inputs(3, one.features)
     hidden = one.hidden(planes, constants)
-    order, among = (np.random.default_rng(4).permutation(n) for n in (features.PLANES, one.second.shape[1]))
+    order, among = (np.random.default_rng(4).permutation(n) for n in (one.features.planes, one.second.shape[1]))
 
     def active(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.asarray(np.clip(np.rint(sums / 128), 0, 255))
@@ -214,7 +231,14 @@ def test_no_sum_of_an_installed_network_leaves_what_float32_holds() -> None:
     for entry in index()["contexts"].values():
         one = ContextNet.load(bytes.fromhex(entry["hash"]))
         assert max(one.largest_sums()) < EXACT
-        extreme = tuning.changed(one, np.full((3, one.third.shape[1] + 1), 2 * LARGEST_WEIGHT, np.int32))
+        if one.features.oriented:
+            louder = tuning.changed(one, changes_of(one, tuning.FIRST, 2 * LARGEST_WEIGHT))
+            assert max(louder.largest_sums()) < EXACT
+            inputs = np.abs(louder.planes).sum(axis=1) + np.abs(louder.constants).sum(axis=1)
+            assert 255 * inputs.max() + np.abs(louder.biases[0]).max() <= one.largest_sums()[0]
+            assert one.signs is not None
+            assert max(one.signs.largest_sums()) < EXACT
+        extreme = tuning.changed(one, changes_of(one, tuning.LAST, 2 * LARGEST_WEIGHT))
         assert 255 * np.abs(extreme.third).sum(axis=1).max() + np.abs(extreme.biases[2]).max() <= one.largest_sums()[2]
     arrays = load("contexts", PINNED[0])
     with pytest.raises(FormatError, match="exactly"):
@@ -224,12 +248,14 @@ def test_no_sum_of_an_installed_network_leaves_what_float32_holds() -> None:
 
 
 def test_the_pinned_networks_are_installed_and_the_default() -> None:
-    assert (named("contexts", "all"), named("refinement", "all")) == PINNED
-    for kind, key in zip(("contexts", "refinement"), PINNED, strict=True):
-        assert load(kind, key)
+    assert (named("contexts", "all"), named("refinement", "all")) == pinned(LATEST)
+    assert (named("contexts", "all-4"), named("refinement", "all")) == pinned(1) == pinned(4) == PINNED
+    for version in (1, LATEST):
+        for kind, key in zip(("contexts", "refinement"), pinned(version), strict=True):
+            assert load(kind, key)
 
 
-# -- changes of its last layer ----------------------------------------------------------------------------------------
+# -- changes for one image ----------------------------------------------------------------------------------------
 
 
 def test_tuning_saves_bits_on_a_real_image() -> None:
@@ -264,24 +290,30 @@ class Nothing:
 def test_nothing_to_learn_from_changes_nothing() -> None:
     assert tuning.tuned(net(), tuning.Seen(100)) is None
     few = tuning.Seen(100)
-    few.add(Nothing(), np.zeros(20, np.int32))
+    band = Phases((1, 1, 8, 10))
+    context = PhaseContext(0, band, [], np.zeros(1, np.float32))
+    few.add(Nothing(), np.zeros(20, np.int32), context, slice(0, 4))
     assert tuning.tuned(net(), few) is None
 
 
-@given(seed=st.integers(0, 99), most=st.sampled_from([0, 3, 40, 1000]))
+@given(seed=st.integers(0, 99), most=st.sampled_from([0, 3, 40, 1000]), sort=st.sampled_from([tuning.LAST, tuning.FIRST]))
 @hypothesis_settings(deadline=None)
-def test_changes_come_back(seed: int, most: int) -> None:
-    changes = np.random.default_rng(seed).integers(-most, most + 1, (3, net().third.shape[1] + 1)).astype(np.int32)
-    for wanted in (changes, None):
-        writer = BitWriter()
-        tuning.write(writer, wanted)
-        reader = BitReader(writer.finish())
-        found = tuning.read(reader, net())
-        reader.finish()
-        expected = net() if wanted is None else tuning.changed(net(), wanted)
-        np.testing.assert_array_equal(found.third, expected.third)
-        np.testing.assert_array_equal(found.biases[2], expected.biases[2])
-        assert np.abs(found.third).max() <= LARGEST_WEIGHT
+def test_changes_come_back(seed: int, most: int, sort: int) -> None:
+    for one in (net(), plain_net()):
+        if sort == tuning.FIRST and not one.features.oriented:
+            continue
+        for wanted in (changes_of(one, sort, most, seed), None):
+            writer = BitWriter()
+            tuning.write(writer, wanted, one)
+            reader = BitReader(writer.finish())
+            found = tuning.read(reader, one)
+            reader.finish()
+            expected = one if wanted is None else tuning.changed(one, wanted)
+            for name in ("planes", "constants", "third"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+                assert np.abs(getattr(found, name)).max() <= LARGEST_WEIGHT
+            for bias, wanted_bias in zip(found.biases, expected.biases, strict=True):
+                np.testing.assert_array_equal(bias, wanted_bias)
 
 
 @pytest.mark.parametrize("make", [
@@ -289,11 +321,13 @@ def test_changes_come_back(seed: int, most: int) -> None:
 ])
 def test_hostile_changes_are_refused(make: Callable[[int], list[list[int]]]) -> None:
     writer = BitWriter()
-    writer.number(1, 1)
+    writer.number(tuning.LAST, 2)
     for row in make(net().third.shape[1] + 1):
         writer.rice(row)
     with pytest.raises(FormatError):
         tuning.read(BitReader(writer.finish()), net())
+    with pytest.raises(FormatError, match="does not know"):
+        tuning.read(BitReader(b"\xff"), net())
 
 
 # -- the walk and its features ----------------------------------------------------------------------------------------
@@ -339,7 +373,7 @@ def test_logarithms_are_whole_numbers_that_rise() -> None:
 
 
 class Silent:
-    """Visits and finds a constant."""
+    """Visits and finds a constant, or a random sign of it."""
 
     mean_code = 30
 
@@ -352,6 +386,12 @@ class Silent:
     def phase(self, context: PhaseContext) -> Ints:
         for rows in context.slabs:
             planes = context.features(rows)
+            if context.signs is not None:
+                where = np.arange(planes.shape[1])
+                signed, unsigned = context.sign_inputs(rows, where, np.full(len(where), 3, np.int32))
+                assert signed.shape == (SIGNED, len(where))
+                assert ((np.abs(signed) <= 255) & (signed == np.rint(signed))).all()
+                assert ((unsigned >= 0) & (unsigned <= 255) & (unsigned == np.rint(unsigned))).all()
             assert ((planes >= 0) & (planes <= 255) & (planes == np.rint(planes))).all()
             self.columns += planes.shape[1]
         assert ((context.constants >= 0) & (context.constants <= 255)).all()
@@ -360,15 +400,59 @@ class Silent:
 
 @pytest.mark.parametrize("value", [0, 1, -21, 1 << 22, -(1 << 22)])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 9), (2, 1, 9, 1), (1, 5, 1, 1), (1, 3, 20, 17), (3, 2, 2, 2)])
+@pytest.mark.parametrize("oriented", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_features_are_bytes_and_every_coefficient_is_visited_once(name: str, shape: tuple[int, ...], value: int) -> None:
+def test_features_are_bytes_and_every_coefficient_is_visited_once(name: str, oriented: bool, shape: tuple[int, ...], value: int,
+                                                                  ) -> None:
     split = schedule(name, shape)
     quantised = np.full(shape, -7, np.int32)
     quantised[tuple(slice(0, n) for n in split.extents[-1])] = value
     visitor = Silent(value)
-    walk([Walk(split, quantised, visitor)])
+    walk([Walk(split, quantised, visitor, oriented=oriented)])
     assert (quantised == value).all()
     assert visitor.columns == quantised.size - np.prod(split.extents[-1])
+
+
+@given(shape=st.tuples(*(st.integers(1, n) for n in (2, 4, 14, 14))), transform=st.sampled_from(NAMES), seed=st.integers(0, 99))
+@hypothesis_settings(deadline=None, max_examples=20)
+def test_signs_turn_over_with_the_image(shape: tuple[int, ...], transform: str, seed: int) -> None:
+    """What the network says of a sign is the opposite for the negative of the image."""
+    split = schedule(transform, shape)
+    values = np.random.default_rng(seed).integers(-3, 4, shape).astype(np.int32)
+    found = []
+    for sign in (1, -1):
+        listener = Listener(sign * values)
+        quantised = np.zeros(shape, np.int32)
+        coarsest = tuple(slice(0, n) for n in split.extents[-1])
+        quantised[coarsest] = sign * values[coarsest]
+        walk([Walk(split, quantised, listener, oriented=True)])
+        found.append(listener.sums)
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, -second)
+
+
+class Listener:
+    """Visits, finds given values, and keeps what is said of their signs."""
+
+    mean_code = 30
+
+    def __init__(self, values: Ints) -> None:
+        self.values, self.sums = values, list[Ints]()
+        self.here = values
+
+    def begin(self, band: Band) -> Listener:
+        self.here = self.values[band.box]
+        return self
+
+    def phase(self, context: PhaseContext) -> Ints:
+        found = self.here[phase_slices(context.number)]
+        signs = net().signs
+        assert signs is not None
+        for rows in context.slabs:
+            values = found[:, :, rows].reshape(-1)
+            where = np.flatnonzero(values)
+            self.sums.append(signs.sums(*context.sign_inputs(rows, where, np.abs(values[where]))))
+        return found
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 1, 3), (1, 2, 1, 1), (1, 1, 2, 2), (1, 7, 3, 1), (1, 33, 65, 9)])

@@ -25,7 +25,7 @@ from microfield.methods.field.decoder import FieldDecoder, contexts_of, refineme
 from microfield.methods.field.film import Refiner, assembled, gain_of, unpacked
 from microfield.methods.field.film_order import LONGEST_SEGMENT, Course, Film, Generation, segment_of
 from microfield.methods.field.groups import Groups
-from microfield.methods.field.head import LATEST, PINNED, Head, packed_film, read_film, step_of
+from microfield.methods.field.head import LATEST, Head, packed_film, pinned, read_film, step_of
 from microfield.methods.field.lifting import forward
 from microfield.methods.field.motion import FIRST, MEAN, NONE, SECOND, Motion, predicted, ramp
 from microfield.methods.field.motion_code import MotionReader, MotionWriter, code_motion, code_weights, visits
@@ -180,8 +180,8 @@ def looped(film: Film, extents: tuple[int, int, int, int], channels: int = 1, be
     groups = Groups(channels, extents, "flat" if z == 1 else "zyx", film=film)
     groups.check()
     prepared = Prepared(Head(Channels(np.zeros(channels), np.ones(channels))), groups, groups.forward(values), 300.0, found=before,
-                        network=refinement_of(PINNED[1]))
-    coded = coded_by(prepared, PLAIN, 25000, contexts_of(PINNED[0]))
+                        network=refinement_of(pinned(LATEST)[1]))
+    coded = coded_by(prepared, PLAIN, 25000, contexts_of(pinned(LATEST)[0]))
     assert coded.found is not None
     predictor = film_search.FilmPredictor(groups, prepared.coefficients, 1.0)
     predictor.decided = coded.found.decided
@@ -206,8 +206,8 @@ def test_what_the_encoder_predicts_from_is_what_the_decoder_has(film: Film, exte
     decided, rest = unpacked(data, groups, refined=True)
     assert decided.alphas.max() > 0
     step = step_of(25000)
-    values = coefficients.decode(rest, groups.order, step, contexts_of(PINNED[0]))
-    found = assembled(groups, decided, values, Refiner(refinement_of(PINNED[1]), step))
+    values = coefficients.decode(rest, groups.order, step, contexts_of(pinned(LATEST)[0]))
+    found = assembled(groups, decided, values, Refiner(refinement_of(pinned(LATEST)[1]), step))
     np.testing.assert_array_equal(found.reshape(channels, *extents), loops[0]._loop.decoded)
     assert found.std() > 0.05
 

@@ -11,7 +11,7 @@ from helpers.independent_field import decode_section, gap_rows, gap_table
 from microfield.coding import gap_tables
 from microfield.format.container import Container
 from microfield.format.source import open_source
-from microfield.methods.field.head import PINNED, WHOLE_REFINEMENT
+from microfield.methods.field.head import WHOLE_REFINEMENT, pinned
 
 VECTORS = sorted((Path(__file__).parent.parent.parent / "vectors").glob("field-*.mfield"))
 
@@ -27,7 +27,7 @@ def test_independent_decoder_reads_the_vectors(path: Path) -> None:
     (section,), layout = container.part(0), container.part_layout(0)
     expected = np.load(path.with_suffix(".npy"))
     version = container.header.bitstream_version
-    values = decode_section(section, layout.axes, layout.shape, layout.dtype, PINNED, version)
+    values = decode_section(section, layout.axes, layout.shape, layout.dtype, pinned(version), version)
     assert values.dtype == expected.dtype
     assert values.shape == expected.shape
     if version >= WHOLE_REFINEMENT:

@@ -35,7 +35,7 @@ from microfield.methods.field.coefficients import CodingOrder
 from microfield.methods.field.decoder import _pooled, contexts_of
 from microfield.methods.field.film_order import Film
 from microfield.methods.field.groups import Groups, extents_of, gathered, scattered, times
-from microfield.methods.field.head import CONSTANT, LATEST, PINNED, Head, step_of
+from microfield.methods.field.head import CONSTANT, LATEST, Head, pinned, step_of
 from microfield.methods.field.method import FieldMethod, FieldOptions
 from microfield.methods.field.rotation import FINEST, PRECISION, WHOLE, Rotation, count, rotation_of
 from microfield.methods.field.schedules import NAMES, WORDS
@@ -395,7 +395,7 @@ def test_a_missing_network_is_named(packed: Callable[[str, str], Packed], tmp_pa
     (section,) = opened.part(0)
     head, rest = Head.unpack(section, opened.header.layout, LATEST)
     missing = b"\xde\xad\xbe\xef"
-    for kind, nets in (("contexts", (missing, b"\0\0\0\1")), ("refinement", (PINNED[0], missing))):
+    for kind, nets in (("contexts", (missing, b"\0\0\0\1")), ("refinement", (pinned(LATEST)[0], missing))):
         named = replace(head, nets=nets, alpha=9).pack(opened.header.layout)
         path = tmp_path / f"{kind}.mfield"
         path.write_bytes(write(opened.header, [(named + rest,)]))
@@ -410,7 +410,7 @@ def wild(order: CodingOrder) -> bytes:
     groups = [np.where(rng.random(s.shape) < 0.01, 3e4, 0).astype(np.float32) for s in order.schedules]
     for group in groups:
         group[0, 0, 0, 0] = 1e30
-    return coefficients.encode(groups, order, step_of(0), contexts_of(PINNED[0])).data
+    return coefficients.encode(groups, order, step_of(0), contexts_of(pinned(LATEST)[0])).data
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "float64"])
@@ -432,7 +432,7 @@ def test_parts_of_a_voxel_or_two(shape: tuple[int, ...], tmp_path: Path) -> None
     head = Head(Channels(np.array([3.0]), np.array([99.0]), np.zeros(1, np.int16), np.zeros(1, np.int16)), step=20000)
     groups = head.groups(layout)
     one = coefficients.encode([np.full(s.shape, 0.5, np.float32) for s in groups.order.schedules], groups.order,
-                              step_of(20000), contexts_of(PINNED[0]))
+                              step_of(20000), contexts_of(pinned(LATEST)[0]))
     values = decoded(layout, (head.pack(layout) + one.data,))
     assert values.shape == shape
     tiled = tmp_path / "tiles.mfield"

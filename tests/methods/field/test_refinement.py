@@ -11,8 +11,8 @@ import pytest
 
 from microfield import models
 from microfield.errors import FormatError
+from microfield.methods.field.exact import EXACT
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.network import EXACT
 from microfield.methods.field.refine import SOFT, Refinement, squash
 from microfield.methods.field.refine_cells import COLUMNS, FEATURES, MEANS, WINDOW, Cells, slabs
 from microfield.methods.field.refine_whole import LARGEST_ACTIVATION, LN2, WholeRefinement, logarithm

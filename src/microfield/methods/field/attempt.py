@@ -34,7 +34,7 @@ class Prepared:
     decisions : int
         How often.
     changes, tuned_at, tunings
-        Of the last layer of the context network, the quality they were found at, and how often.
+        Of the context network, the quality they were found at, and how often.
     weights : float32 arrays, one per group
         Of the coefficients' squared errors; None where all weigh the same.
     guided_at, guidings
@@ -108,7 +108,7 @@ def coded_by(prepared: Prepared, worth: Worth, step: int, contexts: ContextNet, 
     contexts : ContextNet
         As shipped.
     changes : Changes, optional
-        Of its last layer.
+        Of the context network.
     seen : Seen, optional
         Gathers a sample of coefficients for `tuning.tuned`.
     """

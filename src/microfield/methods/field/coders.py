@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -123,13 +123,15 @@ class BandEncoder:
         for rows, known in self._group.model.slabs(context, self._group.seen is not None):
             slab = out[:, :, rows]
             weights = None if self._weights is None else self._weights[where][:, :, rows].reshape(-1)
-            magnitudes = self._code(scaled[:, :, rows].reshape(-1), negative[:, :, rows].reshape(-1), weights, known)
+            magnitudes = self._code(scaled[:, :, rows].reshape(-1), weights, known)
+            self._code_signs(context, rows, magnitudes, negative[:, :, rows].reshape(-1))
+            if self._group.seen is not None:
+                self._group.seen.add(known, magnitudes, context, rows)
             slab[...] = magnitudes.reshape(slab.shape)
         np.negative(out, out=out, where=negative)
         return out
 
-    def _code(self, scaled: Floats, negative: npt.NDArray[np.bool_], weights: Floats | None, known: Evaluated,
-              ) -> Ints:
+    def _code(self, scaled: Floats, weights: Floats | None, known: Evaluated) -> Ints:
         """Quantise the magnitudes ``scaled`` (n,) of a slab and write them: the quantised magnitudes."""
         symbols = self._group.symbols
         # All others become 0 whatever the bits say.
@@ -138,12 +140,33 @@ class BandEncoder:
         chosen = quantise(scaled[where], buckets, self._group.quantiser.rdo, None if weights is None else weights[where])
         magnitudes = np.zeros(len(scaled), np.int32)
         magnitudes[where] = chosen
-        if self._group.seen is not None:
-            self._group.seen.add(known, magnitudes)
         kept = chosen > 0
         symbols.put_significance(known.buckets(SIGNIFICANCE), magnitudes > 0)
-        symbols.put_values(buckets.of(kept), chosen[kept], negative[where[kept]])
+        symbols.put_magnitudes(buckets.of(kept), chosen[kept])
         return magnitudes
+
+    def _code_signs(self, context: PhaseContext, rows: slice, magnitudes: Ints, negative: npt.NDArray[np.bool_]) -> None:
+        """Write the signs of what is not zero in a slab."""
+        where, net = np.flatnonzero(magnitudes), self._group.model.net.signs
+        if net is None:
+            self._group.symbols.put_signs(negative[where])
+        elif len(where):
+            sums = net.sums(*context.sign_inputs(rows, where, magnitudes[where]))
+            self._group.symbols.put_likely_signs(context.kind, sums, negative[where])
+
+
+def read_means(side: BitReader, schedule: Schedule) -> list[int]:
+    """The mean codes of a group's bands.
+
+    Raises
+    ------
+    FormatError
+        If a mean code is impossible.
+    """
+    means = np.cumsum(side.rice(len(bands(schedule))))
+    if ((means < 0) | (means > LARGEST_MEAN_CODE)).any():
+        raise FormatError("A part holds bands of impossible magnitude: it is damaged.")
+    return list(means.tolist())
 
 
 class CoefficientDecoder:
@@ -151,26 +174,15 @@ class CoefficientDecoder:
 
     Parameters
     ----------
-    side : BitReader
-        At the mean codes of the group's bands, which are read here.
-    schedule : Schedule
-        That of the group.
+    means : sequence of int
+        Mean codes of the group's bands in the order of coding.
     model : ContextModel
     symbols : SymbolReader
         Symbols of all groups.
-
-    Raises
-    ------
-    FormatError
-        If a mean code is impossible.
     """
 
-    def __init__(self, side: BitReader, schedule: Schedule, model: ContextModel, symbols: SymbolReader) -> None:
-        self.model, self.symbols = model, symbols
-        means = np.cumsum(side.rice(len(bands(schedule))))
-        if ((means < 0) | (means > LARGEST_MEAN_CODE)).any():
-            raise FormatError("A part holds bands of impossible magnitude: it is damaged.")
-        self._means = iter(means.tolist())
+    def __init__(self, means: Sequence[int], model: ContextModel, symbols: SymbolReader) -> None:
+        self.model, self.symbols, self._means = model, symbols, iter(means)
 
     def begin(self, band: Band) -> BandDecoder:
         """The decoder of the next band in the order of coding."""
@@ -199,18 +211,28 @@ class BandDecoder:
         out = np.zeros(context.shape, np.int32)
         for rows, known in self.model.slabs(context):
             slab = out[:, :, rows]
-            slab[...] = self._slab(known).reshape(slab.shape)
+            values = self._magnitudes(known)
+            self._take_signs(context, rows, values)
+            slab[...] = values.reshape(slab.shape)
         return out
 
-    def _slab(self, known: Evaluated) -> Ints:
-        """Values (n,) of a slab."""
+    def _magnitudes(self, known: Evaluated) -> Ints:
+        """Magnitudes (n,) of a slab."""
         symbols = self.symbols
         flags = symbols.significance(known.buckets(SIGNIFICANCE))
         where = np.flatnonzero(flags)
         values = 1 + symbols.above_one(known.buckets(ABOVE_ONE, where)).astype(np.int32)
         more = np.flatnonzero(values > 1)
         values[more] += symbols.tails(known.buckets(TAIL, where[more]))
-        np.negative(values, out=values, where=symbols.negative(len(where)))
         slab = np.zeros(len(flags), np.int32)
         slab[where] = values
         return slab
+
+    def _take_signs(self, context: PhaseContext, rows: slice, values: Ints) -> None:
+        """Turn those magnitudes (n,) of a slab that are below 0 into values."""
+        where, net = np.flatnonzero(values), self.model.net.signs
+        if net is None:
+            values[where[self.symbols.negative(len(where))]] *= -1
+        elif len(where):
+            sums = net.sums(*context.sign_inputs(rows, where, values[where]))
+            values[where[self.symbols.likely_negative(context.kind, sums)]] *= -1

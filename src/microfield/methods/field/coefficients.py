@@ -19,12 +19,13 @@ import numpy as np
 from microfield.coding import varint
 from microfield.coding.bits import BitReader, BitWriter
 from microfield.errors import FormatError
-from microfield.methods.field import tuning
+from microfield.methods.field import sign_scales, tuning
 from microfield.methods.field.coarsest import coarsest_box, from_residuals, residuals
-from microfield.methods.field.coders import CoefficientDecoder, CoefficientEncoder, ContextModel
+from microfield.methods.field.coders import CoefficientDecoder, CoefficientEncoder, ContextModel, read_means
 from microfield.methods.field.lifting import Floats, Schedule
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import CENTROIDS, PLAIN, Codes, Worth, centroids, measure_centroids
+from microfield.methods.field.sign_scales import kinds_of
 from microfield.methods.field.symbols import SymbolReader, SymbolWriter
 from microfield.methods.field.tuning import Changes, Seen
 from microfield.methods.field.walk import Ints, Visitor, Walk, reconstruct, walk
@@ -44,11 +45,14 @@ class CodingOrder:
     scales : tuple of float, optional
         What the quantiser step of every group is multiplied by. With it groups are coded one after the other, as predictions need;
         without it all groups are coded level by level.
+    predicted : frozenset of int
+        The groups of which only what a prediction leaves is coded.
     """
 
     schedules: tuple[Schedule, ...]
     references: tuple[int | None, ...]
     scales: tuple[float, ...] | None = None
+    predicted: frozenset[int] = frozenset()
 
     def steps(self, step: float) -> list[float]:
         """The quantiser step of every group."""
@@ -121,18 +125,18 @@ def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, cont
     worth : Worth
         What errors and bits count.
     changes : Changes, optional
-        Of the last layer of the context network; they are stored.
+        Of the context network; they are stored.
     seen : Seen, optional
         Gathers a sample of coefficients for `tuning.tuned`.
     beforehand : Beforehand, optional
         Where groups are predicted from others.
     """
-    side, symbols = BitWriter(), SymbolWriter()
-    tuning.write(side, changes)
+    side, symbols = BitWriter(), SymbolWriter(contexts.signs is not None)
+    tuning.write(side, changes, contexts)
     if changes is not None:
         contexts = tuning.changed(contexts, changes)
     with _workers() as pool:
-        coder = _Coder(order, order.steps(step), worth, ContextModel(contexts, pool), symbols, seen)
+        coder = Coder(order, order.steps(step), worth, ContextModel(contexts, pool), symbols, seen)
         if beforehand is None:
             encoders = coder.together(coefficients)
         else:
@@ -140,17 +144,20 @@ def encode(coefficients: Sequence[Floats], order: CodingOrder, step: float, cont
     for encoder, schedule in zip(encoders, order.schedules, strict=True):
         side.rice(residuals(encoder.quantised[coarsest_box(schedule)]))
         side.rice(np.diff(encoder.means, prepend=0).tolist())
+    if contexts.signs is not None:
+        sign_scales.write(side, symbols.finish_signs(kinds_of(order.schedules)))
     quantised = [encoder.quantised for encoder in encoders]
     measured = measure_centroids(quantised, _on_one_scale(coefficients, order), step, worth.weights)
     codes = measured if beforehand is None else beforehand.codes
     numbers, (decisions, signs) = side.finish(), symbols.finish()
-    data = codes.tobytes() + varint.encode((len(numbers), len(decisions))) + numbers + decisions + signs
+    lengths = (len(numbers),) if contexts.signs is not None else (len(numbers), len(decisions))
+    data = codes.tobytes() + varint.encode(lengths) + numbers + decisions + signs
     values = [_reconstructed(q, codes, size) for q, size in zip(quantised, order.steps(step), strict=True)]
     return EncodedCoefficients(data, values, measured)
 
 
 @dataclass(frozen=True)
-class _Coder:
+class Coder:
     """Codes the groups of an order: together, level by level, or in turn, each predicted from those before."""
 
     order: CodingOrder
@@ -165,7 +172,8 @@ class _Coder:
         quantisers = self.worth.quantisers(self.steps)
         encoders = [CoefficientEncoder(group, schedule, quantiser, self.model, self.symbols, self.seen)
                     for group, schedule, quantiser in zip(coefficients, self.order.schedules, quantisers, strict=True)]
-        _walk_all(self.order, _walks(self.order, [encoder.quantised for encoder in encoders], encoders))
+        quantised = [encoder.quantised for encoder in encoders]
+        walk_all(self.order, walks_of(self.order, quantised, encoders, self.model.net.features.oriented))
         return encoders
 
     def in_turn(self, coefficients: Sequence[Floats], beforehand: Beforehand) -> tuple[list[Floats], list[CoefficientEncoder]]:
@@ -176,7 +184,8 @@ class _Coder:
             schedule, expected = self.order.schedules[i], beforehand.predictor.of(i)
             rests.append(group if expected is None else group - expected)
             encoders.append(CoefficientEncoder(rests[i], schedule, quantiser, self.model, self.symbols, self.seen))
-            walks.append(Walk(schedule, encoders[i].quantised, encoders[i], None if reference is None else walks[reference].coded))
+            walks.append(Walk(schedule, encoders[i].quantised, encoders[i], None if reference is None else walks[reference],
+                              self.model.net.features.oriented, i in self.order.predicted))
             walk([walks[i]])
             found = _reconstructed(encoders[i].quantised, beforehand.codes, self.steps[i])
             beforehand.predictor.decoded(i, found if expected is None else found + expected)
@@ -201,20 +210,26 @@ def decode(data: bytes, order: CodingOrder, step: float, contexts: ContextNet, l
     if len(data) < CENTROIDS:
         raise FormatError("A part ends before its coefficients.")
     codes = np.frombuffer(data[:CENTROIDS], np.uint8)
-    (n_numbers, n_decisions), at = varint.decode(data, 2, CENTROIDS)
-    end_of_numbers, end_of_decisions = at + n_numbers, at + n_numbers + n_decisions
+    if contexts.signs is not None:
+        (n_numbers,), at = varint.decode(data, 1, CENTROIDS)
+        end_of_numbers, end_of_decisions = at + n_numbers, max(len(data), at + n_numbers)
+    else:
+        (n_numbers, n_decisions), at = varint.decode(data, 2, CENTROIDS)
+        end_of_numbers, end_of_decisions = at + n_numbers, at + n_numbers + n_decisions
     if end_of_decisions > len(data):
         raise FormatError("A part ends inside its coefficients.")
     side = BitReader(data[at:end_of_numbers])
     contexts = tuning.read(side, contexts)
-    symbols = SymbolReader(data[end_of_numbers:end_of_decisions], data[end_of_decisions:], order.size)
+    quantised, means = [], []
+    for schedule in order.schedules:
+        quantised.append(_coarsest(side, schedule))
+        means.append(read_means(side, schedule))
+    scales = None if contexts.signs is None else sign_scales.read(side, kinds_of(order.schedules))
+    symbols = SymbolReader(data[end_of_numbers:end_of_decisions], data[end_of_decisions:], order.size, scales)
     with _workers() as pool:
         model = ContextModel(contexts, pool)
-        quantised, decoders = [], []
-        for schedule in order.schedules:
-            quantised.append(_coarsest(side, schedule))
-            decoders.append(CoefficientDecoder(side, schedule, model, symbols))
-        _walk_all(order, _walks(order, quantised, decoders), level)
+        decoders = [CoefficientDecoder(of_bands, model, symbols) for of_bands in means]
+        walk_all(order, walks_of(order, quantised, decoders, contexts.features.oriented), level)
     if not level:
         side.finish()
         symbols.finish()
@@ -230,15 +245,17 @@ def _coarsest(side: BitReader, schedule: Schedule) -> Ints:
     return quantised
 
 
-def _walks(order: CodingOrder, quantised: Sequence[Ints], visitors: Sequence[Visitor]) -> list[Walk]:
+def walks_of(order: CodingOrder, quantised: Sequence[Ints], visitors: Sequence[Visitor], oriented: bool) -> list[Walk]:
     """The walks through all groups, each knowing that of its reference."""
     walks: list[Walk] = []
-    for schedule, reference, values, visitor in zip(order.schedules, order.references, quantised, visitors, strict=True):
-        walks.append(Walk(schedule, values, visitor, None if reference is None else walks[reference].coded))
+    for i, (schedule, reference, values, visitor) in enumerate(
+            zip(order.schedules, order.references, quantised, visitors, strict=True)):
+        ahead = None if reference is None else walks[reference]
+        walks.append(Walk(schedule, values, visitor, ahead, oriented, i in order.predicted))
     return walks
 
 
-def _walk_all(order: CodingOrder, walks: Sequence[Walk], level: int = 0) -> None:
+def walk_all(order: CodingOrder, walks: Sequence[Walk], level: int = 0) -> None:
     """Code all groups down to a level: together, or one after the other where they have scales of their own."""
     if order.scales is None:
         walk(walks, level)

@@ -15,7 +15,7 @@ from microfield.image import Layout
 from microfield.methods.base import Cost
 from microfield.methods.field import coefficients, film
 from microfield.methods.field.groups import Groups, scattered
-from microfield.methods.field.head import ALPHA, PINNED, WHOLE_REFINEMENT, Head, step_of
+from microfield.methods.field.head import ALPHA, ORIENTED_CONTEXTS, WHOLE_REFINEMENT, Head, step_of
 from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import Refinement
@@ -66,7 +66,7 @@ def filtered(values: Floats, head: Head) -> Floats:
 
 def refinement(head: Head) -> Refinement:
     """The refinement network of a part."""
-    name = (head.nets or PINNED)[1]
+    name = head.networks[1]
     return refinement_of(name) if head.version >= WHOLE_REFINEMENT else floating_refinement_of(name)
 
 
@@ -117,14 +117,16 @@ class FieldDecoder(WholeDecoder):
         if self.groups.film is not None:
             in_loop = self.head.version >= WHOLE_REFINEMENT
             decided, rest = film.unpacked(self.data, self.groups, in_loop)
-            refiner = film.Refiner(refinement_of((self.head.nets or PINNED)[1]), step_of(self.head.step)) if in_loop else None
+            refiner = film.Refiner(refinement_of(self.head.networks[1]), step_of(self.head.step)) if in_loop else None
             values = film.assembled(self.groups, decided, self._coefficients(self.groups, 0, rest), refiner)
         else:
             values = self.groups.inverse(self._coefficients(self.groups, 0, self.data))
         return scattered(restored(refined(values, self.head), self.head, self.groups, self.layout), self.layout)
 
     def _coefficients(self, groups: Groups, level: int, data: bytes) -> list[Floats]:
-        contexts = contexts_of((self.head.nets or PINNED)[0])
+        contexts = contexts_of(self.head.networks[0])
+        if contexts.features.oriented != (self.head.version >= ORIENTED_CONTEXTS):
+            raise FormatError("a part names a context network that its bitstream version does not have.")
         return coefficients.decode(data, groups.order, step_of(self.head.step), contexts, level)
 
     # -- previews -------------------------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ def evaluated(net: ContextNet, context: PhaseContext, rows: slice, hidden: bool 
     if library is None or compiled is None:
         activations = net.hidden(context.features(rows), context.constants)
         return _ByNumPy(net, activations, net.buckets(activations, SIGNIFICANCE))
-    groups = [(views, neighbour_table(max(1, len(views)))) for views in context.coded.neighbours(context.number, rows)]
+    neighbours = context.coded.neighbours(context.number, rows, context.groups)
+    groups = [(views, neighbour_table(max(1, len(views)))) for views in neighbours]
     planes: list[npt.NDArray[Any] | None] = [None if plane is None else plane[:, :, rows] for plane in context.planes]
     shape = context.shape
     extents = (*shape[:2], rows.stop - rows.start, shape[3])

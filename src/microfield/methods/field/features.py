@@ -16,28 +16,74 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from microfield.methods.field.phases import CONTEXT_CAP, NEIGHBOUR_GROUPS, PHASE_ORDER, Bytes, Phases, Shape, phase_slices
+from microfield.methods.field.phases import (
+    CONTEXT_CAP,
+    NEIGHBOUR_GROUPS,
+    ORIENTED_GROUPS,
+    PHASE_ORDER,
+    Bytes,
+    Offset,
+    Phases,
+    Shape,
+    phase_slices,
+)
 
 Floats = npt.NDArray[np.float32]
 
-PARENTS, SIBLINGS, PICTURE, REFERENCE = 3, 7, 7, 2
-"""Numbers of planes by what they tell of: the next coarser level, bands of the same level, the picture so far, the reference."""
-PICTURE_PLANES = slice(len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS, len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS + PICTURE)
-"""Where those of the picture lie among all planes: neighbours, then the four above in their order."""
-PLANES = len(NEIGHBOUR_GROUPS) + PARENTS + SIBLINGS + PICTURE + REFERENCE
-"""Number of planes: features that differ from coefficient to coefficient."""
+PARENTS, SIBLINGS, REFERENCE = 3, 7, 2
+"""Numbers of planes by what they tell of: the next coarser level, bands of the same level, the reference."""
 LEVELS = 5
 """Levels that the network tells apart; coarser ones count as the last of them."""
 _DETAILS = LEVELS
 _Z_SPLIT = _DETAILS + 3
 _MEAN = _Z_SPLIT + 1
 _PHASE = _MEAN + 1
-CONSTANTS = _PHASE + len(PHASE_ORDER)
-"""Number of features of a whole phase: level (one-hot), details along z, y, x, whether z is split, mean, phase (one-hot)."""
+_TURNED = _PHASE + len(PHASE_ORDER)
+_PREDICTED = _TURNED + 1
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What a context network is told: planes of neighbours, of `PARENTS`, `SIBLINGS`, the picture and `REFERENCE`; and constants.
+
+    Attributes
+    ----------
+    oriented : bool
+        Whether bands are seen along their details, see `oriented`.
+    neighbours : int
+        Planes of neighbours in the band.
+    picture : int
+        Planes of the picture so far.
+    constants : int
+        Features of a whole phase: level (one-hot), details along z, y, x, whether z is split, mean, phase (one-hot); where bands
+        are seen along their details also whether the band is turned and whether the group is what a prediction left.
+    """
+
+    oriented: bool
+    neighbours: int
+    picture: int
+    constants: int
+
+    @property
+    def planes(self) -> int:
+        """Number of planes: features that differ from coefficient to coefficient."""
+        return self.neighbours + PARENTS + SIBLINGS + self.picture + REFERENCE
+
+    @property
+    def of_picture(self) -> slice:
+        """Where the planes of the picture lie among all."""
+        first = self.neighbours + PARENTS + SIBLINGS
+        return slice(first, first + self.picture)
+
+
+PLAIN = FeatureSet(False, len(NEIGHBOUR_GROUPS), 7, _TURNED)
+"""Of bitstream versions 1 to 4."""
+ORIENTED = FeatureSet(True, len(ORIENTED_GROUPS), 14, _PREDICTED + 1)
+"""Of version 5."""
 FEATURE_ONE = 32
 """The feature that stands for 1.0 in the network: features are thirty-seconds."""
 
-_FEATURE_BITS, _PICTURE_BITS = 5, 4
+FEATURE_BITS, PICTURE_BITS = 5, 4
 """Logarithms are in units of 2**-5; those of the picture, whose values are larger, in 2**-4."""
 _LARGEST_FEATURE = 255
 _MANTISSA_BITS, _EXPONENT_BIAS = 23, 127
@@ -46,12 +92,12 @@ _LARGEST_BRIGHTNESS, _LARGEST_SLOPE_VALUE = 1 << 22, 1 << 21
 """Cuts of the picture, in quantiser steps, that keep sums below 2**24."""
 
 
-def logarithm(values: npt.NDArray[np.integer], bits: int = _FEATURE_BITS) -> Bytes:
+def logarithm(values: npt.NDArray[np.integer], bits: int = FEATURE_BITS) -> Bytes:
     """Piecewise linear log2(1 + values) in units of ``2**-bits``, cut at 255; ``values`` from 0 to below 2**24."""
-    return _float_logarithm((values + 1).astype(np.float32), bits)
+    return float_logarithm((values + 1).astype(np.float32), bits)
 
 
-def _float_logarithm(values: Floats, bits: int) -> Bytes:
+def float_logarithm(values: Floats, bits: int) -> Bytes:
     """Piecewise linear log2 of values >= 1 in units of ``2**-bits``, cut at 255."""
     exponent = values.view(np.int32) >> (_MANTISSA_BITS - bits)
     return np.asarray(np.minimum(exponent - (_EXPONENT_BIAS << bits), _LARGEST_FEATURE), np.uint8)
@@ -60,7 +106,7 @@ def _float_logarithm(values: Floats, bits: int) -> Bytes:
 @lru_cache
 def _table(size: int, numerator: int, denominator: int) -> Bytes:
     """Feature of 1 + numerator * index / denominator, for indices below ``size``."""
-    return _float_logarithm((1 + np.arange(size) * numerator / denominator).astype(np.float32), _FEATURE_BITS)
+    return float_logarithm((1 + np.arange(size) * numerator / denominator).astype(np.float32), FEATURE_BITS)
 
 
 def scaled(sums: npt.NDArray[np.integer], numerator: int, denominator: int, largest: int) -> Bytes:
@@ -122,8 +168,7 @@ def picture(approximation: Floats, gain: float) -> list[Bytes]:
         By how much it is larger than the voxels; brightness is that of voxels.
     """
     values = np.clip(np.rint(approximation), -_LARGEST_SLOPE_VALUE, _LARGEST_SLOPE_VALUE).astype(np.int32)
-    bright = np.clip(np.rint(approximation * np.float32(1 / gain)), 0, _LARGEST_BRIGHTNESS).astype(np.int32)
-    planes = [logarithm(bright, _PICTURE_BITS)]
+    planes = [brightness(approximation, gain)]
     for axis in (1, 2, 3):
         n = values.shape[axis]
         if n == 1:
@@ -131,8 +176,14 @@ def picture(approximation: Floats, gain: float) -> list[Bytes]:
             continue
         up = np.take(values, np.minimum(np.arange(n) + 1, n - 1), axis)
         down = np.take(values, np.maximum(np.arange(n) - 1, 0), axis)
-        planes += [logarithm(np.abs(up - down), _PICTURE_BITS), logarithm(np.abs(up + down - 2 * values), _PICTURE_BITS)]
+        planes += [logarithm(np.abs(up - down), PICTURE_BITS), logarithm(np.abs(up + down - 2 * values), PICTURE_BITS)]
     return planes
+
+
+def brightness(approximation: Floats, gain: float) -> Bytes:
+    """Plane of the brightness of voxels, logarithmic, of an approximation in quantiser steps that is larger by a gain."""
+    bright = np.clip(np.rint(approximation * np.float32(1 / gain)), 0, _LARGEST_BRIGHTNESS).astype(np.int32)
+    return logarithm(bright, PICTURE_BITS)
 
 
 def fit(plane: Bytes, extents: Shape) -> Bytes:
@@ -183,8 +234,8 @@ def rows_of(extents: Shape) -> list[slice]:
     return [slice(y, min(y + rows, extents[2])) for y in range(0, extents[2], rows)]
 
 
-def matrix(band: Phases, planes: Sequence[Bytes | None], phase: int, rows: slice) -> Floats:
-    """Features of a slab of a phase: float32 of shape (PLANES, coefficients), in raster order (batch, z, y, x).
+def matrix(band: Phases, planes: Sequence[Bytes | None], phase: int, rows: slice, groups: tuple[tuple[Offset, ...], ...]) -> Floats:
+    """Features of a slab of a phase: float32 of shape (planes, coefficients), in raster order (batch, z, y, x).
 
     Parameters
     ----------
@@ -192,16 +243,17 @@ def matrix(band: Phases, planes: Sequence[Bytes | None], phase: int, rows: slice
     planes : what `BandPlanes.of` gave for the phase
     phase : index into `PHASE_ORDER`
     rows : of the slab, along the phase's y axis
+    groups : offsets of the neighbours that make up a plane each
     """
     extents = band.extents(phase)
     n = extents[0] * extents[1] * (rows.stop - rows.start) * extents[3]
-    out = np.empty((PLANES, n), np.float32)
-    for k, (total, count) in enumerate(band.sums(phase, rows)):
+    out = np.empty((len(groups) + len(planes), n), np.float32)
+    for k, (total, count) in enumerate(band.sums(phase, rows, groups)):
         if count:
             out[k] = np.take(neighbour_table(count), total.reshape(-1))
         else:
             out[k] = 0
-    for k, plane in enumerate(planes, len(NEIGHBOUR_GROUPS)):
+    for k, plane in enumerate(planes, len(groups)):
         out[k] = 0 if plane is None else plane[:, :, rows].reshape(-1)
     return out
 
@@ -212,7 +264,7 @@ def neighbour_table(count: int) -> Bytes:
 
 
 def constants(level: int, details: tuple[int, ...], z_split: bool, mean: int, phase: int) -> Floats:
-    """Features of a phase as a whole: float32 of shape (CONSTANTS,).
+    """Features of a phase as a whole, as `PLAIN` networks have them: float32 of shape (PLAIN.constants,).
 
     Parameters
     ----------
@@ -222,7 +274,7 @@ def constants(level: int, details: tuple[int, ...], z_split: bool, mean: int, ph
     mean : the feature of the band's mean magnitude, 0 to 255
     phase : index into `PHASE_ORDER`
     """
-    out = np.zeros(CONSTANTS, np.float32)
+    out = np.zeros(PLAIN.constants, np.float32)
     out[min(level, LEVELS - 1)] = FEATURE_ONE
     for axis in details:
         out[_DETAILS + axis - 1] = FEATURE_ONE
@@ -230,6 +282,19 @@ def constants(level: int, details: tuple[int, ...], z_split: bool, mean: int, ph
     out[_MEAN] = mean
     out[_PHASE + phase] = FEATURE_ONE
     return out
+
+
+def oriented_constants(plain: Floats, turned: bool, predicted: bool) -> Floats:
+    """Those of `ORIENTED` networks: float32 of shape (ORIENTED.constants,).
+
+    Parameters
+    ----------
+    plain : float32 array (PLAIN.constants,)
+        `constants` of the band as it is seen.
+    turned : whether that is with y and x exchanged
+    predicted : whether the group is what a prediction left
+    """
+    return np.concatenate([plain, np.array([FEATURE_ONE * turned, FEATURE_ONE * predicted], np.float32)])
 
 
 def sibling_slot(details: tuple[int, ...]) -> int:

@@ -227,13 +227,15 @@ def _film_order(film: Film, transform: str, volume: tuple[int, ...], channels: i
     The reference of a group is the channel before; that of the first channel is the generation before of the same depth, if it has
     as many time points.
     """
-    schedules, references, scales = list[Schedule](), list[int | None](), list[float]()
+    schedules, references, scales, predicted = list[Schedule](), list[int | None](), list[float](), set[int]()
     last: dict[tuple[int, int], int] = {}
     for generation in film.generations:
         n, depth = len(generation.frames), generation.depth
         for channel in range(channels):
             references.append(len(schedules) - 1 if channel else last.get((depth, n)))
+            if generation.references.size:
+                predicted.add(len(schedules))
             schedules.append(schedule(transform, (n, *volume)))
             scales.append(film.scale(depth))
         last[depth, n] = len(schedules) - channels
-    return CodingOrder(tuple(schedules), tuple(references), tuple(scales))
+    return CodingOrder(tuple(schedules), tuple(references), tuple(scales), frozenset(predicted))

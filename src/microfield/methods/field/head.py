@@ -39,8 +39,9 @@ _FILM_VERSION = 3
 """Files of earlier bitstream versions hold no films."""
 WHOLE_REFINEMENT = 4
 """The bitstream version from which on the refinement is computed in whole numbers, in films of every decoded time point."""
-LATEST = FILTERED = 5
-"""The bitstream version that is written; from this one on channels may be filtered."""
+LATEST = FILTERED = ORIENTED_CONTEXTS = 5
+"""The bitstream version that is written; from this one on channels may be filtered, contexts see bands along their details, and
+signs are predicted."""
 FILTERS = 1
 """Flag of the last byte of the head, which versions from `FILTERED` on have: channels are filtered."""
 LARGEST_STEP_CODE = 65535
@@ -51,8 +52,15 @@ _LARGEST_SHIFT = 1 << 24
 """Planes are not rolled further."""
 PINNED = (bytes.fromhex("809bb9f1"), bytes.fromhex("f20a4af3"))
 """Hashes of the context and the refinement network that a file of bitstream versions 1 to 4 need not name. They stay for ever."""
+PINNED_ORIENTED = (bytes.fromhex("82a351a3"), bytes.fromhex("f20a4af3"))
+"""Those of version 5."""
 ALPHA = 128
 """The code of alpha, the factor of the refinement's correction, that stands for 1."""
+
+
+def pinned(version: int) -> tuple[bytes, bytes]:
+    """The networks that a file of a bitstream version need not name."""
+    return PINNED_ORIENTED if version >= ORIENTED_CONTEXTS else PINNED
 
 
 def step_of(code: int) -> float:
@@ -79,7 +87,7 @@ class Head:
     alpha : int
         Factor of the refinement's correction, in parts of `ALPHA`; 0 leaves the refinement out.
     nets : pair of 4 bytes
-        Hashes of the context network and of the refinement network; None means `PINNED`.
+        Hashes of the context network and of the refinement network; None means those of `pinned`.
     shifts : int32 array (planes, 2), optional
         By how much planes were rolled along y and x.
     film : Film, optional
@@ -141,7 +149,7 @@ class Head:
         if self.film is not None:
             flags |= _FILM
             parts.append(packed_film(self.film))
-        if self.nets is not None and self.nets != PINNED:
+        if self.nets is not None and self.nets != pinned(self.version):
             flags |= NETS
             parts.extend(self.nets)
         if self.shifts is not None:
@@ -181,6 +189,11 @@ class Head:
         if version >= FILTERED and not constant.all():
             head = replace(head, filters=_read_filters(fields, layout, len(channels.darks)))
         return head, fields.rest()
+
+    @property
+    def networks(self) -> tuple[bytes, bytes]:
+        """Hashes of the context network and of the refinement network."""
+        return self.nets or pinned(self.version)
 
     def groups(self, layout: Layout) -> Groups:
         """How the coefficients are grouped.

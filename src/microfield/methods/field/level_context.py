@@ -10,6 +10,7 @@ import numpy as np
 from microfield.methods.field import features
 from microfield.methods.field.features import REFERENCE, SIBLINGS, BandPlanes
 from microfield.methods.field.lifting import Axes, Floats, Schedule, gain
+from microfield.methods.field.oriented import OrientedPicture, exchanged, is_turned
 from microfield.methods.field.phases import Bytes
 
 Planes = list[Bytes | None]
@@ -31,27 +32,47 @@ class LevelContext:
         Bands of the group in coarser levels.
     reference : CodedBands, optional
         Bands of another group of the same shapes, coded before.
+    oriented : bool
+        Whether bands are seen along their details.
+
+    Attributes
+    ----------
+    oriented_picture : OrientedPicture
     """
 
     def __init__(self, schedule: Schedule, level: int, approximation: Floats, coded: CodedBands,
-                 reference: CodedBands | None) -> None:
-        self._level, self._reference = level, reference
+                 reference: CodedBands | None, oriented: bool = False) -> None:
+        self._level, self._reference, self._oriented = level, reference, oriented
         self._approximation, self._gain = approximation, gain(schedule, level + 1)
+        self.oriented_picture = OrientedPicture(approximation, self._gain)
         self._parents = _Parents(coded, schedule, level)
         self._siblings: Planes = [None] * SIBLINGS
         self._picture: list[Bytes] | None = None
 
     def planes(self, details: Axes) -> BandPlanes:
         """All that is known of the band with details along these axes before any of it is coded."""
-        if self._picture is None:
-            self._picture = features.picture(self._approximation, self._gain)
         parents = self._parents.of(details)
-        others = [*self._siblings, *self._picture, *self._reference_planes(details)]
+        others = [*self._siblings_of(details), *self._picture_of(details), *self._reference_planes(details)]
         return BandPlanes([*parents, *others], [self._parents.halved] * len(parents) + [()] * len(others))
 
     def add(self, details: Axes, magnitudes: Bytes) -> None:
         """A band of this level was coded: it is a sibling of those that follow."""
         self._siblings[features.sibling_slot(details)] = features.cross(magnitudes)
+
+    def _siblings_of(self, details: Axes) -> Planes:
+        """Planes of the bands of this level that were coded before."""
+        if not (self._oriented and is_turned(details)):
+            return self._siblings
+        names = [tuple(axis for axis in (1, 2, 3) if slot + 1 >> (axis - 1) & 1) for slot in range(SIBLINGS)]
+        return [self._siblings[features.sibling_slot(exchanged(name))] for name in names]
+
+    def _picture_of(self, details: Axes) -> list[Bytes]:
+        """Planes of the picture so far."""
+        if self._oriented:
+            return self.oriented_picture.planes(details)
+        if self._picture is None:
+            self._picture = features.picture(self._approximation, self._gain)
+        return self._picture
 
     def _reference_planes(self, details: Axes) -> Planes:
         found = None if self._reference is None else self._reference.get((self._level, details))

@@ -16,29 +16,19 @@ import numpy.typing as npt
 from microfield.coding.decisions import BUCKETS
 from microfield.errors import FormatError
 from microfield.kernel.networks import Layer, WholeNetwork
-from microfield.methods.field.features import CONSTANTS, FEATURE_ONE, PLANES
+from microfield.methods.field.exact import LARGEST_ACTIVATION, LARGEST_WEIGHT, SUM_SCALE, WEIGHT_SCALE, Floats, checked, rectify
+from microfield.methods.field.features import ORIENTED, PLAIN, FeatureSet
+from microfield.methods.field.signs import PREFIX, SignNet
 from microfield.models import load, named
-
-Floats = npt.NDArray[np.float32]
 
 LOGITS = 3
 SIGNIFICANCE, ABOVE_ONE, TAIL = range(LOGITS)
 """The logits: a magnitude is not 0; one that is not 0 is above 1; the tail of one above 1 ends here."""
 
-WEIGHT_SCALE = 128
-"""A weight of 1.0 as a whole number: weights are multiples of 1/128."""
-LARGEST_WEIGHT = 511
-"""Largest absolute value of a weight, as a whole number."""
-SUM_SCALE = WEIGHT_SCALE * FEATURE_ONE
-"""A sum of 1.0 as a whole number: sums and biases are multiples of 1/4096."""
 HALF_LOGIT = SUM_SCALE // 2
 """Width of a bucket, as a sum."""
-LARGEST_ACTIVATION = 255
-"""Features and activations, as whole numbers, lie between 0 and this."""
-EXACT = 1 << 24
-"""Whole numbers below this are exact in float32."""
 LARGEST_BIAS_CHANGE = 1 << 17
-"""No bias of the last layer is changed by more for one image."""
+"""No bias is changed by more for one image."""
 MOST_INPUTS = 120
 """So many inputs of `LARGEST_ACTIVATION` times `LARGEST_WEIGHT` add up to less than `EXACT`."""
 
@@ -51,20 +41,26 @@ class ContextNet:
     ----------
     name : bytes
         The hash that files name the network by.
-    planes, constants : float32 arrays (hidden1, PLANES), (hidden1, CONSTANTS)
+    features : FeatureSet
+        What it is told.
+    planes, constants : float32 arrays (hidden1, features.planes), (hidden1, features.constants)
         Weights of the first layer, in units of 1 / `WEIGHT_SCALE`.
     second, third : float32 arrays (hidden2, hidden1), (LOGITS, hidden2)
         Weights of the second and of the last layer, likewise.
     biases : three float32 arrays (hidden1,), (hidden2,), (LOGITS,)
         In units of 1 / `SUM_SCALE`.
+    signs : SignNet, optional
+        The network of the signs; without it they are raw bits.
     """
 
     name: bytes
+    features: FeatureSet
     planes: Floats
     constants: Floats
     second: Floats
     third: Floats
     biases: tuple[Floats, Floats, Floats]
+    signs: SignNet | None = None
 
     @classmethod
     def load(cls, name: str | bytes) -> ContextNet:
@@ -81,27 +77,33 @@ class ContextNet:
         key : bytes
             The hash that files name it by.
         arrays : mapping
-            ``planes``, ``constants``, ``second``, ``third`` as the attributes, ``bias1``, ``bias2``, ``bias3``.
+            ``planes``, ``constants``, ``second``, ``third`` as the attributes, ``bias1``, ``bias2``, ``bias3``; and those of
+            the network of the signs, see `signs.PREFIX`.
 
         Raises
         ------
         FormatError
             If shapes do not fit, or sums could leave what float32 holds exactly.
         """
-        a = {k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}
-        hidden = a["second"].shape
-        shapes = {"planes": (hidden[1], PLANES), "constants": (hidden[1], CONSTANTS), "third": (LOGITS, hidden[0])}
-        if any(a[k].shape != shape for k, shape in shapes.items()) or max(hidden) > MOST_INPUTS:
+        a = {k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items() if not k.startswith(PREFIX)}
+        hidden, told = a["second"].shape, ORIENTED if a["planes"].shape[1] == ORIENTED.planes else PLAIN
+        shapes = {"planes": (hidden[1], told.planes), "constants": (hidden[1], told.constants), "third": (LOGITS, hidden[0])}
+        signs = SignNet.of(arrays)
+        if any(a[k].shape != shape for k, shape in shapes.items()) or max(hidden) > MOST_INPUTS or (signs and not told.oriented):
             raise FormatError(f"the context network {key.hex()} does not have the shape this version computes with.")
-        net = cls(key, a["planes"], a["constants"], a["second"], a["third"], (a["bias1"], a["bias2"], a["bias3"]))
-        if max(net.largest_sums()) >= EXACT:
-            raise FormatError(f"the context network {key.hex()} has sums that float32 does not hold exactly.")
+        biases = (a["bias1"], a["bias2"], a["bias3"])
+        net = cls(key, told, a["planes"], a["constants"], a["second"], a["third"], biases, signs)
+        checked(f"the context network {key.hex()}", net.largest_sums())
         return net
 
     def largest_sums(self) -> tuple[float, float, float]:
-        """Bounds on every partial sum of each layer, for any input and any stored change of the last layer."""
+        """Bounds on every partial sum of each layer, for any input and any stored change of the last or of the first layer."""
         most = LARGEST_ACTIVATION
-        first = most * (np.abs(self.planes).sum(axis=1) + np.abs(self.constants).sum(axis=1)) + np.abs(self.biases[0])
+        if self.features.oriented:
+            inputs = self.features.planes + self.features.constants
+            first = most * LARGEST_WEIGHT * inputs + np.abs(self.biases[0]) + LARGEST_BIAS_CHANGE
+        else:
+            first = most * (np.abs(self.planes).sum(axis=1) + np.abs(self.constants).sum(axis=1)) + np.abs(self.biases[0])
         second = most * np.abs(self.second).sum(axis=1) + np.abs(self.biases[1])
         third = most * LARGEST_WEIGHT * self.third.shape[1] + np.abs(self.biases[2]) + LARGEST_BIAS_CHANGE
         return float(first.max()), float(second.max()), float(third.max())
@@ -111,16 +113,16 @@ class ContextNet:
 
         Parameters
         ----------
-        planes : float32 array (PLANES, coefficients)
+        planes : float32 array (features.planes, coefficients)
             Features of every coefficient.
-        constants : float32 array (CONSTANTS,)
+        constants : float32 array (features.constants,)
             Features that all of them share.
         """
         first = self.planes @ planes
         first += self.offsets(constants)[:, None]
-        second = self.second @ _rectify(first)
+        second = self.second @ rectify(first)
         second += self.biases[1][:, None]
-        return _rectify(second)
+        return rectify(second)
 
     def offsets(self, constants: Floats) -> Floats:
         """What features that all coefficients share, (CONSTANTS,), add to the sums of the first layer, its biases included."""
@@ -143,29 +145,3 @@ class ContextNet:
         # Much faster than np.clip where there are few.
         np.maximum(sums, 0, out=sums)
         return np.asarray(np.minimum(sums, BUCKETS - 1, out=sums), np.uint8)
-
-
-def _rectify(sums: Floats) -> Floats:
-    """Sums to activations, in place: rounded to 1/32, cut to 0 ... `LARGEST_ACTIVATION`."""
-    sums *= np.float32(1 / WEIGHT_SCALE)
-    np.rint(sums, out=sums)
-    np.maximum(sums, 0, out=sums)
-    return np.minimum(sums, LARGEST_ACTIVATION, out=sums)
-
-
-def whole_numbers(weights: Mapping[str, Floats]) -> dict[str, npt.NDArray[np.int32]]:
-    """Integer arrays of a trained network, as `ContextNet.of` takes them.
-
-    Parameters
-    ----------
-    weights : mapping
-        Float arrays of shape (inputs, outputs): ``planes``, ``constants``, ``second``, ``third``; and the biases ``bias1``,
-        ``bias2``, ``bias3`` of shape (outputs,).
-    """
-    out = {}
-    for key, value in weights.items():
-        if key.startswith("bias"):
-            out[key] = np.rint(value * SUM_SCALE).astype(np.int32)
-        else:
-            out[key] = np.clip(np.rint(value.T * WEIGHT_SCALE), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int16)
-    return out

@@ -42,7 +42,28 @@ NEIGHBOUR_GROUPS: tuple[tuple[Offset, ...], ...] = (
     _mirrored(1, 1, 1),
     _mirrored(0, 1, 2) + _mirrored(0, 2, 1),
 )
-"""Offsets of the neighbours (z, y, x) whose magnitudes are averaged into one feature each."""
+"""Offsets of the neighbours (z, y, x) whose magnitudes are averaged into one feature each, in bitstream versions 1 to 4."""
+ORIENTED_GROUPS: tuple[tuple[Offset, ...], ...] = (
+    *NEIGHBOUR_GROUPS[:3],
+    ((0, -1, -1), (0, 1, 1)),
+    ((0, -1, 1), (0, 1, -1)),
+    _mirrored(1, 0, 1),
+    _mirrored(1, 1, 0),
+    _mirrored(1, 1, 1),
+    _mirrored(0, 1, 2),
+    _mirrored(0, 2, 1),
+)
+"""The same from version 5 on: diagonals are apart, and so are y and x."""
+
+
+def turned(offset: Offset) -> Offset:
+    """An offset (z, y, x) with y and x exchanged."""
+    z, y, x = offset
+    return z, x, y
+
+
+TURNED_GROUPS = tuple(tuple(turned(offset) for offset in group) for group in ORIENTED_GROUPS)
+"""`ORIENTED_GROUPS` of bands that are seen with y and x exchanged."""
 
 
 class Phases:
@@ -84,8 +105,9 @@ class Phases:
         for phase in self.order():
             self.put(phase, magnitudes[phase_slices(phase)])
 
-    def sums(self, phase: int, rows: slice) -> Iterator[tuple[Bytes, int]]:
-        """Sums of magnitudes over the coded neighbours of a slab of a phase, one for every entry of `NEIGHBOUR_GROUPS`.
+    def sums(self, phase: int, rows: slice, groups: tuple[tuple[Offset, ...], ...] = NEIGHBOUR_GROUPS,
+             ) -> Iterator[tuple[Bytes, int]]:
+        """Sums of magnitudes over the coded neighbours of a slab of a phase, one for every group of offsets.
 
         Parameters
         ----------
@@ -93,6 +115,7 @@ class Phases:
             Index into `PHASE_ORDER`; neighbours in earlier phases count.
         rows : slice
             The rows of the slab along the phase's y axis.
+        groups : tuple of tuples of offsets
 
         Yields
         ------
@@ -101,17 +124,17 @@ class Phases:
         count : int
             How many neighbours were added, at most 8.
         """
-        for views in self.neighbours(phase, rows):
+        for views in self.neighbours(phase, rows, groups):
             total: Bytes = np.zeros((0,), np.uint8)
             for k, view in enumerate(views):
                 total = np.add(total, view, out=total) if k else view.copy()
             yield total, len(views)
 
-    def neighbours(self, phase: int, rows: slice) -> Iterator[list[Bytes]]:
+    def neighbours(self, phase: int, rows: slice, groups: tuple[tuple[Offset, ...], ...]) -> Iterator[list[Bytes]]:
         """What `sums` adds up: for every group views, uint8 (batch, z, rows, x), of the magnitudes of its coded neighbours."""
         extents = self.extents(phase)
         present = _present(self.shape)
-        for members in _members(phase):
+        for members in _members(phase, groups):
             yield [self._planes[source][
                     :, 1 + shift[0] : 1 + shift[0] + extents[1],
                     1 + shift[1] + rows.start : 1 + shift[1] + rows.stop,
@@ -138,10 +161,10 @@ def phase_slices(phase: int) -> tuple[slice, ...]:
 
 
 @lru_cache
-def _members(phase: int) -> tuple[tuple[tuple[int, Offset], ...], ...]:
-    """For each neighbour group, the (phase, shift within it) of the members that are coded before a phase."""
+def _members(phase: int, neighbours: tuple[tuple[Offset, ...], ...]) -> tuple[tuple[tuple[int, Offset], ...], ...]:
+    """For each group of neighbours, the (phase, shift within it) of the members that are coded before a phase."""
     groups: list[tuple[tuple[int, Offset], ...]] = []
-    for offsets in NEIGHBOUR_GROUPS:
+    for offsets in neighbours:
         members: list[tuple[int, Offset]] = []
         for offset in offsets:
             reached = [p + d for p, d in zip(PHASE_ORDER[phase], offset, strict=True)]

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from microfield.kernel import loading, refinement
 from microfield.kernel.networks import Layer, WholeNetwork
+from microfield.methods.field.exact import EXACT
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.network import EXACT
 from microfield.methods.field.refine import LARGEST_CORRECTION, LEAST_LIVELINESS, SOFT, Refinement, Workspace
 from microfield.methods.field.refine_cells import FEATURES, MEANS, WINDOW, Slab
 

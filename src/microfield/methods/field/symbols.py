@@ -1,11 +1,13 @@
 """The symbols of coefficients: binary decisions by bucket, and signs.
 
 A coefficient is coded as a *significance flag* (its magnitude is not 0), an *above-one flag* where it is significant, and a
-*tail*, the magnitude beyond 2, where it is above one. The context network gives each of these its bucket. Signs are raw bits.
+*tail*, the magnitude beyond 2, where it is above one. The context network gives each of these its bucket. So does the sign network
+with the sign; where there is none, as in bitstream versions 1 to 4, signs are raw bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from microfield.coding.decisions import DecisionReader, DecisionWriter
 from microfield.errors import FormatError
 from microfield.methods.field.network import ABOVE_ONE, LOGITS, SIGNIFICANCE, TAIL
+from microfield.methods.field.sign_scales import Kind, LikelySigns, Sums, buckets
 
 BucketArray = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -23,6 +26,8 @@ LARGEST_MAGNITUDE = 1 << 22
 """Magnitudes beyond this are not coded."""
 SYMBOLS_A_COEFFICIENT = 4
 """More flags and tails than so many per coefficient are refused."""
+SIGN = LOGITS
+"""The kind of decision after those of the logits: a value is below 0."""
 
 
 class Buckets(NamedTuple):
@@ -34,29 +39,50 @@ class Buckets(NamedTuple):
 
     def of(self, which: Flags) -> Buckets:
         """Those of some of the coefficients."""
-        return Buckets(*(buckets[which] for buckets in self))
+        return Buckets(*(some[which] for some in self))
 
 
 class SymbolWriter:
-    """Collects the symbols of all coefficients in coding order."""
+    """Collects the symbols of all coefficients in coding order.
 
-    def __init__(self) -> None:
-        self._decisions = DecisionWriter(LOGITS)
+    Parameters
+    ----------
+    likely_signs : bool
+        Whether there is a network of signs.
+    """
+
+    def __init__(self, likely_signs: bool = False) -> None:
+        self._decisions = DecisionWriter(LOGITS + likely_signs)
         self._signs: list[Flags] = [np.zeros(0, np.bool_)]
+        self._likely = LikelySigns()
 
     def put_significance(self, buckets: BucketArray, flags: Flags) -> None:
         """Significance flags (n,) of a slab."""
         self._decisions.put(SIGNIFICANCE, buckets, flags)
 
-    def put_values(self, buckets: Buckets, magnitudes: Ints, negative: Flags) -> None:
-        """Magnitudes (n,), at least 1, and signs of the significant coefficients of the slab."""
+    def put_magnitudes(self, buckets: Buckets, magnitudes: Ints) -> None:
+        """Magnitudes (n,), at least 1, of the significant coefficients of the slab."""
         above_one = magnitudes > 1
         self._decisions.put(ABOVE_ONE, buckets.above_one, above_one)
         self._decisions.put_runs(TAIL, buckets.tail[above_one], magnitudes[above_one] - 2)
+
+    def put_signs(self, negative: Flags) -> None:
+        """Their signs, as raw bits."""
         self._signs.append(negative)
 
+    def put_likely_signs(self, kind: Kind, sums: Sums, negative: Flags) -> None:
+        """Their signs, with what the sign network says; the slab is one of a band of this kind."""
+        self._likely.add(kind, sums, negative)
+
+    def finish_signs(self, kinds: Sequence[Kind]) -> dict[Kind, int]:
+        """The scales of the sign network by kind, chosen now that all signs are there."""
+        scales = self._likely.scales(kinds)
+        for kind, sums, negative in zip(self._likely.kinds, self._likely.sums, self._likely.negative, strict=True):
+            self._decisions.put(SIGN, buckets(sums, scales[kind]), negative)
+        return scales
+
     def finish(self) -> tuple[bytes, bytes]:
-        """All decisions, and all signs, as bytes."""
+        """All decisions, and all signs that are raw bits, as bytes."""
         return self._decisions.finish(), np.packbits(np.concatenate(self._signs)).tobytes()
 
 
@@ -69,6 +95,8 @@ class SymbolReader:
         What `SymbolWriter.finish` gave.
     coefficients : int
         How many coefficients there are in all.
+    scales : mapping, optional
+        Of the sign network, by kind of band; without it signs are raw bits.
 
     Raises
     ------
@@ -76,8 +104,9 @@ class SymbolReader:
         From every method, where the bytes are damaged.
     """
 
-    def __init__(self, decisions: bytes, signs: bytes, coefficients: int) -> None:
-        self._decisions = DecisionReader(decisions, LOGITS, SYMBOLS_A_COEFFICIENT * coefficients)
+    def __init__(self, decisions: bytes, signs: bytes, coefficients: int, scales: Mapping[Kind, int] | None = None) -> None:
+        self._decisions = DecisionReader(decisions, LOGITS + (scales is not None), SYMBOLS_A_COEFFICIENT * coefficients)
+        self._scales = scales or {}
         self._signs = np.unpackbits(np.frombuffer(signs, np.uint8)).astype(np.bool_)
         self._signs_taken = 0
 
@@ -94,11 +123,15 @@ class SymbolReader:
         return np.minimum(self._decisions.take_runs(TAIL, buckets), LARGEST_MAGNITUDE).astype(np.int32)
 
     def negative(self, n: int) -> Flags:
-        """The next ``n`` signs, True for values below 0."""
+        """The next ``n`` signs that are raw bits, True for values below 0."""
         self._signs_taken += n
         if self._signs_taken > len(self._signs):
             raise FormatError("A part ends inside its signs.")
         return self._signs[self._signs_taken - n : self._signs_taken]
+
+    def likely_negative(self, kind: Kind, sums: Sums) -> Flags:
+        """The next signs (n,) of a slab of a band of this kind, given what the sign network says."""
+        return self._decisions.take(SIGN, buckets(sums, self._scales[kind]))
 
     def finish(self) -> None:
         """Check that every symbol was taken and that nothing but filling is left."""

@@ -18,7 +18,20 @@ import numpy.typing as npt
 from microfield.methods.field import features
 from microfield.methods.field.level_context import CodedBands, LevelContext, Planes
 from microfield.methods.field.lifting import Axes, Floats, Schedule, inverse
-from microfield.methods.field.phases import CONTEXT_CAP, Bytes, Phases, Shape, phase_slices
+from microfield.methods.field.oriented import is_turned, seen
+from microfield.methods.field.phases import (
+    CONTEXT_CAP,
+    NEIGHBOUR_GROUPS,
+    ORIENTED_GROUPS,
+    TURNED_GROUPS,
+    Bytes,
+    Offset,
+    Phases,
+    Shape,
+    phase_slices,
+)
+from microfield.methods.field.sign_context import SignedBand, SignedBands, SignLevel, places_of
+from microfield.methods.field.sign_scales import Kind, kind_of
 
 BANDS: tuple[Axes, ...] = ((3,), (2,), (1,), (2, 3), (1, 3), (1, 2), (1, 2, 3))
 """Bands of a level in the order of coding, by the axes of details (1, 2, 3 are z, y, x)."""
@@ -88,14 +101,23 @@ class PhaseContext:
         Magnitudes of the phases of the band that come before.
     planes : list of uint8 arrays or None
         What other bands tell of every coefficient.
-    constants : float32 array of shape (features.CONSTANTS,)
+    constants : float32 array
         Features of the phase as a whole.
+    groups : tuple of tuples of offsets
+        The neighbours that make up a feature each.
+    signs : SignLevel, optional
+        What is known of the signs around; only where bands are seen along their details.
+    details : tuple of int
+        Axes along which the band holds details.
     """
 
     number: int
     coded: Phases
     planes: Planes
     constants: Floats
+    groups: tuple[tuple[Offset, ...], ...] = NEIGHBOUR_GROUPS
+    signs: SignLevel | None = None
+    details: Axes = ()
 
     @property
     def shape(self) -> Shape:
@@ -108,8 +130,19 @@ class PhaseContext:
         return features.rows_of(self.shape)
 
     def features(self, rows: slice) -> Floats:
-        """Features of the coefficients of a slab, in raster order: float32 of shape (features.PLANES, coefficients)."""
-        return features.matrix(self.coded, self.planes, self.number, rows)
+        """Features of the coefficients of a slab, in raster order: float32 of shape (planes, coefficients)."""
+        return features.matrix(self.coded, self.planes, self.number, rows, self.groups)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the band, by which signs are scaled."""
+        assert self.signs is not None
+        return kind_of(self.signs.level, self.details)
+
+    def sign_inputs(self, rows: slice, where: npt.NDArray[np.intp], magnitudes: Ints) -> tuple[Floats, Floats]:
+        """Inputs of the sign network, with and without a sign, of coefficients of a slab by their numbers in it."""
+        assert self.signs is not None
+        return self.signs.inputs(self.details, places_of(self.number, rows, self.shape, where), magnitudes, self.constants)
 
 
 class BandVisitor(Protocol):
@@ -143,18 +176,27 @@ class Walk:
     quantised : int32 array of the schedule's shape
         The coarsest approximation is in place; the bands are filled in.
     visitor : Visitor
-    reference : CodedBands, optional
-        `coded` of a group of the same shapes that is always one level ahead.
+    reference : Walk, optional
+        That of a group of the same shapes, always one level ahead.
+    oriented : bool
+        Whether bands are seen along their details.
+    predicted : bool
+        Whether the group is what a prediction left.
 
     Attributes
     ----------
     coded : CodedBands
         Magnitudes of the bands that were visited, for groups that follow.
+    signed : SignedBands
+        The values of those that hold anything; only where bands are seen along their details.
     """
 
-    def __init__(self, schedule: Schedule, quantised: Ints, visitor: Visitor, reference: CodedBands | None = None) -> None:
+    def __init__(self, schedule: Schedule, quantised: Ints, visitor: Visitor, reference: Walk | None = None,
+                 oriented: bool = False, predicted: bool = False) -> None:
         self.schedule, self.quantised, self.visitor, self.reference = schedule, quantised, visitor, reference
+        self._oriented, self._predicted = oriented, predicted
         self.coded: CodedBands = {}
+        self.signed: SignedBands = {}
         self._bands = bands(schedule)
         coarsest = tuple(slice(0, n) for n in schedule.extents[-1])
         self._approximation = quantised[coarsest].astype(np.float32)
@@ -168,26 +210,47 @@ class Walk:
         if self._level_before is not None:
             self._approximation = self._finer_approximation(self._level_before)
         self._level_before = level
-        known = LevelContext(self.schedule, level, self._approximation, self.coded, self.reference)
+        magnitudes, signed = (None, None) if self.reference is None else (self.reference.coded, self.reference.signed)
+        known = LevelContext(self.schedule, level, self._approximation, self.coded, magnitudes, self._oriented)
+        signs = SignLevel(self.schedule, level, known.oriented_picture, self.signed, signed)
         for band in here:
             visitor = self.visitor.begin(band)
-            magnitudes = np.zeros(band.shape, np.uint8)
+            found = np.zeros(band.shape, np.uint8)
             if visitor.mean_code:
-                self._visit(band, visitor, known, magnitudes)
-                known.add(band.details, magnitudes)
-            self.coded[band.level, band.details] = magnitudes
+                self._visit(band, visitor, known, signs if self._oriented else None, found)
+                known.add(band.details, found)
+            self.coded[band.level, band.details] = found
 
-    def _visit(self, band: Band, visitor: BandVisitor, known: LevelContext, magnitudes: Bytes) -> None:
+    def _visit(self, band: Band, visitor: BandVisitor, known: LevelContext, signs: SignLevel | None, magnitudes: Bytes) -> None:
         """Visit the phases of a band; its quantised values and their ``magnitudes`` are filled in."""
         coded, planes, values = Phases(band.shape), known.planes(band.details), self.quantised[band.box]
-        mean, z_split = _MEAN_FEATURE * visitor.mean_code, Z in self.schedule.split(band.level)
+        groups = self._groups(band.details)
+        if signs is not None:
+            self.signed[band.level, band.details] = SignedBand(band.shape)
         for phase in coded.order():
-            constants = features.constants(band.level, band.details, z_split, mean, phase)
-            found = visitor.phase(PhaseContext(phase, coded, planes.of(phase, coded.extents(phase)), constants))
+            constants = self._constants(band, visitor.mean_code, phase)
+            context = PhaseContext(phase, coded, planes.of(phase, coded.extents(phase)), constants, groups, signs, band.details)
+            found = visitor.phase(context)
             where = phase_slices(phase)
             values[where] = found
             magnitudes[where] = np.minimum(np.abs(found), CONTEXT_CAP)
             coded.put(phase, magnitudes[where])
+            if signs is not None:
+                self.signed[band.level, band.details].put(where, found)
+
+    def _groups(self, details: Axes) -> tuple[tuple[Offset, ...], ...]:
+        """Neighbours that make up a feature each, for a band by the axes of its details."""
+        if not self._oriented:
+            return NEIGHBOUR_GROUPS
+        return TURNED_GROUPS if is_turned(details) else ORIENTED_GROUPS
+
+    def _constants(self, band: Band, mean_code: int, phase: int) -> Floats:
+        """Features of a phase as a whole."""
+        z_split, details = Z in self.schedule.split(band.level), band.details
+        if not self._oriented:
+            return features.constants(band.level, details, z_split, _MEAN_FEATURE * mean_code, phase)
+        plain = features.constants(band.level, seen(details), z_split, _MEAN_FEATURE * mean_code, phase)
+        return features.oriented_constants(plain, is_turned(details), self._predicted)
 
     def _finer_approximation(self, level: int) -> Floats:
         """The approximation before ``level``, in steps, from the one after it and the bands of the level."""
