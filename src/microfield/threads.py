@@ -8,12 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_TASKS = "/proc/self/task"
+"""On Linux, a folder for every thread of this process."""
 
 
 def default_threads() -> int:
@@ -46,6 +49,25 @@ def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
     """
     if thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
+
+
+def scheduling() -> Callable[[], None]:
+    """A function that gives every thread of this process the scheduling that this thread has now, where the system tells of it.
+
+    SVT-AV1 makes its threads, and the one that calls it, real-time threads where it may (as root): nothing else then gets a
+    processor.
+    """
+    if not (hasattr(os, "sched_getscheduler") and os.path.isdir(_TASKS)):
+        return lambda: None
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+
+    def restore() -> None:
+        for thread in map(int, os.listdir(_TASKS)):
+            with suppress(OSError):  # It has ended, or its scheduling is not ours to set.
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, param)
+
+    return restore
 
 
 @cache

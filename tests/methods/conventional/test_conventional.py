@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tracemalloc
 from types import SimpleNamespace
 from typing import Any
@@ -441,6 +442,15 @@ def test_films_decode_on_one_thread(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("av.CodecContext", SimpleNamespace(create=recorded))
     open_file(data)[...]
     assert [context.thread_count for context in made] == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system does not tell how threads are scheduled")
+@pytest.mark.parametrize("name", ["av1", "hevc"])
+def test_encoders_leave_the_scheduling_of_threads_as_it_was(name: str) -> None:
+    """As root, SVT-AV1 makes the thread that calls it a real-time thread, which takes a whole processor from all other programs."""
+    before = os.sched_getscheduler(0)
+    compressed(stack(), name, Budget("ratio", 30))
+    assert os.sched_getscheduler(0) == before
 
 
 def test_a_quality_beyond_the_finest_setting_says_what_is_possible() -> None:

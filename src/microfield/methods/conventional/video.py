@@ -24,6 +24,7 @@ from microfield.methods.base import KnobTraits
 from microfield.methods.conventional.base import COLOUR, PLANES, Arrangement, CodecOptions, ConventionalMethod
 from microfield.methods.conventional.sheets import Floats
 from microfield.methods.options import option
+from microfield.threads import scheduling
 
 Codes = npt.NDArray[np.uint16]
 
@@ -287,14 +288,20 @@ def _encode(frames: list[list[Codes]], encoder: tuple[str, dict[str, str]], pixe
     context.pix_fmt = pixel_format
     context.time_base, context.framerate = Fraction(1, 25), 25
     context.options = options
+    restore = scheduling()
     packets = []
     for number, planes in enumerate(frames):
         picture = _picture(planes, pixel_format)
         picture.pts = number
         if number and number % run == 0:
             picture.pict_type = av.video.frame.PictureType.I
-        packets += context.encode(picture)
+        try:
+            packets += context.encode(picture)
+        finally:
+            if not number:  # The first frame starts the encoder and its threads.
+                restore()
     packets += context.encode(None)
+    restore()
     return b"".join(bytes(packet) for packet in packets)
 
 
