@@ -89,8 +89,9 @@ first file leaves its network for the others. *gain* is that of the files after 
 """
 
 COMPARISON = """
-Files of the same size (`sincs` and `inif` at the effort given, one seed; `field` and the codecs at effort 5, `field` with
-networks that never saw the image). *inside* is the PSNR of the structures as above; IoU, and the objects counted in the copy
+Files of the same size (`sincs` and `inif` at effort 1, one seed; `field` and the codecs at effort 5, `field` in bitstream
+version 4 with networks that never saw the image).
+*inside* is the PSNR of the structures as above; IoU, and the objects counted in the copy
 and in the original, are those of the segmentation of `microfield compare`; *traces* is the median correlation of the mean grey
 level of regions over time. Processor time is that of the whole call on a machine that others used, too. The images of more
 than 50 MB are one real stack or film put together several times, each time turned, mirrored or in reverse order: as large as
