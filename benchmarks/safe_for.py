@@ -152,6 +152,19 @@ def page(rows: Sequence[Row]) -> str:
     return table(["task", "files", "ratio: median (range)", "the file again", "its middle", "shifted"], body)
 
 
+def kinds(rows: Sequence[Row]) -> str:
+    """By image, of every task the largest ratio at which a file kept it, over the methods; a dash where there is no file."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    body = []
+    for name in IMAGES:
+        cells = []
+        for task in tasks:
+            found = [row["ratio"] for row in rows if (row["image"], row["task"]) == (name, task) and "refused" not in row]
+            cells.append(f"{max(found):.0f}" if found else "-")
+        body.append([f"`{name}`", *cells])
+    return table(["image (crop)", *(task.rpartition(":")[2] for task in tasks)], body)
+
+
 def _share(found: Sequence[Row | None]) -> str:
     """How many of those that could be judged are within the tolerance, and the worst."""
     known = [one for one in found if one is not None]
@@ -172,6 +185,7 @@ def main() -> None:
     before = read(arguments.rows)
     if arguments.page or arguments.data is None:
         print(page(before))
+        print(kinds(before))
         return
     done = {(row["image"], row["task"], row["method"]) for row in before}
     for row in runs(arguments.data, done):

@@ -69,7 +69,7 @@ ROOMS = {
     # For people and other programs: nothing but the command line uses these.
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing tasks",
-    "study": "errors wording progress image io tasks writing bench",
+    "study": "errors wording progress image io reading metrics tasks writing bench",
     "integrations": "errors wording checks notebook axes display progress threads units image statistics io format methods "
                     "reading metrics writing",
     "cli": "errors wording acquisition axes display progress threads kernel image label_images statistics io format methods "

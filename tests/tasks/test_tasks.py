@@ -18,6 +18,7 @@ from microfield.image import Image
 from microfield.tasks.base import Outcome
 from microfield.tasks.choose import NAMES, task_of
 from microfield.tasks.function import checked
+from microfield.tasks.steady import SteadyGoal, views
 
 Array = npt.NDArray[Any]
 
@@ -90,6 +91,25 @@ def test_an_image_that_lacks_what_a_task_needs_is_refused_in_a_sentence(name: st
     flat = Image(np.random.default_rng(0).normal(500, 5, (64, 64)).astype(np.uint16), "YX", name="flat")
     with pytest.raises(InputError, match=f"{name} cannot be judged on flat.*{why}"):
         task_of(name).goal(flat)
+
+
+def test_a_steady_goal_holds_for_views_that_lack_a_margin() -> None:
+    image = cells()
+    spoiled = image.read().copy()
+    spoiled[:6] = 60000                     # the first rows alone, which one of the views does not have
+
+    def brightest(values: Array) -> float:
+        return float(values[-100:].max())
+
+    goal = SteadyGoal(task_of(brightest), image)
+    assert len(views(image)) == 2
+    assert goal.judge(image.read()).used == 0
+    assert task_of(brightest).goal(image).judge(spoiled).kept
+    shifted = image.read().copy()
+    shifted[22:28] = 60000                  # within the last hundred rows only where the last six are gone
+    assert task_of(brightest).goal(image).judge(shifted).kept
+    assert not goal.judge(shifted).kept
+    assert views(Image(spoiled[:20], "YX")) == []
 
 
 # -- functions ----------------------------------------------------------------------------------------------------------

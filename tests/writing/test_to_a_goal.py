@@ -58,8 +58,8 @@ def test_the_file_keeps_the_analysis_and_says_so(tmp_path: Path, method: str, to
     assert evidence == report.evidence
     assert (evidence.task, evidence.limit, evidence.rising, evidence.share) == (f"{__name__}:mean", tolerance, False, 1.0)
     change = max(abs(after - before) / before for before, after in zip(mean(PLANE).values(), mean(values).values(), strict=True))
-    assert evidence.value == pytest.approx(change)
-    assert change <= tolerance
+    assert change <= evidence.value + 1e-9  # That of the worst of three views, the whole image among them.
+    assert evidence.value <= tolerance
     assert str(evidence) in str(report)
 
 

@@ -11,8 +11,11 @@ from microfield.cli.arguments import expand
 from microfield.cli.bench import Shown, budgets_of, check_patterns, images_of, options_of, words_of
 from microfield.errors import UsageError
 
+LABEL_FREE = "labelfree"
+"""The study that trains a predictor of its own."""
 STUDIES = ("segment", "count", "trace", "colocalise", "denoise", "spots", "measure", "look")
 """What can be studied beside a function of the user's."""
+NAMES = (*STUDIES, LABEL_FREE)
 
 
 def add_to(commands: Any) -> None:
@@ -20,8 +23,8 @@ def add_to(commands: Any) -> None:
     p = commands.add_parser(
         "study", help="which ratio is safe for an analysis",
         description="Compress every image with every method at every ratio, run an analysis on original and copy, and say which "
-                    f"ratio keeps its result. Analyses: {', '.join(STUDIES)}, or --task with a function of yours. Finished runs "
-                    "are kept in DIR and skipped the next time.",
+                    f"ratio keeps its result. Analyses: {', '.join(NAMES)}, or --task with a function of yours. Finished runs are "
+                    "kept in DIR and skipped the next time.",
     )
     p.add_argument("paths", nargs="+", metavar="[ANALYSIS] IMAGE", help="the analysis, then images; images only with --task")
     p.add_argument("--task", metavar="MODULE:FUNC", help="your own analysis: a function of an array that returns numbers or a mask")
@@ -30,6 +33,9 @@ def add_to(commands: Any) -> None:
     p.add_argument("--methods", required=True, help="such as field,hevc,jpegxl (see `microfield methods`)")
     p.add_argument("--ratios", default="16,32,64,128", help="compression ratios (default 16,32,64,128)")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for rows, files and the page")
+    p.add_argument("--channels", default="0,1", metavar="BRIGHTFIELD,FLUORESCENCE",
+                   help="with labelfree: numbers of the two channels (default 0,1)")
+    p.add_argument("--steps", type=int, default=300, help="with labelfree: steps of training (default 300)")
     p.add_argument("--repeat", action="append", default=[], metavar="IMAGE=SECOND", help="a second exposure of the same field")
     p.add_argument("--option", action="append", default=[], metavar="METHOD:KEY=VALUE", help="option of one method")
     p.add_argument("--effort", type=int, default=5, help="0 to 9 (default 5)")
@@ -43,6 +49,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the study and print it; the exit status, 1 where a run failed or was refused."""
+    if arguments.paths[0] == LABEL_FREE and not arguments.task:
+        return _label_free(arguments)
     from microfield.study.report import text
     from microfield.study.run import PAGE_FILE
     from microfield.study.run import run as run_study
@@ -58,6 +66,35 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     print(f"{len(rows)} runs; {plan.bench.out / PAGE_FILE}, rows.jsonl")
     return 1 if any(row["status"] in ("failed", "refused") for row in rows) else 0
+
+
+def _label_free(arguments: argparse.Namespace) -> int:
+    """The study of label-free prediction; the exit status, 1 where a run failed."""
+    from importlib.util import find_spec
+
+    from microfield.errors import MissingExtraError
+    from microfield.progress import ProgressLine
+    from microfield.study.labelfree import LabelFreePlan
+    from microfield.study.labelfree import run as run_label_free
+    from microfield.study.labelfree_report import text
+
+    if find_spec("jax") is None or find_spec("optax") is None:
+        raise MissingExtraError(f"study {LABEL_FREE}", "compress")
+    paths = expand(arguments.paths[1:])
+    numbers = arguments.channels.split(",")
+    if not paths or len(numbers) != 2 or not all(n.strip().isdigit() for n in numbers):
+        raise UsageError(f"study {LABEL_FREE} needs images, and --channels such as 0,1, not {arguments.channels}.")
+    methods = options_of(words_of(arguments.methods, "--methods"), arguments.option)
+    ratios = tuple(budget.value for budget in budgets_of(arguments.ratios, None))
+    plan = LabelFreePlan(tuple(map(Path, paths)), methods, ratios, arguments.out, int(numbers[0]), int(numbers[1]), arguments.steps,
+                         arguments.effort, arguments.seed)
+    line = ProgressLine("study", log=True)
+    try:
+        rows = run_label_free(plan, line)
+    finally:
+        line.close()
+    print(text(rows))
+    return 1 if any("message" in row for row in rows) else 0
 
 
 def _plan(arguments: argparse.Namespace) -> tuple[Any, dict[str, Path]]:
@@ -90,7 +127,7 @@ def _task(arguments: argparse.Namespace) -> tuple[str, list[str]]:
         return arguments.task, arguments.paths
     name, *paths = arguments.paths
     if name not in STUDIES:
-        raise UsageError(f"there is no study {name!r}; choose of {', '.join(STUDIES)}, or give your own analysis with --task "
+        raise UsageError(f"there is no study {name!r}; choose of {', '.join(NAMES)}, or give your own analysis with --task "
                          "MODULE:FUNC.")
     if not paths:
         raise UsageError(f"study {name} needs at least one image.")

@@ -166,7 +166,9 @@ def _target(job: Job, budget: Budget, limit: int | None) -> Target:
     exact = isinstance(job.method.quality, Exact)
     quarter = job.image.nbytes // 4
     if budget.task is not None:
-        return Target(UNLIMITED if exact else quarter, goal=budget.task.goal(job.image))
+        from microfield.tasks.steady import SteadyGoal
+
+        return Target(UNLIMITED if exact else quarter, goal=SteadyGoal(budget.task, job.image))
     if exact:
         return Target(UNLIMITED)  # Whatever quality is asked for, it is met.
     if budget.kind == "noise_factor":
