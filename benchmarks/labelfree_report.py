@@ -56,14 +56,14 @@ def _claims(made: Sequence[Row]) -> list[list[str]]:
     if failed:
         repaired = (f"g is better than f by {sum(failed) / len(failed):+.3f} on average over the {len(failed)} copies where f lost "
                     f"more than 0.02 (range {min(failed):+.3f} to {max(failed):+.3f})")
-    fall = (f"the correlation with the truth changes by {-sum(small) / len(small):+.4f} on average over {len(small)} copies up to 64 "
-            f"times, at worst by {-max(small):+.4f}")
+    fall = (f"the correlation with the truth changes by {-sum(small) / len(small):+.4f} on average over {len(small)} copies up to "
+            f"64 times, at worst by {-max(small):+.4f}")
     return [
         ["In 2-D compression hardly changes the prediction",
          f"{'holds' if max(small) < 0.02 else 'does not hold'}: {fall}"],
         ["A predictor trained on originals fails on compressed images",
-         f"{'holds at high ratios' if worst > 0.05 else 'does not show here'}: the worst change is {-worst:+.3f} (`{where['method']}`, "
-         f"{where['ratio']:g} times)"],
+         f"{'holds at high ratios' if worst > 0.05 else 'does not show here'}: the worst change is {-worst:+.3f} "
+         f"(`{where['method']}`, {where['ratio']:g} times)"],
         ["Training on compressed images repairs it", repaired],
         ["In 3-D the prediction suffers much more", "not tested: no bright-field stack"],
         ["Learned codecs are far better than classic ones", "not tested here: see [the results](../results.md)"],
