@@ -18,6 +18,9 @@ import numpy.typing as npt
 import microfield
 from helpers import independent_oriented as oriented
 from helpers.independent_oriented import log_code
+from microfield.image import Layout
+from microfield.methods import get_method
+from microfield.methods.base import PartData
 
 __all__ = ["GapTable", "decode_section", "gap_rows", "gap_table"]
 
@@ -837,6 +840,7 @@ class Head(NamedTuple):
     version: int
     film: tuple[int, int, int, int] | None
     filters: list[Filter | None]
+    codec: tuple[str, int] | None
     motion: tuple[bytes, bytes]
     centroids: tuple[float, ...]
     end: int
@@ -865,7 +869,7 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
     if not n:
         assert flags == 16
         return Head("", 0, 0, constant, minimum, empty, empty, empty, None, 0, pinned, 0, False, None, version, None,
-                    [], (b"", b""), (), at)
+                    [], None, (b"", b""), (), at)
     maximum = np.frombuffer(take(n * dtype.itemsize), dtype).astype(np.float64)
     codes = np.frombuffer(take(2 * n), "<i2").astype(np.float64) if flags & 32 else np.zeros(n)
     gains = (2.0 ** (codes / 1024)).astype(F).astype(np.float64)
@@ -912,16 +916,21 @@ def read_head(section: bytes, channels: int, times: int, depth: int, dtype: np.d
         if 0 in quarters:
             break
     filters: list[Filter | None] = []
-    if version >= 5 and take(1)[0]:
+    last = take(1)[0] if version >= 5 else 0
+    if last & 1:
         filters = [read_filter(take, (times > 1) + (depth > 1)) for _ in range(n)]
+    codec = None
+    if last & 2:
+        number, codec_version = take(2)
+        codec = ("hevc", "av1")[number], codec_version
     motion = (b"", b"")
     if film:
         n_bits, at = varint(section, at)
         n_decisions, at = varint(section, at)
         motion = take(n_bits), take(n_decisions)
-    centroids = tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
+    centroids = () if codec else tuple(m + (code - 128) / 256 for m, code in enumerate(take(3), 1))
     return Head(words, step, alpha, constant, minimum, maximum, gains, darks, rotations, sign_bits, networks,
-                second >> 2 & 31, second >= 128, shifts, version, film, filters, motion, centroids, at)
+                second >> 2 & 31, second >= 128, shifts, version, film, filters, codec, motion, centroids, at)
 
 
 def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any], pinned: tuple[bytes, bytes],
@@ -955,7 +964,9 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
         volumes = (times, depth, ny, nx) if times > 1 and depth > 1 else (1, times * depth, ny, nx)
         if head.along_time:
             volumes = (depth, times, ny, nx)
-        if head.film:
+        if head.codec:
+            values = of_codec(section[head.end :], head, axes, shape, dtype).reshape(-1, *volumes)
+        elif head.film:
             values = read_film(section, head, (times, depth, ny, nx)).reshape(-1, *volumes)
         else:
             values = read_values(section, head, volumes)
@@ -967,6 +978,24 @@ def decode_section(section: bytes, axes: str, shape: Index, dtype: np.dtype[Any]
     first = [i for i, axis in enumerate(axes) if axis in "CS"]
     order = [*first, *(axes.index(axis) for axis in "TZYX" if axis in axes)]
     return out.reshape([shape[i] for i in order]).transpose(np.argsort(order))
+
+
+def of_codec(stream: bytes, head: Head, axes: str, shape: Index, dtype: np.dtype[Any]) -> Array:
+    """The values V that a codec decodes to: (channel, frame, y, x) of the coded channels."""
+    assert head.codec is not None
+    name, version = head.codec
+    decoder = get_method(name).decoder(Layout(shape, axes, dtype), version, PartData((stream,), trusted=True))
+    grey = decoder.read(tuple(range(n) for n in shape))
+    order = [i for i, axis in enumerate(axes) if axis in "CS"] + [axes.index(axis) for axis in "TZYX" if axis in axes]
+    frames = grey.transpose(order).reshape(len(head.constant), -1, *(shape[axes.index(axis)] for axis in "YX"))
+    assert head.rotations is None
+    reach = math.sqrt(math.fsum((head.gains**2).tolist()))
+    values = []
+    for k, c in enumerate(i for i, constant in enumerate(head.constant) if not constant):
+        low, span = head.minimum[c], head.maximum[k] - head.minimum[c]
+        value = ((frames[c].astype(np.float64) - low) / span * head.gains[k]).astype(F)
+        values.append(value - F(head.darks[k] * (reach / 32768)))
+    return np.stack(values)
 
 
 def read_groups(section: bytes, head: Head, groups: list[Group], one_by_one: bool) -> None:

@@ -29,12 +29,16 @@ from microfield.writing.report import Report
 from microfield.writing.sentences import quality_excess
 from microfield.writing.settings import Settings
 
-SUMMARY = "tries field, hevc and av1 on the image, or on a crop of a large one, and takes the best at what was asked"
+SUMMARY = ("tries field alone and with hevc and av1 below it on the image, or on a crop of a large one, and takes the best at what "
+           "was asked")
 
-CANDIDATES = ("field", "hevc", "av1")
-"""Who takes part where it is registered and installed."""
+CANDIDATES = ("field", "field prior=hevc", "field prior=av1")
+"""Who takes part where it is registered and installed: a method, and options of it. With a codec as prior `field` refines and
+filters what the codec decodes: it is better than the codec alone."""
 PREFERRED = "field"
 """Wins ties: its files open without the codecs."""
+KNOWN_TO_FIELD = frozenset({"saliency", "guide"})
+"""What `field` can use, but not with a codec as prior."""
 LIMIT = 1 << 22
 """Images of at most so many voxels are tried whole, larger ones on a crop of about so many."""
 TIE_DB, TIE_BYTES = 0.02, 0.005
@@ -194,7 +198,21 @@ def first(settings: Settings) -> str:
 
 def installed(name: str) -> bool:
     """Whether what a candidate needs is there."""
-    return all(find_spec(module) is not None for module in get_method(name).requires)
+    method, options = parted(name)
+    needed = {**get_method(method).requires, **(get_method(options["prior"]).requires if "prior" in options else {})}
+    return all(find_spec(module) is not None for module in needed)
+
+
+def parted(candidate: str) -> tuple[str, dict[str, str]]:
+    """The method of a candidate and the options it is given."""
+    method, *options = candidate.split()
+    return method, dict(option.split("=", 1) for option in options)
+
+
+def usable(candidate: str) -> frozenset[str]:
+    """What a candidate can use."""
+    method, options = parted(candidate)
+    return frozenset(get_method(method).accepts) - (KNOWN_TO_FIELD if "prior" in options else frozenset())
 
 
 # -- who takes part -------------------------------------------------------------------------------------------------------------
@@ -203,10 +221,10 @@ def installed(name: str) -> bool:
 def _able(settings: Settings, candidates: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """The candidates that can take part, and why the others cannot."""
     check_options(settings)
-    known = [name for name in candidates if name in names()]
+    known = [name for name in candidates if {parted(name)[0], parted(name)[1].get("prior", "field")} <= set(names())]
     missing = [name for name in known if not installed(name)]
     wanted = settings.used()
-    unfit = {name: sorted(lacking) for name in known if (lacking := wanted - get_method(name).accepts)}
+    unfit = {name: sorted(lacking) for name in known if (lacking := wanted - usable(name))}
     able = [name for name in known if name not in missing and name not in unfit]
     if not able and unfit:
         raise UsageError(f"method {AUTO} cannot use {' and '.join(sorted(wanted))}: none of {', '.join(known)} can; name one that "
@@ -221,7 +239,9 @@ def _able(settings: Settings, candidates: Sequence[str]) -> tuple[list[str], tup
 
 def _settings(settings: Settings, method: str, known: ChannelStatistics | None = None) -> Settings:
     """The settings for one method; an image whose statistics are known was looked at for labels already."""
-    return replace(settings, method=method, not_labels=settings.not_labels or known is not None)
+    name, options = parted(method)
+    return replace(settings, method=name, options={**(settings.options or {}), **options},
+                   not_labels=settings.not_labels or known is not None)
 
 
 def _cut(settings: Settings, weights: npt.NDArray[np.float32] | None, box: tuple[slice, ...]) -> Settings:

@@ -39,8 +39,8 @@ def test_more_classes_take_away_more_and_no_room_is_no_filter() -> None:
     fit = Fit(soft, wanted, None, 0.01)
     gains = [fit.best(number)[1] for number in (1, 2, 3)]
     assert gains[0] < gains[1] < gains[2]
-    assert chosen_filters([fit], 0, 5000, soft.shape) == (Filter(),)
-    assert chosen_filters([fit], 3, 10**9, soft.shape)[0].number == 3
+    assert chosen_filters([fit, None], [0, 0], 5000, soft.shape) == (Filter(), Filter())
+    assert chosen_filters([fit], [3], 10**9, soft.shape)[0].number == 3
     assert room(999, 1, soft.shape) == 0
     assert room(10**6, 1, soft.shape) == 3
     assert room(10**6, 1, (1, 1, 9, 9)) == 0

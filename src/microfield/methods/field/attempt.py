@@ -45,6 +45,8 @@ class Prepared:
         What the last attempt found out of a film.
     network : WholeRefinement, optional
         Refines the decoded time points of a film.
+    filters : tuple of int, optional
+        Numbers of the filters that paid in every channel when the context network was last fitted; None before.
     """
 
     head: Head
@@ -61,6 +63,7 @@ class Prepared:
     shortened: tuple[str, ...] = ()
     found: Found | None = None
     network: WholeRefinement | None = None
+    filters: tuple[int, ...] | None = None
 
     def without(self, what: str) -> Prepared:
         """The same, with something more that was left out."""

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from microfield.errors import FormatError
 from microfield.format.grid import Box
 from microfield.image import Layout
-from microfield.methods.base import Cost
+from microfield.methods import get_method
+from microfield.methods.base import Cost, Decoder, PartData
 from microfield.methods.field import coefficients, film
-from microfield.methods.field.groups import Groups, scattered
-from microfield.methods.field.head import ALPHA, ORIENTED_CONTEXTS, WHOLE_REFINEMENT, Head, step_of
+from microfield.methods.field.groups import Groups, gathered, scattered
+from microfield.methods.field.head import ALPHA, ORIENTED_CONTEXTS, WHOLE_REFINEMENT, Head, Prior, step_of
 from microfield.methods.field.lifting import Floats, Schedule, gain, inverse
 from microfield.methods.field.network import ContextNet
 from microfield.methods.field.refine import Refinement
@@ -39,6 +40,19 @@ def refinement_of(name: bytes) -> WholeRefinement:
 def floating_refinement_of(name: bytes) -> Refinement:
     """The refinement network of a hash in floating point, as bitstream versions before 4 have it."""
     return Refinement.load(name)
+
+
+def opened(prior: Prior, layout: Layout, stream: bytes, data: PartData) -> Decoder:
+    """The decoder of the stream of a codec, which follows the head of a part."""
+    if not stream:
+        raise FormatError("a part ends before the stream of its codec.")
+    return get_method(prior.name).decoder(layout, prior.version, PartData((stream,), working=data.working, trusted=data.trusted))
+
+
+def decoded_by(prior: Decoder, head: Head, layout: Layout) -> Floats:
+    """What a codec decodes, as values of shape (channels, batch, z, y, x)."""
+    block = prior.read(tuple(range(n) for n in layout.shape))
+    return head.groups(layout).volumes(head.channels.forward(gathered(block, layout)))
 
 
 def refined(values: Floats, head: Head) -> Floats:
@@ -82,9 +96,10 @@ class FieldDecoder(WholeDecoder):
     bytes_per_voxel: ClassVar[int] = 28
     bytes_per_byte: ClassVar[int] = 200  # Decisions are decoded into lists before the walk takes them.
 
-    def __init__(self, layout: Layout, section: bytes, version: int) -> None:
+    def __init__(self, layout: Layout, section: bytes, version: int, data: PartData | None = None) -> None:
         super().__init__(layout, len(section))
         self.head, self.data = Head.unpack(section, layout, version)
+        self.prior = None if self.head.prior is None else opened(self.head.prior, layout, self.data, data or PartData(()))
         self.groups: Groups | None = None
         if self.head.channels.coded.any():
             self.groups = self.head.groups(layout)
@@ -95,12 +110,15 @@ class FieldDecoder(WholeDecoder):
         """The whole part, but for a constant one."""
         if self.groups is None:
             return Cost(math.prod(map(len, box)), self.nbytes)
-        return super().cost(box)
+        own = super().cost(box)
+        return own if self.prior is None else Cost(own.voxels, own.nbytes, own.memory + self.prior.cost(box).memory)
 
     @property
     def held(self) -> int:
         """Bytes of the decoded part; a constant one holds a value per channel."""
-        return super().held if self.groups is not None else 16 * self.layout.channels
+        if self.groups is None:
+            return 16 * self.layout.channels
+        return super().held + (0 if self.prior is None else self.prior.held)
 
     @property
     def extremes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -114,7 +132,9 @@ class FieldDecoder(WholeDecoder):
             order = (*self.layout.channel_axes, *(i for i, a in enumerate(self.layout.axes) if a not in "CS"))
             low = self.head.channels.low.astype(self.layout.dtype).reshape(shape).transpose(np.argsort(order))
             return np.broadcast_to(low, self.layout.shape)
-        if self.groups.film is not None:
+        if self.prior is not None:
+            values = decoded_by(self.prior, self.head, self.layout)
+        elif self.groups.film is not None:
             in_loop = self.head.version >= WHOLE_REFINEMENT
             decided, rest = film.unpacked(self.data, self.groups, in_loop)
             refiner = film.Refiner(refinement_of(self.head.networks[1]), step_of(self.head.step)) if in_loop else None
@@ -137,6 +157,8 @@ class FieldDecoder(WholeDecoder):
         From the approximations of the wavelet one level finer than asked, as if finer details and the refinement were zero.
         The tests hold them within 1 % of the range (root mean square) of the means of the decoded voxels.
         """
+        if self.prior is not None:
+            return self.prior.averaged(steps)
         groups = self.groups
         sizes = dict(zip(self.layout.axes, steps, strict=True))
         wanted = (sizes.get("T", 1), sizes.get("Z", 1), sizes["Y"], sizes["X"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -98,18 +100,27 @@ def _join(joined: Normal, more: Normal, which: npt.NDArray[np.intp]) -> None:
     joined.voxels += more.voxels
 
 
-def chosen_filters(fits: list[Fit], most: int, nbytes: int, shape: tuple[int, ...]) -> tuple[Filter, ...]:
-    """The filter of every channel that pays, of the kinds up to a number, where the part takes so many bytes."""
-    price = EXCHANGE * sum(fit.energy for fit in fits) / max(1, nbytes)
+def chosen_filters(fits: Sequence[Fit | None], most: Sequence[int], nbytes: int, shape: tuple[int, ...]) -> tuple[Filter, ...]:
+    """The filter of every channel that pays where the part takes so many bytes.
+
+    Parameters
+    ----------
+    fits : sequence of Fit or None
+        None for channels without a filter.
+    most : sequence of int
+        The largest number of a kind that every channel may have.
+    nbytes : int
+    shape : tuple of int
+        Of a channel (batch, z, y, x).
+    """
+    price = EXCHANGE * sum(fit.energy for fit in fits if fit is not None) / max(1, nbytes)
     found = []
-    for fit in fits:
+    for fit, largest in zip(fits, most, strict=True):
         best, gain = Filter(), 0.0
-        for number in range(1, most + 1):
+        for number in range(1, largest + 1) if fit is not None else ():
             one, removed = fit.best(number)
             worth = removed - price * (KINDS[number - 1].size(shape) - 1)
             if worth > gain:
                 best, gain = one, worth
         found.append(best)
     return tuple(found)
-
-

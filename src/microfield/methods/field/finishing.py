@@ -44,10 +44,20 @@ class Wanted:
         return self.values[channel], None if self.weights is None else self.weights[channel]
 
 
-def with_room(head: Head, groups: Groups, nbytes: int) -> Head:
-    """The head of a part of so many bytes with filters that do nothing, of the sizes that it may have when it is finished."""
-    number = room(nbytes, groups.channels, groups.volume)
-    return replace(head, filters=(Filter.blank(number, groups.volume),) * groups.channels if number else ())
+def with_room(head: Head, groups: Groups, nbytes: int, known: tuple[int, ...] | None = None) -> Head:
+    """The head of a part of so many bytes with filters that do nothing, of the sizes that it may have when it is finished.
+
+    Where it is known which filters pay, there is room for these only.
+    """
+    most = room(nbytes, groups.channels, groups.volume)
+    numbers = [min(most, number) for number in known or (most,) * groups.channels]
+    return replace(head, filters=tuple(Filter.blank(number, groups.volume) for number in numbers) if any(numbers) else ())
+
+
+def paying(values: Floats, wanted: Wanted, head: Head, groups: Groups, nbytes: int) -> tuple[int, ...]:
+    """Numbers of the filters that pay in every channel of a part of so many bytes; reconstructed channels are used up."""
+    found = corrected(values, wanted, with_room(head, groups, nbytes), nbytes)
+    return tuple(one.number for one in found.filters) or (0,) * groups.channels
 
 
 def corrected(values: Floats, wanted: Wanted, head: Head, nbytes: int) -> Head:
@@ -62,9 +72,8 @@ def corrected(values: Floats, wanted: Wanted, head: Head, nbytes: int) -> Head:
     head = _refined(values, wanted, head)
     if not head.filters:
         return head
-    most = max(one.number for one in head.filters)
-    step = step_of(head.step)
-    fits = [Fit(channel, *wanted.of_channel(k), step) for k, channel in enumerate(values)]
+    step, most = step_of(head.step), [one.number for one in head.filters]
+    fits = [Fit(channel, *wanted.of_channel(k), step) if most[k] else None for k, channel in enumerate(values)]
     filters = chosen_filters(fits, most, nbytes, values.shape[1:])
     head = replace(head, filters=filters if any(one.number for one in filters) else ())
     filtered(values, head)

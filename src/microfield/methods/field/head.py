@@ -42,8 +42,10 @@ WHOLE_REFINEMENT = 4
 LATEST = FILTERED = ORIENTED_CONTEXTS = 5
 """The bitstream version that is written; from this one on channels may be filtered, contexts see bands along their details, and
 signs are predicted."""
-FILTERS = 1
-"""Flag of the last byte of the head, which versions from `FILTERED` on have: channels are filtered."""
+FILTERS, PRIOR = 1, 2
+"""Flags of the last byte of the head, which versions from `FILTERED` on have: channels are filtered; a codec made the values."""
+PRIORS = ("hevc", "av1")
+"""Codecs that can; a file stores the index."""
 LARGEST_STEP_CODE = 65535
 """Code of the finest quantiser step."""
 _COARSEST_STEP_OCTAVE = 1
@@ -66,6 +68,21 @@ def pinned(version: int) -> tuple[bytes, bytes]:
 def step_of(code: int) -> float:
     """The quantiser step of a code 0 ... `LARGEST_STEP_CODE`, evenly in octaves: 2 down to 2**-16."""
     return float(power_of_two(_COARSEST_STEP_OCTAVE - code * OCTAVES / LARGEST_STEP_CODE))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The codec whose stream follows the head in the place of coefficients.
+
+    Attributes
+    ----------
+    name : str, one of `PRIORS`
+    version : int
+        Bitstream version of that method.
+    """
+
+    name: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,8 @@ class Head:
         Of the bitstream.
     filters : tuple of Filter
         Of every coded channel; empty where no channel is filtered.
+    prior : Prior, optional
+        The codec that made the values; the part then has no coefficients.
     """
 
     channels: Channels
@@ -109,6 +128,7 @@ class Head:
     film: Film | None = None
     version: int = LATEST
     filters: tuple[Filter, ...] = ()
+    prior: Prior | None = None
 
     def pack(self, layout: Layout) -> bytes:
         """The head as bytes."""
@@ -137,10 +157,12 @@ class Head:
         return bytes([flags]) + b"".join(parts) + more + free + self._last(not constant.all())
 
     def _last(self, coded: bool) -> bytes:
-        """The end of the head of a part with coded channels: a byte of flags, and the filters."""
+        """The end of the head of a part with coded channels: a byte of flags, the filters, the codec."""
         if not coded or self.version < FILTERED:
             return b""
-        return bytes([FILTERS if self.filters else 0]) + b"".join(one.pack() for one in self.filters)
+        flags = (FILTERS if self.filters else 0) | (PRIOR if self.prior is not None else 0)
+        codec = b"" if self.prior is None else bytes([PRIORS.index(self.prior.name), self.prior.version])
+        return bytes([flags]) + b"".join(one.pack() for one in self.filters) + codec
 
     def _more(self) -> bytes:
         """What only few parts have, after a byte of its own flags; empty where this part has none of it."""
@@ -187,7 +209,7 @@ class Head:
         if (version < _FILM_VERSION and head.film is not None) or (version == 1 and first):
             raise FormatError("a part holds what its bitstream version does not have.")
         if version >= FILTERED and not constant.all():
-            head = replace(head, filters=_read_filters(fields, layout, len(channels.darks)))
+            head = _with_last(head, fields, layout)
         return head, fields.rest()
 
     @property
@@ -209,12 +231,18 @@ class Head:
         return groups
 
 
-def _read_filters(fields: ByteReader, layout: Layout, coded: int) -> tuple[Filter, ...]:
-    """What `Head._last` gave for so many coded channels."""
+def _with_last(head: Head, fields: ByteReader, layout: Layout) -> Head:
+    """A head with what `Head._last` gave: filters of all coded channels, the codec."""
     flags = fields.next(1)[0]
-    if flags & ~FILTERS:
+    if flags & ~(FILTERS | PRIOR):
         raise FormatError("a part has flags that this version does not know.")
-    return tuple(Filter.unpack(fields, extents_of(layout)) for _ in range(coded)) if flags else ()
+    filters = tuple(Filter.unpack(fields, extents_of(layout)) for _ in head.channels.darks) if flags & FILTERS else ()
+    if not flags & PRIOR:
+        return replace(head, filters=filters)
+    number, version = fields.next(2)
+    if number >= len(PRIORS) or not version or head.film is not None or head.shifts is not None or head.along_time:
+        raise FormatError("a part was made by a codec in a way that this version does not know.")
+    return replace(head, filters=filters, prior=Prior(PRIORS[number], version))
 
 
 def _read_constant(fields: ByteReader, n: int) -> npt.NDArray[np.bool_]:

@@ -12,16 +12,18 @@ import numpy.typing as npt
 
 from microfield.errors import FormatError, InputError
 from microfield.image import Layout
+from microfield.methods import get_method
 from microfield.methods.base import Context, Encoded, KnobTraits, Method, PartData, Usable
-from microfield.methods.field import channel_search, finishing, guiding, transform_search
+from microfield.methods.field import channel_search, finishing, guiding, prior, transform_search
 from microfield.methods.field.attempt import Attempt, Prepared, coded_by
-from microfield.methods.field.channels import measured, slabs
+from microfield.methods.field.channels import measured
 from microfield.methods.field.decoder import FieldDecoder, contexts_of, refined, refinement_of, restored
 from microfield.methods.field.film_trial import as_film, predicted_or_not, usual
 from microfield.methods.field.groups import Groups, extents_of, gathered, times
-from microfield.methods.field.head import LARGEST_STEP_CODE, LATEST, Head, step_of
+from microfield.methods.field.head import LARGEST_STEP_CODE, LATEST, PRIORS, Head, step_of
 from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
+from microfield.methods.field.prior import FINISH, PriorAttempt, square_error
 from microfield.methods.field.quantise import Worth
 from microfield.methods.field.schedules import NAMES, OCTAVES
 from microfield.methods.field.sparse import Sparse
@@ -72,6 +74,8 @@ class FieldOptions:
                                 "result with weights fitted to the image")
     nets: str = option("all", "which networks: all, or those trained on one half of the training images",
                        choices=("all", "a", "b"))
+    prior: str = option("none", "a codec that makes the values in the place of the wavelet, refined and filtered as ours are: for "
+                                "sharp images; its files need the extra codecs to be read", choices=("none", *PRIORS))
     emphasis: float = option(2.0, "a squared error counts its saliency to this power", low=0.5, high=4.0)
     rdo: float = option(0.1, "squared quantiser steps of error that a bit is worth", low=0.0, high=0.4)
 
@@ -89,7 +93,16 @@ class FieldMethod(Method):
     @property
     def quality(self) -> KnobTraits:
         """The logarithm of the quantiser step. A search begins at a step of some 6 % of the range, usual at ratios around 100."""
+        if self.codec is not None:
+            traits = self.codec.quality
+            assert isinstance(traits, KnobTraits)
+            return replace(traits, finish=FINISH)
         return KnobTraits(step=0.05, first=FIRST, slope=0.019, fills=True, learns=True, finish=1.0 if self.options.refine else 0.1)
+
+    @property
+    def codec(self) -> Method | None:
+        """The method whose stream stands in the place of coefficients."""
+        return None if self.options.prior == "none" else get_method(self.options.prior).with_options({})
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant one."""
@@ -98,6 +111,8 @@ class FieldMethod(Method):
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
         """Code the block at ``quality`` 0..1000; the refinement is left to `finish` where the error is not asked for."""
+        if self.codec is not None:
+            return self._encode_prior(self.codec, block, layout, quality, context, state)
         prepared = state.prepared if isinstance(state, Attempt) else None
         step = self._step_code(quality, context)
         del state
@@ -132,16 +147,44 @@ class FieldMethod(Method):
             coded, begin = None, time.monotonic()
         if coded is None:
             coded = coded_by(prepared, worth, step, contexts, prepared.changes)
-        head = finishing.with_room(head, prepared.groups, len(coded.data)) if self.options.refine else head
-        section = head.pack(layout) + coded.data
         prepared = replace(prepared, found=coded.found)
-        kept = [Sparse.of(values) for values in coded.values]
-        attempt = Attempt(prepared, head, kept, time.monotonic() - begin)
+        attempt = Attempt(prepared, head, [Sparse.of(values) for values in coded.values], time.monotonic() - begin)
+        if self.options.refine:
+            attempt = self._with_room(attempt, len(coded.data), tune, block, layout, context)
+        section, prepared = attempt.head.pack(layout) + coded.data, attempt.prepared
         encoded = Encoded((section,), None, attempt, shortened=prepared.shortened)
         return self.finish(encoded, block, layout, context) if context.measure else encoded
 
+    def _with_room(self, attempt: Attempt, nbytes: int, anew: bool, block: npt.NDArray[Any], layout: Layout, context: Context,
+                   ) -> Attempt:
+        """The attempt, whose coefficients take so many bytes, with room for the filters that pay, which may be found out anew."""
+        prepared, head = attempt.prepared, attempt.head
+        groups, room = prepared.groups, finishing.with_room(head, prepared.groups, nbytes)
+        # Finding out takes as long as finishing does, and so does the finishing that follows.
+        if anew and room.filters and context.deadline.remaining > 3 * attempt.seconds:
+            channels = gathered(block, layout)
+            wanted = finishing.Wanted.of(channels, self._importance(context).of_channels(layout, head.channels), head, groups)
+            prepared = replace(prepared, filters=finishing.paying(attempt.reconstructed(), wanted, head, groups, nbytes))
+        return replace(attempt, prepared=prepared, head=finishing.with_room(head, groups, nbytes, prepared.filters))
+
+    def _encode_prior(self, codec: Method, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, state: Any,
+                      ) -> Encoded:
+        """Code the block by a codec."""
+        head = state.head if isinstance(state, PriorAttempt) else prior.plain_head(codec, block, layout, context, self._nets)
+        if not head.channels.coded.any():
+            return Encoded((replace(head, prior=None).pack(layout),), np.zeros(layout.channels), None, True)
+        encoded = prior.encode(codec, head, block, layout, quality, context, state)
+        return self.finish(encoded, block, layout, context) if context.measure else encoded
+
+    @property
+    def _nets(self) -> tuple[bytes, bytes]:
+        """Names of the networks."""
+        return named("contexts", self.options.nets), named("refinement", self.options.nets)
+
     def guess(self, block: npt.NDArray[Any], layout: Layout, nbytes: float, context: Context) -> float:
         """About the quality at which the block takes so many bytes, from its coefficients."""
+        if self.codec is not None:
+            return self.codec.guess(block, layout, nbytes, context)
         channels = gathered(block, layout)
         known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         if not known.coded.any():
@@ -156,6 +199,8 @@ class FieldMethod(Method):
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
         attempt = encoded.state
+        if self.codec is not None and isinstance(attempt, PriorAttempt):
+            return prior.finish(self.codec, encoded, attempt, block, layout, context, self.options.refine)
         if not isinstance(attempt, Attempt) or not attempt.values:
             return encoded
         channels = gathered(block, layout)
@@ -168,7 +213,7 @@ class FieldMethod(Method):
             head = replace(head, filters=())
         else:
             head = finishing.corrected(values, finishing.Wanted.of(channels, weights, head, groups), head, encoded.payload)
-        error = _square_error(restored(values, head, groups, layout), channels)
+        error = square_error(restored(values, head, groups, layout), channels)
         left_out = (*attempt.prepared.shortened, "the refinement") if late else attempt.prepared.shortened
         return replace(encoded, sections=(head.pack(layout) + coefficients,), square_error=error, shortened=left_out)
 
@@ -177,7 +222,7 @@ class FieldMethod(Method):
         """Open a part; nothing but its head is read yet."""
         if not 1 <= bitstream_version <= cls.bitstream_version or len(data.own) != 1:
             raise FormatError("these are not the sections of a part of field.")
-        return FieldDecoder(layout, data.own[0], bitstream_version)
+        return FieldDecoder(layout, data.own[0], bitstream_version, data)
 
     def _importance(self, context: Context) -> Importance:
         return Importance(context.objective.weights, self.options.emphasis)
@@ -232,7 +277,7 @@ class FieldMethod(Method):
     def _prepare(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context, before: Prepared | None,
                  ) -> Prepared:
         """Stretch, rotate and transform."""
-        nets = (named("contexts", self.options.nets), named("refinement", self.options.nets))
+        nets = self._nets
         channels = gathered(block, layout)
         known = measured(channels, context.unit, context.channel_weights, context.error_unit == "noise")
         coded = int(known.coded.sum())
@@ -268,12 +313,3 @@ class FieldMethod(Method):
         network = refinement_of(nets[1]) if self.options.refine and groups.film is not None else None
         return Prepared(head, groups, groups.forward(values), quality, decisions, weights=counts, shortened=shortened,
                         network=network)
-
-
-def _square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean squared error of every channel, both of shape (channels, frames, Y, X)."""
-    total = np.zeros(len(found))
-    for rows in slabs(found.shape):
-        for c in range(len(found)):
-            total[c] += float(np.sum((found[c, rows].astype(np.float64) - original[c, rows]) ** 2))
-    return np.asarray(total / found[0].size)
