@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
     p.add_argument("--tolerance", type=float, help="with --safe-for segment, trace, colocalise, denoise or MODULE:FUNC: how much "
                                                    "the measure may lose (default 0.02)")
     how = p.add_argument_group("how")
-    how.add_argument("--method", help="see `microfield methods`; auto tries field alone and with hevc and av1 below it (default: field)")
+    how.add_argument("--method", help="see `microfield methods`; auto tries field, alone and upon hevc and av1 (default: field)")
     how.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="option of the method")
     how.add_argument("--effort", type=int, default=5, help="0 to 9: how much work; the method says what each means (default 5)")
     how.add_argument("--time-limit", help="seconds for the fit, such as 60s or 2min")

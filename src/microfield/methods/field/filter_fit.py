@@ -117,7 +117,9 @@ def chosen_filters(fits: Sequence[Fit | None], most: Sequence[int], nbytes: int,
     found = []
     for fit, largest in zip(fits, most, strict=True):
         best, gain = Filter(), 0.0
-        for number in range(1, largest + 1) if fit is not None else ():
+        for number in range(1, largest + 1):
+            if fit is None:
+                break
             one, removed = fit.best(number)
             worth = removed - price * (KINDS[number - 1].size(shape) - 1)
             if worth > gain:
