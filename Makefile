@@ -13,7 +13,7 @@ SEED ?= 0
 # The tests start many processes, which begin sooner where compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo kernel test lint types format coverage docs lowest results fuzz fresh fresh-tools pages clean
+.PHONY: demo kernel sanitise fresh-kernel test lint types format coverage docs lowest results fuzz fresh fresh-tools pages clean
 
 # The environment: made once, and again whenever pyproject.toml changes.
 $(READY): pyproject.toml
@@ -37,6 +37,10 @@ test: lint types kernel
 # What a new user does first, in an empty environment: install, compress, report, open in Python, back to TIFF.
 fresh:
 	$(PYTHON) tests/fresh_user.py
+
+# The source archive in empty environments, with a C compiler and without.
+fresh-kernel:
+	PYTHONPATH=tests $(PYTHON) tests/fresh_kernel.py
 
 # The same for the pages of other tools, each in an environment of its own.
 fresh-tools:
@@ -89,6 +93,10 @@ $(LOWEST_READY): pyproject.toml
 # fuzz-failures/ and read again by `make fuzz REPLAY=FILE`.
 fuzz: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(REPLAY),--replay "$(REPLAY)",--seconds $(SECONDS) --seed $(SEED))
+
+# The kernel compiled with the address and undefined behaviour sanitisers: its tests, and mutated files of field for SECONDS.
+sanitise: $(READY)
+	PYTHONPATH=tests $(BIN)/python tests/sanitise.py --seconds $(SECONDS)
 
 # The standing measurements of docs/results.md; takes its images from DATA.
 results: $(READY)

@@ -155,7 +155,11 @@ def main() -> int:
     p.add_argument("--cases", type=int, help="so many cases, however long they take")
     p.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for what escaped")
     p.add_argument("--replay", type=Path, metavar="FILE", help="read a kept file again")
+    p.add_argument("--methods", help="names of methods, separated by commas: others are left alone")
     arguments = p.parse_args()
+    if arguments.methods:
+        corpus.METHODS = tuple(arguments.methods.split(","))
+        writers.WRITERS = tuple(name for name in writers.WRITERS if name in corpus.METHODS)
     if arguments.replay is not None:
         return replay(arguments.replay)
     begin = time.monotonic()

@@ -83,6 +83,7 @@ def test_networks_of_any_widths(instructions: Instructions, widths: list[int], s
         sums = (layer.weights @ values + layer.biases[:, None]).astype(np.float32) * layer.factors[:, None]
         values = np.clip(np.rint(sums), 0, 255).astype(np.int64)
     sums = layers[-1].weights @ values + layers[-1].biases[:, None]
+    np.testing.assert_array_equal(network.sums(found, np.stack([plane.reshape(-1) for plane in planes]).astype(np.float32)), sums)
     biases = layers[0].biases.astype(np.int32)
     buckets, hidden = contexts.evaluated(found, network, biases, extents, [], planes, widths[-1], inputs if len(layers) > 1 else 0)
     np.testing.assert_array_equal(buckets, np.clip((sums >> 11) + 16, 0, 31))

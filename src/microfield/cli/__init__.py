@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from microfield.cli.interrupt import INTERRUPTED, SENTENCE, leave, run_interruptibly
 
@@ -73,15 +74,24 @@ def _fail(message: str, status: int = 1) -> int:
     return status
 
 
+class _Version(argparse.Action):
+    """Says the version and what computes, and ends; the kernel is not looked for before it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        from microfield import __version__
+        from microfield.kernel import loading
+
+        parser.exit(message=f"microfield {__version__}\n{loading.sentence()}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every module of commands adds its own."""
-    from microfield import __version__
     from microfield.cli import bench, compare, compress, decompress, inspect, serve, study
 
     parser = argparse.ArgumentParser(
         prog="microfield", description="Microscopy images in small files that are read like an array. Lossy: keep originals."
     )
-    parser.add_argument("--version", action="version", version=f"microfield {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and whether the compiled kernel is used")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for module in (compress, decompress, inspect, compare, bench, study, serve):
         module.add_to(commands)

@@ -94,6 +94,16 @@ class WholeNetwork:
             largest = layer.largest
         return cls(layers) if len(layers) <= MOST_LAYERS else None
 
+    def sums(self, library: ctypes.CDLL, inputs: Floats) -> npt.NDArray[np.int32]:
+        """Sums of the last layer, (outputs, n), of columns of ``inputs``, float32 (inputs, n): whole numbers of at most 15 bits."""
+        kept = np.ascontiguousarray(inputs, np.float32)
+        if kept.ndim != 2 or len(kept) != self.inputs:
+            raise ValueError("the network has other inputs.")
+        found = np.empty((self.outputs, kept.shape[1]), np.int32)
+        library.mf_network(ctypes.byref(self.structure), ctypes.c_void_p(kept.ctypes.data), self.inputs,
+                           ctypes.c_int64(kept.shape[1]), self.outputs, ctypes.c_void_p(found.ctypes.data))
+        return found
+
     def _prepared(self, layer: Layer, inputs: int) -> _Layer:
         """A layer filled up with zeros to pairs of inputs, or the outputs of the layer before, and fours of outputs."""
         n, m = layer.weights.shape

@@ -1,7 +1,6 @@
-"""The 9/7 wavelet along one axis, and rounding of its coefficients, by the compiled kernel.
+"""The 9/7 wavelet along one axis, rounding of its coefficients and their logarithms, by the compiled kernel.
 
-``source/lifting.c`` and ``source/quantise.c`` compute what `microfield.methods.field.lifting` and
-`microfield.methods.field.quantise` do.
+``source/lifting.c``, ``source/quantise.c`` and ``source/pictures.c`` compute what modules of `microfield.methods.field` do.
 """
 
 from __future__ import annotations
@@ -75,6 +74,24 @@ def quantise(library: ctypes.CDLL, scaled: Floats, buckets: tuple[Bytes, Bytes, 
     tables = np.ascontiguousarray(costs, np.float32), np.ascontiguousarray(typical, np.float32)
     library.mf_quantise(_of(values), ctypes.c_int64(len(values)), *map(_of, kept), *map(_of, tables), ctypes.c_float(rdo),
                         _of(out))
+    return out
+
+
+def logarithm(library: ctypes.CDLL, values: npt.NDArray[np.int32], bits: int) -> Bytes:
+    """`microfield.methods.field.features.logarithm` of values from 0 to below 2**24, uint8 of their shape."""
+    kept = np.ascontiguousarray(values, np.int32)
+    out = np.empty(kept.shape, np.uint8)
+    library.mf_logarithm(_of(kept), ctypes.c_int64(kept.size), bits, _of(out))
+    return out
+
+
+def reconstruct(library: ctypes.CDLL, quantised: npt.NDArray[np.int32], table: Floats) -> Floats:
+    """Values of quantised ones, float32 of their shape: ``table``, float32 (7,), holds those of -3 to 3, others stay."""
+    kept, centroids = np.ascontiguousarray(quantised, np.int32), np.ascontiguousarray(table, np.float32)
+    if centroids.shape != (7,):
+        raise ValueError("the table has values of -3 to 3.")
+    out = np.empty(kept.shape, np.float32)
+    library.mf_reconstruct(_of(kept), ctypes.c_int64(kept.size), _of(centroids), _of(out))
     return out
 
 

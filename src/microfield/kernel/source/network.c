@@ -74,3 +74,23 @@ RunNetwork mf_run_network(void) {
     default: return run_plain;
     }
 }
+
+/* Sums of the last layer, (outputs, n), of columns of whole inputs, (features, n). */
+EXPORT void mf_network(const Network *network, const float *inputs, int32_t features, int64_t n, int32_t outputs, int32_t *sums) {
+    const RunNetwork run = mf_run_network();
+    int16_t pairs[MOST_WIDTH * TILE], hidden[MOST_WIDTH * TILE];
+    int32_t found[MOST_WIDTH * TILE];
+    memset(pairs, 0, sizeof pairs);
+    for (int64_t begin = 0; begin < n; begin += TILE) {
+        const int columns = n - begin < TILE ? (int)(n - begin) : TILE;
+        for (int k = 0; k < features; k++) {
+            const float *row = inputs + k * n + begin;
+            int16_t *out = pairs + k / 2 * 2 * TILE + k % 2;
+            for (int j = 0; j < columns; j++)
+                out[2 * j] = (int16_t)row[j];
+        }
+        run(network, pairs, NULL, found, hidden);
+        for (int i = 0; i < outputs; i++)
+            memcpy(sums + i * n + begin, found + i * TILE, sizeof *sums * (size_t)columns);
+    }
+}
