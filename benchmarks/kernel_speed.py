@@ -69,7 +69,7 @@ def measured(image: Image, way: str, method: str, effort: int) -> dict[str, Any]
         seconds = (processor_time() - begin) / decoded
     return {"image": image.name, "way": way, "method": method, "effort": effort, "voxels": image.layout.size, "bytes": len(data),
             "psnr": report.psnr, "encode": encoded, "decode": seconds, "sentence": loading.sentence(),
-            "file": hashlib.sha256(data).hexdigest()[:8], "values": hashlib.sha256(np.ascontiguousarray(values)).hexdigest()[:8]}
+            "file": hashlib.sha256(data).hexdigest()[:8], "values": hashlib.sha256(values.tobytes()).hexdigest()[:8]}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

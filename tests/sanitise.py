@@ -1,7 +1,7 @@
 """The kernel under the address and undefined behaviour sanitisers: ``make sanitise``.
 
-Compiles it so, runs its tests, then mutated files of `field` for some seconds, and compiles it as usual again. Needs GCC or clang with
-the sanitisers, on Linux. Exit status 1 where one of them complains.
+Compiles it so, runs its tests, then mutated files of `field` for some seconds, and compiles it as usual again. Needs GCC or clang
+with the sanitisers, on Linux. Exit status 1 where one of them complains.
 """
 
 from __future__ import annotations

@@ -446,7 +446,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--version"])
     assert left.value.code == 0
-    assert mf.__version__ in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert mf.__version__ in said
+    assert "computes" in said  # the kernel, or NumPy and why
 
 
 # -- what is imported -------------------------------------------------------------------------------------------------

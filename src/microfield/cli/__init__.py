@@ -77,11 +77,13 @@ def _fail(message: str, status: int = 1) -> int:
 class _Version(argparse.Action):
     """Says the version and what computes, and ends; the kernel is not looked for before it is asked for."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
         from microfield import __version__
         from microfield.kernel import loading
 
-        parser.exit(message=f"microfield {__version__}\n{loading.sentence()}\n")
+        print(f"microfield {__version__}\n{loading.sentence()}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
