@@ -86,6 +86,12 @@ def test_colocalisation_needs_two_channels() -> None:
         task_of("colocalise").goal(cells())
 
 
+def test_denoising_needs_noise() -> None:
+    ramp = Image(np.add.outer(np.arange(64), np.arange(64)).astype(np.uint16), "YX", name="ramp")
+    with pytest.raises(InputError, match="no noise can be estimated"):
+        task_of("denoise").goal(ramp)
+
+
 @pytest.mark.parametrize(("name", "why"), [("count", "fewer than 10 objects"), ("trace", "axis T"), ("spots", "spots")])
 def test_an_image_that_lacks_what_a_task_needs_is_refused_in_a_sentence(name: str, why: str) -> None:
     flat = Image(np.random.default_rng(0).normal(500, 5, (64, 64)).astype(np.uint16), "YX", name="flat")
