@@ -30,7 +30,7 @@ def write(rows: Sequence[Row]) -> str:
         f"{', '.join(f.removesuffix('.ome.tif') for f in fields)} of *C. elegans*; the predictor f reaches a correlation with the "
         f"truth of {min(alone):.3f} on the original bright field. There is no bright-field stack in our images, so of 3-D there is "
         "code and a synthetic test, and no claim. Learned codecs are not in these rows.\n",
-        "## The paper's claims\n", table(["claim", "here"], _claims(made)),
+        *_caveat(made), "## The paper's claims\n", table(["claim", "here"], _claims(made)),
         "## All comparisons\n",
         "Pearson correlation on the part that did not train. x is the bright field, x^ its copy, t the fluorescence, f a predictor "
         "trained on x, g one trained on x^. f and g start from the same network, trained on x, and go on for "
@@ -43,6 +43,19 @@ def write(rows: Sequence[Row]) -> str:
         "--out DIR`.\n",
     ]
     return "\n".join(parts)
+
+
+def _caveat(made: Sequence[Row]) -> list[str]:
+    """What to say where the prediction gets no worse, or better, the more is lost: then it does not use what is lost."""
+    coarse = [row for row in made if row["ratio"] >= 256]
+    better = [row for row in coarse if row["f(x^) with t"]["pearson"] >= row["f(x) with t"]["pearson"]]
+    if not coarse or 2 * len(better) < len(coarse):
+        return []
+    least = min(row["f(x) with f(x^)"]["pearson"] for row in made)
+    return [f"**The test is weak.** From 256 times on the prediction from the copy agrees *better* with the truth than that from the "
+            f"original on {len(better)} of {len(coarse)} copies: a network of this size and so few steps sees coarse structure only, "
+            "and gains by a blur. What compression takes it does not use, so that these figures do not show that a good predictor "
+            f"would be as indifferent. The predictions themselves do change: f(x) and f(x^) correlate by {least:.3f} at the least.\n"]
 
 
 def _claims(made: Sequence[Row]) -> list[list[str]]:
@@ -60,7 +73,7 @@ def _claims(made: Sequence[Row]) -> list[list[str]]:
             f"64 times, at worst by {-max(small):+.4f}")
     return [
         ["In 2-D compression hardly changes the prediction",
-         f"{'holds' if max(small) < 0.02 else 'does not hold'}: {fall}"],
+         f"{'holds for this predictor' if max(small) < 0.02 else 'does not hold'}: {fall}"],
         ["A predictor trained on originals fails on compressed images",
          f"{'holds at high ratios' if worst > 0.05 else 'does not show here'}: the worst change is {-worst:+.3f} "
          f"(`{where['method']}`, {where['ratio']:g} times)"],
