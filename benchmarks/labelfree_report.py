@@ -52,8 +52,8 @@ def _caveat(made: Sequence[Row]) -> list[str]:
     if not coarse or 2 * len(better) < len(coarse):
         return []
     least = min(row["f(x) with f(x^)"]["pearson"] for row in made)
-    said = ("**The test is weak.** From 256 times on the prediction from the copy agrees *better* with the truth than that from the "
-            f"original on {len(better)} of {len(coarse)} copies: a network of this size and so few steps sees coarse structure "
+    said = ("**The test is weak.** From 256 times on the prediction from the copy agrees *better* with the truth than that from "
+            f"the original on {len(better)} of {len(coarse)} copies: a network of this size and so few steps sees coarse structure "
             "only, and gains by a blur. What compression takes it does not use, so that these figures do not show that a good "
             f"predictor would be as indifferent. The predictions themselves do change: f(x) and f(x^) correlate by {least:.3f} at "
             "the least.\n")
