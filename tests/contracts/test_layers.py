@@ -65,7 +65,7 @@ ROOMS = {
     # Making files, and the networks that ship.
     "writing": "errors wording checks notebook axes display progress threads deadline image label_images saliency statistics "
                "objective guidance io format methods reading metrics tasks",
-    "training": "threads models io nn methods",
+    "training": "errors threads coding models perceptual io nn methods",
     # For people and other programs: nothing but the command line uses these.
     "comparing": "errors wording checks notebook progress labelled image io reading metrics report",
     "bench": "errors wording progress image statistics io methods reading metrics analysis writing tasks",
@@ -87,7 +87,7 @@ OWED: set[tuple[str, str]] = set()
 DECODES = (
     "microfield.reading.file", "microfield.methods.field.method", "microfield.methods.coordinate.siren",
     "microfield.methods.coordinate.inif", "microfield.methods.hybrid.method",
-    "microfield.methods.conventional.downsample", "microfield.methods.lossless.method",
+    "microfield.methods.conventional.downsample", "microfield.methods.lossless.method", "microfield.methods.learned.method",
 )
 """What is imported to open a file of our own methods."""
 

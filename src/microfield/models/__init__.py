@@ -24,8 +24,9 @@ from microfield.errors import FormatError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-KINDS = ("contexts", "refinement", "optimiser")
-"""What networks do: predict the coefficients of `field`, refine its decoded images, and take the steps of a fit of `inif`."""
+KINDS = ("contexts", "refinement", "optimiser", "codec")
+"""What networks do: predict the coefficients of `field`, refine its decoded images, take the steps of a fit of `inif`, and code
+images (`microfield.methods.learned`, of which none ships yet)."""
 
 HASH = 4
 """Bytes of the hash that name a network."""
@@ -173,16 +174,16 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return out.getvalue()
 
 
-def unpack(data: bytes) -> Arrays:
-    """Arrays of an NPZ file, read-only; one of `DAMAGED` where it is none, or larger than `LARGEST` allows."""
-    if len(data) > LARGEST:
+def unpack(data: bytes, largest: int = LARGEST) -> Arrays:
+    """Arrays of an NPZ file, read-only; one of `DAMAGED` where it is none, or it, or one of them, has more than ``largest`` bytes."""
+    if len(data) > largest:
         raise ValueError("too large")
     arrays: Arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if len(archive.infolist()) > MOST_ARRAYS:
             raise ValueError("too many arrays")
         for entry in archive.infolist():
-            if entry.file_size > LARGEST:
+            if entry.file_size > largest:
                 raise ValueError("too large")
             with archive.open(entry) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)

@@ -83,6 +83,11 @@ class _Reader(pickle.Unpickler):
         return _NAMES[module, name]
 
 
+def reason(error: Exception) -> str:
+    """An exception's message as a part of a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 def read_arrays(data: bytes, name: str) -> dict[str, Any]:
     """A pickled dict whose values are float arrays or such dicts; `array_at` takes arrays out of it.
 
@@ -100,8 +105,7 @@ def read_arrays(data: bytes, name: str) -> dict[str, Any]:
     try:
         found = _Reader(io.BytesIO(data)).load()
     except Exception as error:  # A hostile pickle can make the reader raise almost anything; nothing of it has been executed.
-        why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{name} is no pickle of numpy arrays ({why}).") from None
+        raise InputError(f"{name} is no pickle of numpy arrays ({reason(error)}).") from None
     if type(found) is not dict:
         raise InputError(f"{name} is no pickle of numpy arrays (it holds no dict).")
     return found
