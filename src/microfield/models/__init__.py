@@ -175,7 +175,7 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def unpack(data: bytes, largest: int = LARGEST) -> Arrays:
-    """Arrays of an NPZ file, read-only; one of `DAMAGED` where it is none, or it, or one of them, has more than ``largest`` bytes."""
+    """Arrays of an NPZ file, read-only; one of `DAMAGED` where it is none, or it or one of them has more than ``largest`` bytes."""
     if len(data) > largest:
         raise ValueError("too large")
     arrays: Arrays = {}

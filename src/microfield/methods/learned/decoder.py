@@ -20,13 +20,19 @@ from microfield.methods.whole import WholeDecoder
 
 
 def latent_shape(model: Model, batch: int, extents: tuple[int, int, int]) -> tuple[int, ...]:
-    """The shape (batch, z, y, x, channels) of the latents of volumes of these extents."""
-    return (batch, *(-(-n // s) for n, s in zip(extents, model.form.reduction(), strict=True)), model.form.latents)
+    """The shape (batch, z, y, x, channels) of the latents of volumes of these extents, with a margin of one latent all around.
+
+    Layers pad with zeros: without a margin voxels at the borders, and between parts, would be coded badly, and seams show.
+    """
+    sizes = (-(-n // s) + 2 * (s > 1) for n, s in zip(extents, model.form.reduction(), strict=True))
+    return (batch, *sizes, model.form.latents)
 
 
 def volumes_of(model: Model, latents: Values, extents: tuple[int, int, int]) -> Values:
     """Volumes (batch, z, y, x), float64, that latents decode to."""
-    whole = synthesised(model.synthesis, latents)[:, : extents[0], : extents[1], : extents[2]]
+    starts = [s if s > 1 else 0 for s in model.form.reduction()]
+    z, y, x = (slice(start, start + n) for start, n in zip(starts, extents, strict=True))
+    whole = synthesised(model.synthesis, latents)[:, z, y, x]
     return np.asarray(whole.mean(-1) if whole.shape[-1] > 1 else whole[..., 0])
 
 

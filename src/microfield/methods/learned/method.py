@@ -146,8 +146,8 @@ def _model(method: str, shared: Sections) -> Model:
 
 
 def padded(volumes: npt.NDArray[np.float32], factors: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """Volumes (batch, z, y, x) whose last planes, rows and columns are repeated until extents are multiples of ``factors``."""
-    more = [(0, -n % s) for n, s in zip(volumes.shape[1:], factors, strict=True)]
+    """Volumes (batch, z, y, x) whose borders are repeated, until extents are multiples of ``factors``, and for the margin."""
+    more = [(s, s + -n % s) if s > 1 else (0, 0) for n, s in zip(volumes.shape[1:], factors, strict=True)]
     return np.pad(volumes, [(0, 0), *more], mode="edge")
 
 
