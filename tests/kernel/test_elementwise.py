@@ -12,9 +12,13 @@ from microfield.coding.decisions import BUCKETS, COSTS, DecisionReader, Decision
 from microfield.errors import FormatError
 from microfield.kernel import loading, wavelet
 from microfield.kernel.loading import Instructions
+from microfield.methods.field.features import logarithm
 from microfield.methods.field.lifting import LIFTING_STEPS, Schedule, forward, inverse
+from microfield.methods.field.network import ContextNet
 from microfield.methods.field.quantise import quantise
+from microfield.methods.field.sign_context import SIGNED, UNSIGNED
 from microfield.methods.field.symbols import Buckets
+from microfield.methods.field.walk import reconstruct
 
 same_fixture = hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -103,3 +107,18 @@ def test_runs_that_are_not_there(instructions: Instructions) -> None:
     reader = DecisionReader(writer.finish(), 1, 100)
     with pytest.raises(FormatError, match="fewer runs"):
         reader.take_runs(0, np.zeros(4, np.uint8))
+
+
+def test_logarithms_values_and_signs(instructions: Instructions) -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 2**24 - 1, (3, 400)).astype(np.int32)
+    quantised, centroids = rng.integers(-6, 7, (2, 9, 60)).astype(np.int32)[:, ::2], np.array([0, 0.9, 1.9, 3.1], np.float32)
+    signs = ContextNet.load("all").signs
+    assert signs is not None
+    assert signs.compiled is not None
+    signed, unsigned = (rng.integers(low, 256, (n, 70)).astype(np.float32) for low, n in ((-255, SIGNED), (0, UNSIGNED)))
+    ours = logarithm(whole, 4), reconstruct(quantised, centroids), signs.sums(signed, unsigned)
+    with loading.without():
+        wanted = logarithm(whole, 4), reconstruct(quantised, centroids), signs.sums(signed, unsigned)
+    for a, b in zip(ours, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)

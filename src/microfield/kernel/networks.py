@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-MOST_WIDTH = 128
+MOST_WIDTH = 160
 """Inputs and outputs of a layer, at most."""
 MOST_LAYERS = 4
 _LARGEST_WEIGHT = (1 << 15) - 1

@@ -77,7 +77,7 @@ def quantise(library: ctypes.CDLL, scaled: Floats, buckets: tuple[Bytes, Bytes, 
     return out
 
 
-def logarithm(library: ctypes.CDLL, values: npt.NDArray[np.int32], bits: int) -> Bytes:
+def logarithm(library: ctypes.CDLL, values: npt.NDArray[np.integer[Any]], bits: int) -> Bytes:
     """`microfield.methods.field.features.logarithm` of values from 0 to below 2**24, uint8 of their shape."""
     kept = np.ascontiguousarray(values, np.int32)
     out = np.empty(kept.shape, np.uint8)

@@ -44,7 +44,7 @@ static inline int32_t nearest(float value) {
 /* The set in use: the best that this processor has, unless `mf_use` chose a lesser one. */
 int mf_level(void);
 
-#define MOST_WIDTH 128
+#define MOST_WIDTH 160
 /* Inputs and outputs of a layer, at most; the callers check that. */
 
 /* One layer of a network in whole numbers. Inputs come in pairs, outputs in fours, both filled up with zeros. */

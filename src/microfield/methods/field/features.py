@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from microfield.kernel import loading, wavelet
 from microfield.methods.field.phases import (
     CONTEXT_CAP,
     NEIGHBOUR_GROUPS,
@@ -94,6 +95,9 @@ _LARGEST_BRIGHTNESS, _LARGEST_SLOPE_VALUE = 1 << 22, 1 << 21
 
 def logarithm(values: npt.NDArray[np.integer], bits: int = FEATURE_BITS) -> Bytes:
     """Piecewise linear log2(1 + values) in units of ``2**-bits``, cut at 255; ``values`` from 0 to below 2**24."""
+    library = loading.library()
+    if library is not None and values.dtype == np.int32:
+        return wavelet.logarithm(library, values, bits)
     return float_logarithm((values + 1).astype(np.float32), bits)
 
 

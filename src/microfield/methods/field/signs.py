@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from microfield.errors import FormatError
-from microfield.methods.field.exact import LARGEST_ACTIVATION, LARGEST_WEIGHT, Floats, checked, rectify
+from microfield.kernel import loading
+from microfield.kernel.networks import Layer, WholeNetwork
+from microfield.methods.field.exact import LARGEST_ACTIVATION, LARGEST_WEIGHT, WEIGHT_SCALE, Floats, checked, rectify
 from microfield.methods.field.sign_context import SIGNED, UNSIGNED
 
 PREFIX = "sign_"
@@ -73,9 +76,21 @@ class SignNet:
         ----------
         signed, unsigned : float32 arrays (SIGNED, n), (UNSIGNED, n)
         """
+        library = loading.library()
+        if library is not None and self.compiled is not None:
+            both = (self.compiled.sums(library, np.concatenate([s, unsigned])) for s in (signed, -signed))
+            return np.asarray(next(both)[0] - next(both)[0], np.int32)
         odd, even = self.signed @ signed, self.unsigned @ unsigned + self.biases[0][:, None]
         difference = self._behind(even + odd) - self._behind(even - odd)
         return np.asarray((self.third @ difference)[0], np.int32)
+
+    @cached_property
+    def compiled(self) -> WholeNetwork | None:
+        """The network, of signed inputs and then the others, for the compiled kernel; None where its numbers are too large."""
+        first = np.concatenate([self.signed, self.unsigned], axis=1)
+        rectified = [Layer(weights, bias, np.full(len(weights), 1 / WEIGHT_SCALE, np.float32), LARGEST_ACTIVATION)
+                     for weights, bias in zip((first, self.second), self.biases, strict=True)]
+        return WholeNetwork.of([*rectified, Layer(self.third, np.zeros(1))], LARGEST_ACTIVATION)
 
     def _behind(self, first: Floats) -> Floats:
         """Activations of the second layer from the sums of the first."""

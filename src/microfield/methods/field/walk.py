@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from microfield.kernel import loading, wavelet
 from microfield.methods.field import features
 from microfield.methods.field.level_context import CodedBands, LevelContext, Planes
 from microfield.methods.field.lifting import Axes, Floats, Schedule, inverse
@@ -283,8 +284,11 @@ def reconstruct(quantised: Ints, centroids: Floats) -> Floats:
     centroids : float32 array (4,)
         What magnitudes 0 to 3 become, the first of them 0; others stay as they are.
     """
+    table = np.concatenate([-centroids[:0:-1], centroids])
+    library = loading.library()
+    if library is not None and quantised.dtype == np.int32 and table.dtype == np.float32:
+        return wavelet.reconstruct(library, quantised, table)
     values = quantised.astype(np.float32)
     small = np.abs(quantised) <= 3
-    table = np.concatenate([-centroids[:0:-1], centroids])
     values[small] = table[quantised[small] + 3]
     return values
