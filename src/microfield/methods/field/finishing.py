@@ -56,8 +56,8 @@ def with_room(head: Head, groups: Groups, nbytes: int, known: tuple[int, ...] | 
 
 def paying(values: Floats, wanted: Wanted, head: Head, groups: Groups, nbytes: int) -> tuple[int, ...]:
     """Numbers of the filters that pay in every channel of a part of so many bytes; reconstructed channels are used up."""
-    found = corrected(values, wanted, with_room(head, groups, nbytes), nbytes)
-    return tuple(one.number for one in found.filters) or (0,) * groups.channels
+    head = _refined(values, wanted, with_room(head, groups, nbytes))
+    return tuple(one.number for one in _filters(values, wanted, head, nbytes)) or (0,) * groups.channels
 
 
 def corrected(values: Floats, wanted: Wanted, head: Head, nbytes: int) -> Head:
@@ -70,14 +70,19 @@ def corrected(values: Floats, wanted: Wanted, head: Head, nbytes: int) -> Head:
         given head.
     """
     head = _refined(values, wanted, head)
-    if not head.filters:
-        return head
-    step, most = step_of(head.step), [one.number for one in head.filters]
-    fits = [Fit(channel, *wanted.of_channel(k), step) if most[k] else None for k, channel in enumerate(values)]
-    filters = chosen_filters(fits, most, nbytes, values.shape[1:])
-    head = replace(head, filters=filters if any(one.number for one in filters) else ())
+    head = replace(head, filters=_filters(values, wanted, head, nbytes))
     filtered(values, head)
     return head
+
+
+def _filters(values: Floats, wanted: Wanted, head: Head, nbytes: int) -> tuple[Filter, ...]:
+    """The filters that pay, none of them larger than those of the head; empty where there is none."""
+    step, most = step_of(head.step), [one.number for one in head.filters]
+    if not any(most):
+        return ()
+    fits = [Fit(channel, *wanted.of_channel(k), step) if most[k] else None for k, channel in enumerate(values)]
+    found = chosen_filters(fits, most, nbytes, values.shape[1:])
+    return found if any(one.number for one in found) else ()
 
 
 def _refined(values: Floats, wanted: Wanted, head: Head) -> Head:

@@ -31,6 +31,7 @@ from microfield.methods.field.transform_search import Trial
 from microfield.methods.field.tuning import Seen, tuned
 from microfield.methods.options import option
 from microfield.models import named
+from microfield.threads import single_threaded_blas
 
 FIRST = 300.0
 """The quality where a search begins that nothing is known for."""
@@ -108,6 +109,7 @@ class FieldMethod(Method):
         """Fewest bytes of a part: a constant one."""
         return 1 + -(-layout.channels // 8) + layout.channels * layout.dtype.itemsize
 
+    @single_threaded_blas()
     def encode(self, block: npt.NDArray[Any], layout: Layout, quality: float, context: Context,
                state: Any = None) -> Encoded:
         """Code the block at ``quality`` 0..1000; the refinement is left to `finish` where the error is not asked for."""
@@ -196,6 +198,7 @@ class FieldMethod(Method):
         found = channel_search.quality_for(known.forward(some), 8 * nbytes / layout.size, shares)
         return important.back(found)
 
+    @single_threaded_blas()
     def finish(self, encoded: Encoded, block: npt.NDArray[Any], layout: Layout, context: Context) -> Encoded:
         """The same part with its refinement weighed, in as many bytes, and with its error."""
         attempt = encoded.state
