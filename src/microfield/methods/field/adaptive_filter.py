@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
+from microfield.kernel import filtering, loading
+from microfield.kernel.filtering import Taps
 from microfield.methods.field.least_squares import MOST_EXPONENT
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.taps import Pairs, Place, beside, bordered, features, places
+from microfield.methods.field.taps import Pairs, Place, beside, bordered, features, neighbours, places
 
 PAIRS: Pairs = ((0, 1), (1, 0),
                 (0, 2), (1, -1), (1, 1), (2, 0),
@@ -130,8 +132,7 @@ def sorts(volume: Floats, place: Place, step: float) -> npt.NDArray[np.uint8]:
         around -= twice
         strengths.append(_box(np.abs(around, out=around)))
     total = strengths[0] + strengths[1]
-    area = (2 * NEIGHBOURHOOD + 1) ** 2
-    found = (total > np.float32(LIVELY * area * step)).astype(np.uint8)
+    found = (total > np.float32(lively_from(step))).astype(np.uint8)
     total += strengths[2]
     total += strengths[3]
     strongest = strengths[0].copy()
@@ -142,6 +143,11 @@ def sorts(volume: Floats, place: Place, step: float) -> npt.NDArray[np.uint8]:
     direction[strongest <= DIRECTED * total] = 0
     found += direction * np.uint8(2)
     return found
+
+
+def lively_from(step: float) -> float:
+    """The sum of second differences along x and y over the neighbourhood above which a place is lively."""
+    return LIVELY * (2 * NEIGHBOURHOOD + 1) ** 2 * step
 
 
 def _box(values: Floats) -> Floats:
@@ -216,11 +222,16 @@ class Filter:
         if not self.number:
             return out
         kind = KINDS[self.number - 1]
-        table = self._table(kind, beside(volume.shape))
+        table, library = self._table(kind, beside(volume.shape)), loading.library()
         # Damaged files have values that overflow; their grey levels are cut to the range afterwards.
         with np.errstate(over="ignore", invalid="ignore"):
             for place in places(volume.shape):
                 part = out[place.batch, place.plane, place.rows]
+                if library is not None:
+                    taps = Taps(np.asarray(PAIRS[: kind.pairs], np.int32), kind.clipped, kind.classes > 1, table, CLIP * step,
+                                lively_from(step))
+                    part[...] = filtering.filtered(library, taps, bordered(volume, place), neighbours(volume, place))
+                    continue
                 found = features(volume, place, PAIRS[: kind.pairs], PAIRS[: kind.clipped], CLIP * step)
                 sort = None if kind.classes == 1 else sorts(volume, place, step)
                 for k, feature in enumerate(found):

@@ -57,25 +57,34 @@ def shifted(padded: Floats, dy: int, dx: int) -> Floats:
     return padded[REACH + dy : rows - REACH + dy, REACH + dx : columns - REACH + dx]
 
 
+def neighbours(volume: Floats, place: Place) -> list[Floats]:
+    """What lies before and after a place along z, and along the batch, where these axes are longer than 1: (rows, x) each.
+
+    Beyond the ends the edge is repeated.
+    """
+    batch, plane, rows = place
+    found = []
+    for stack, at in ((volume[batch, :, rows], plane), (volume[:, plane, rows], batch)):
+        last = len(stack) - 1
+        if last:
+            found += [stack[max(0, at - 1)], stack[min(last, at + 1)]]
+    return found
+
+
 def features(volume: Floats, place: Place, pairs: Pairs, clipped: Pairs = (), limit: float = 0.0) -> Floats:
     """Features at a place, float32 of shape (features, rows, x).
 
     First those of the pairs, then of clipped pairs, whose two differences are cut at ``limit`` before they are added, then along
     z, then along the batch.
     """
-    batch, plane, rows = place
-    padded, voxel = bordered(volume, place), volume[batch, plane, rows]
+    padded, voxel = bordered(volume, place), volume[place.batch, place.plane, place.rows]
     out = np.empty((len(pairs) + len(clipped) + beside(volume.shape), *voxel.shape), np.float32)
     for k, (dy, dx) in enumerate(pairs):
         np.add(shifted(padded, -dy, -dx), shifted(padded, dy, dx), out=out[k])
     k = len(pairs)
-    along = k + len(clipped)
-    for axis, at in enumerate((batch, plane)[::-1]):
-        stack = volume[batch, :, rows] if axis == 0 else volume[:, plane, rows]
-        last = len(stack) - 1
-        if last:
-            np.add(stack[max(0, at - 1)], stack[min(last, at + 1)], out=out[along])
-            along += 1
+    beyond = neighbours(volume, place)
+    for n, (before, after) in enumerate(zip(beyond[::2], beyond[1::2], strict=True)):
+        np.add(before, after, out=out[k + len(clipped) + n])
     twice, cut = voxel * np.float32(2), np.float32(limit)
     out[:k] -= twice
     out[k + len(clipped) :] -= twice
