@@ -25,6 +25,7 @@ from microfield.methods.field.groups import Groups, gathered
 from microfield.methods.field.head import LARGEST_STEP_CODE, Head, Prior, step_of
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.schedules import OCTAVES
+from microfield.wording import argument
 
 STEP_OF_ERROR = 8.0
 """The refinement takes the quantiser step for so many times the root mean square error of what the codec decodes."""
@@ -69,8 +70,8 @@ def encode(codec: Method, head: Head, block: npt.NDArray[Any], layout: Layout, q
         For weights or a guidance, which a codec does not know.
     """
     if context.objective.weights is not None or context.objective.guidance is not None:
-        raise UsageError(f"option prior={codec.name} of method 'field' cannot be used with --saliency or --guide: the codec does "
-                         f"not know what counts more. Leave the option out.")
+        raise UsageError(f"option prior={codec.name} of method 'field' cannot be used with {argument('saliency')} or "
+                         f"{argument('guide')}: the codec does not know what counts more. Leave the option out.")
     begin = time.monotonic()
     known = state.coded.state if isinstance(state, PriorAttempt) else None
     coded = codec.encode(block, layout, quality, replace(context, measure=False), known)
