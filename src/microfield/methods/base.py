@@ -427,6 +427,16 @@ class Method(ABC):
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
 
+    @property
+    def usable(self) -> frozenset[Usable]:
+        """Which of `accepts` can be used with the options of this method."""
+        return self.accepts
+
+    @property
+    def needed(self) -> Mapping[str, str]:
+        """What `requires` names, and what the options of this method need beside."""
+        return self.requires
+
     @classmethod
     def with_options(cls, given: Mapping[str, Any]) -> Self:
         """The method with options from text or Python values; UsageError where one is wrong (see `parse_options`)."""

@@ -20,6 +20,7 @@ from microfield.deadline import Deadline
 from microfield.errors import BudgetError, InputError, MicrofieldError, UsageError
 from microfield.image import Image, Layout
 from microfield.methods import AUTO, get_method, names
+from microfield.methods.base import Method
 from microfield.progress import Progress
 from microfield.statistics import ChannelStatistics, as_planes
 from microfield.writing.assemble import write_file
@@ -37,8 +38,6 @@ CANDIDATES = ("field", "field prior=hevc", "field prior=av1")
 filters what the codec decodes: it is better than the codec alone."""
 PREFERRED = "field"
 """Wins ties: its files open without the codecs."""
-KNOWN_TO_FIELD = frozenset({"saliency", "guide"})
-"""What `field` can use, but not with a codec as prior."""
 LIMIT = 1 << 22
 """Images of at most so many voxels are tried whole, larger ones on a crop of about so many."""
 TIE_DB, TIE_BYTES = 0.02, 0.005
@@ -198,9 +197,7 @@ def first(settings: Settings) -> str:
 
 def installed(name: str) -> bool:
     """Whether what a candidate needs is there."""
-    method, options = parted(name)
-    needed = {**get_method(method).requires, **(get_method(options["prior"]).requires if "prior" in options else {})}
-    return all(find_spec(module) is not None for module in needed)
+    return all(find_spec(module) is not None for module in made(name).needed)
 
 
 def parted(candidate: str) -> tuple[str, dict[str, str]]:
@@ -209,10 +206,10 @@ def parted(candidate: str) -> tuple[str, dict[str, str]]:
     return method, dict(option.split("=", 1) for option in options)
 
 
-def usable(candidate: str) -> frozenset[str]:
-    """What a candidate can use."""
+def made(candidate: str) -> Method:
+    """The method of a candidate with its options."""
     method, options = parted(candidate)
-    return frozenset(get_method(method).accepts) - (KNOWN_TO_FIELD if "prior" in options else frozenset())
+    return get_method(method).with_options(options)
 
 
 # -- who takes part -------------------------------------------------------------------------------------------------------------
@@ -221,10 +218,10 @@ def usable(candidate: str) -> frozenset[str]:
 def _able(settings: Settings, candidates: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """The candidates that can take part, and why the others cannot."""
     check_options(settings)
-    known = [name for name in candidates if {parted(name)[0], parted(name)[1].get("prior", "field")} <= set(names())]
+    known = [name for name in candidates if parted(name)[0] in names()]
     missing = [name for name in known if not installed(name)]
     wanted = settings.used()
-    unfit = {name: sorted(lacking) for name in known if (lacking := wanted - usable(name))}
+    unfit = {name: sorted(lacking) for name in known if (lacking := wanted - made(name).usable)}
     able = [name for name in known if name not in missing and name not in unfit]
     if not able and unfit:
         raise UsageError(f"method {AUTO} cannot use {' and '.join(sorted(wanted))}: none of {', '.join(known)} can; name one that "

@@ -168,10 +168,11 @@ def _check_magnitudes(image: Image, statistics: ChannelStatistics, method: Metho
 
 def _check_accepted(method: Method, settings: Settings) -> None:
     """Refuse settings that the method cannot use."""
-    for name in sorted(settings.used() - method.accepts):
+    for name in sorted(settings.used() - method.usable):
         able = [other for other in names() if _accepts(other, name)]
         others = f"{', '.join(able)} can" if able else "no method can"
-        raise UsageError(f"method {method.name} cannot use {name.replace('_', ' ')}; {others}.")
+        here = " with these options" if name in method.accepts else ""
+        raise UsageError(f"method {method.name} cannot use {name.replace('_', ' ')}{here}; {others}.")
 
 
 def _accepts(method: str, name: str) -> bool:

@@ -87,19 +87,31 @@ def predicted_or_not(values: Floats, groups: Groups, trial: Trial, was_film: boo
         wanted = straight.outcomes[-1]
     else:
         curve.approach(wanted.nbytes, values, trial, window, APPROACHES)
-    found, best = film, curve.over(wanted)
-    smaller = [] if thin else [{"block": SMALLER}]
-    for change in (*smaller, {"group": GROUPED[0], "offset": GROUPED[1]}, {"group": 2 * GROUPED[0]}):
-        assert found.film is not None
-        if trial.deadline.passed or (change.get("group", 0) > GROUPED[0] and found.film.group < GROUPED[0]):
-            break
-        other = replace(found, film=replace(found.film, **change))
-        asked = outcome(values, other, replace(trial, step=curve.steps[-1]), window).over(wanted, curve.slope)
-        if asked < (CLEARLY if change.get("group") == GROUPED[0] else 1) * best:
-            found, best = other, asked
-    if best < BETTER:
-        return found, curve.steps[-1]
+    found = _best_film(curve, wanted, values, trial, window, [] if thin else [{"block": SMALLER}])
+    if found.over(wanted) < BETTER:
+        return found.groups, found.steps[-1]
     return groups, straight.steps[-1] if was_film else trial.step
+
+
+def _best_film(curve: _Curve, wanted: Outcome, values: Floats, trial: Trial, window: Window, smaller: list[dict[str, int]],
+               ) -> _Curve:
+    """The curve of the film that leaves least error in as many bytes as ``wanted`` has: that of ``curve``, or with other blocks or
+    with groups.
+
+    At the same step groups take half of the bytes, or fewer: each is brought near ``wanted`` before it is judged.
+    """
+    found = curve
+    for change in (*smaller, {"group": GROUPED[0], "offset": GROUPED[1]}, {"group": 2 * GROUPED[0]}):
+        film = found.groups.film
+        assert film is not None
+        if trial.deadline.passed or (change.get("group", 0) > GROUPED[0] and film.group < GROUPED[0]):
+            break
+        groups = replace(found.groups, film=replace(film, **change))
+        other = _Curve(groups, [found.steps[-1]], [outcome(values, groups, replace(trial, step=found.steps[-1]), window)])
+        other.approach(wanted.nbytes, values, trial, window, APPROACHES)
+        if other.over(wanted) < (CLEARLY if change.get("group") == GROUPED[0] else 1) * found.over(wanted):
+            found = other
+    return found
 
 
 @dataclass(frozen=True)

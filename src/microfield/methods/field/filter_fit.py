@@ -11,7 +11,6 @@ from microfield.methods.field.adaptive_filter import CLIP, CLIPPED, KINDS, PAIRS
 from microfield.methods.field.least_squares import Normal
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.taps import beside, features, places
-from microfield.threads import single_threaded_blas
 
 EXCHANGE = 1.6
 """A byte in a thousand lessens the squared error of a part by so many thousandths, at most: some 7 dB where bytes are e-fold."""
@@ -56,18 +55,17 @@ class Fit:
         # In no order: with even distances all strips could lie at the same place of their planes.
         chosen = [every[i] for i in np.random.default_rng(0).permutation(len(every))[: -(-len(every) * SAMPLE // volume.size)]]
         self.share = len(chosen) / len(every)
-        with single_threaded_blas():
-            for place in chosen:
-                at = place.batch, place.plane, place.rows
-                lacking = (wanted[at] - volume[at]).reshape(-1)
-                rows = features(volume, place, PAIRS, PAIRS[:CLIPPED], CLIP * step).reshape(n, -1)
-                if weights is not None:
-                    root = np.sqrt(weights[at]).reshape(-1)
-                    lacking, rows = lacking * root, rows * root
-                sort = sorts(volume, place, step).reshape(-1)
-                for number in np.unique(sort):
-                    where = np.flatnonzero(sort == number)
-                    self.sums[number].add(rows[:, where], lacking[where])
+        for place in chosen:
+            at = place.batch, place.plane, place.rows
+            lacking = (wanted[at] - volume[at]).reshape(-1)
+            rows = features(volume, place, PAIRS, PAIRS[:CLIPPED], CLIP * step).reshape(n, -1)
+            if weights is not None:
+                root = np.sqrt(weights[at]).reshape(-1)
+                lacking, rows = lacking * root, rows * root
+            sort = sorts(volume, place, step).reshape(-1)
+            for number in np.unique(sort):
+                where = np.flatnonzero(sort == number)
+                self.sums[number].add(rows[:, where], lacking[where])
 
     def best(self, number: int) -> tuple[Filter, float]:
         """The filter of a kind, by its number, in whole codes, and by how much it lessens the squared error."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microfield.methods.field.adaptive_filter import Filter
+from microfield.methods.field.channels import slabs
 from microfield.methods.field.decoder import add_refinement, filtered, refinement
 from microfield.methods.field.filter_fit import Fit, chosen_filters, room
 from microfield.methods.field.groups import Groups
@@ -116,3 +117,12 @@ def _inner(first: Floats, second: Floats, weights: Floats | None) -> float:
             products *= weights[plane]
         total += float(np.sum(products, dtype=np.float64))
     return total
+
+
+def square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean squared error of every channel, both of shape (channels, frames, Y, X)."""
+    total = np.zeros(len(found))
+    for rows in slabs(found.shape):
+        for c in range(len(found)):
+            total[c] += float(np.sum((found[c, rows].astype(np.float64) - original[c, rows]) ** 2))
+    return np.asarray(total / found[0].size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from microfield.methods.field.groups import Groups, extents_of, gathered, times
 from microfield.methods.field.head import LARGEST_STEP_CODE, LATEST, PRIORS, Head, step_of
 from microfield.methods.field.importance import END, Importance, of_coefficients
 from microfield.methods.field.lifting import Floats
-from microfield.methods.field.prior import FINISH, PriorAttempt, square_error
+from microfield.methods.field.prior import FINISH, PriorAttempt
 from microfield.methods.field.quantise import Worth
 from microfield.methods.field.schedules import NAMES, OCTAVES
 from microfield.methods.field.sparse import Sparse
@@ -104,6 +105,16 @@ class FieldMethod(Method):
     def codec(self) -> Method | None:
         """The method whose stream stands in the place of coefficients."""
         return None if self.options.prior == "none" else get_method(self.options.prior).with_options({})
+
+    @property
+    def usable(self) -> frozenset[Usable]:
+        """A codec does not know what counts more."""
+        return self.accepts if self.codec is None else self.accepts - {"saliency", "guide"}
+
+    @property
+    def needed(self) -> Mapping[str, str]:
+        """What the codec needs."""
+        return self.requires if self.codec is None else self.codec.requires
 
     def smallest(self, layout: Layout) -> int:
         """Fewest bytes of a part: a constant one."""
@@ -216,7 +227,7 @@ class FieldMethod(Method):
             head = replace(head, filters=())
         else:
             head = finishing.corrected(values, finishing.Wanted.of(channels, weights, head, groups), head, encoded.payload)
-        error = square_error(restored(values, head, groups, layout), channels)
+        error = finishing.square_error(restored(values, head, groups, layout), channels)
         left_out = (*attempt.prepared.shortened, "the refinement") if late else attempt.prepared.shortened
         return replace(encoded, sections=(head.pack(layout) + coefficients,), square_error=error, shortened=left_out)
 

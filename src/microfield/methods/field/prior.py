@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microfield.errors import UsageError
 from microfield.image import Layout
 from microfield.methods.base import Context, Encoded, Method, PartData
 from microfield.methods.field import finishing
 from microfield.methods.field.channel_search import with_darks
-from microfield.methods.field.channels import measured, slabs
+from microfield.methods.field.channels import measured
 from microfield.methods.field.decoder import decoded_by, opened, restored
 from microfield.methods.field.groups import Groups, gathered
 from microfield.methods.field.head import LARGEST_STEP_CODE, Head, Prior, step_of
 from microfield.methods.field.lifting import Floats
 from microfield.methods.field.schedules import OCTAVES
-from microfield.wording import argument
 
 STEP_OF_ERROR = 8.0
 """The refinement takes the quantiser step for so many times the root mean square error of what the codec decodes."""
@@ -63,15 +61,7 @@ def encode(codec: Method, head: Head, block: npt.NDArray[Any], layout: Layout, q
         From `plain_head`, with some channel that is not constant.
     block, layout, quality, context, state
         As `Method.encode` takes them.
-
-    Raises
-    ------
-    UsageError
-        For weights or a guidance, which a codec does not know.
     """
-    if context.objective.weights is not None or context.objective.guidance is not None:
-        raise UsageError(f"option prior={codec.name} of method 'field' cannot be used with {argument('saliency')} or "
-                         f"{argument('guide')}: the codec does not know what counts more. Leave the option out.")
     begin = time.monotonic()
     known = state.coded.state if isinstance(state, PriorAttempt) else None
     coded = codec.encode(block, layout, quality, replace(context, measure=False), known)
@@ -106,7 +96,7 @@ def finish(codec: Method, encoded: Encoded, attempt: PriorAttempt, block: npt.ND
         head = finishing.corrected(values, wanted, head, encoded.payload)
     else:
         head = replace(head, filters=())
-    error = square_error(restored(values, head, head.groups(layout), layout), channels)
+    error = finishing.square_error(restored(values, head, head.groups(layout), layout), channels)
     left_out = (*encoded.shortened, "the refinement") if late else encoded.shortened
     return replace(encoded, sections=(head.pack(layout) + coded.sections[0],), square_error=error, shortened=left_out)
 
@@ -117,12 +107,3 @@ def step_code(values: Floats, wanted: Floats) -> int:
     step = STEP_OF_ERROR * math.sqrt(total / values.size)
     octaves = math.log2(step_of(0) / step) if step > 0 else OCTAVES
     return int(np.clip(round(octaves * LARGEST_STEP_CODE / OCTAVES), 0, LARGEST_STEP_CODE))
-
-
-def square_error(found: npt.NDArray[Any], original: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean squared error of every channel, both of shape (channels, frames, Y, X)."""
-    total = np.zeros(len(found))
-    for rows in slabs(found.shape):
-        for c in range(len(found)):
-            total[c] += float(np.sum((found[c, rows].astype(np.float64) - original[c, rows]) ** 2))
-    return np.asarray(total / found[0].size)

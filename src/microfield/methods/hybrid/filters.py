@@ -17,6 +17,7 @@ import numpy.typing as npt
 from microfield.coding.bytes_reader import ByteReader
 from microfield.errors import FormatError
 from microfield.methods.field.least_squares import LARGEST_CODE, MOST_EXPONENT, Normal
+from microfield.methods.field.prior import STEP_OF_ERROR
 from microfield.methods.field.refine import Refinement
 from microfield.methods.field.taps import Pairs, beside, features, places
 from microfield.methods.hybrid.volumes import Doubles, Floats
@@ -30,8 +31,6 @@ PLANE_SETS: tuple[Pairs, ...] = (
 """Sets of neighbours; a file names the set by its index. The largest is a diamond of 7 x 7 pixels."""
 STEPS_PER_OCTAVE = 8
 """A step of the network is stored as its binary logarithm, in whole parts of an octave below the channel's range."""
-STEP_OF_ERROR = 8.0
-"""The network's step is so many times the root mean square error of what the prior decoded: the best of 4 to 16 on HEVC."""
 ALPHA = 64
 """Code of the network's share that stands for 1."""
 NETWORK, SET_SHIFT = 1, 1
