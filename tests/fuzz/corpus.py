@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +37,9 @@ def files_of(method: str) -> tuple[bytes, ...]:
     if method == GROUPS:
         return tuple(_random_groups())
     return tuple(_random_networks(method) if method in NETWORKS else _compressed(method))
+
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def _random_networks(method: str) -> Iterator[bytes]:
@@ -79,3 +83,7 @@ def _compressed(method: str) -> Iterator[bytes]:
             if "T" not in film.axes:
                 film = Image(np.stack([np.roll(film.read(), 2 * t, axis=1) for t in range(5)]), "T" + film.axes)
             yield compressed(film, method, Budget("max_bytes", 4000), options={"transform": "film"})[0]
+        for prior in ("hevc", "av1"):
+            yield compressed(image("stack"), method, Budget("max_bytes", 4000), options={"prior": prior})[0]
+        # Every kind of filter, and both ways to fit the context network, in little files.
+        yield from (path.read_bytes() for path in sorted(VECTORS.glob("field-5-*.mfield")))
